@@ -1,7 +1,8 @@
 //! What every controller must keep, whoever wrote it.
 
 use rldp_control::{
-    Action, ActionBounds, Controller, ControllerKind, GlobalObservation, Observation, PairObservation, SacSettings, controller,
+    Action, ActionBounds, Controller, ControllerKind, GlobalObservation, Observation, PairObservation, SacSettings,
+    controller,
 };
 use rldp_privacy::{Observable, Public};
 

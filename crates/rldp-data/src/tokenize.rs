@@ -46,7 +46,12 @@ pub fn tokenize(
     records.iter().map(|record| tokenize_one(path, record, tokenizer, eos)).collect()
 }
 
-fn tokenize_one(path: &Path, record: &RawRecord, tokenizer: &TextTokenizer, eos: Option<u32>) -> Result<TokenRecord, DataError> {
+fn tokenize_one(
+    path: &Path,
+    record: &RawRecord,
+    tokenizer: &TextTokenizer,
+    eos: Option<u32>,
+) -> Result<TokenRecord, DataError> {
     let empty = || DataError::Row {
         path: path.to_owned(),
         row: record.row + 1,

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use tokenizers::{
-    Tokenizer,
-    decoders::byte_level::ByteLevel as ByteLevelDecoder,
-    models::bpe::BPE,
+    Tokenizer, decoders::byte_level::ByteLevel as ByteLevelDecoder, models::bpe::BPE,
     pre_tokenizers::byte_level::ByteLevel,
 };
 
@@ -45,7 +43,8 @@ impl TextTokenizer {
     /// # Errors
     /// When the bytes are not a tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DataError> {
-        let mut inner = Tokenizer::from_bytes(bytes).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
+        let mut inner =
+            Tokenizer::from_bytes(bytes).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
         Ok(Self { inner })

@@ -66,8 +66,7 @@ impl PrivacyUnits {
     fn group(mut groups: Vec<Vec<&TokenRecord>>, policy: &UnitPolicy) -> Result<Self, DataError> {
         let duplicates = duplicates_across(&groups);
         if let Some(most) = policy.max_records {
-            let mut rng =
-                ChaCha12Rng::try_from_os_rng().map_err(|error| DataError::Randomness(error.to_string()))?;
+            let mut rng = ChaCha12Rng::try_from_os_rng().map_err(|error| DataError::Randomness(error.to_string()))?;
             for group in groups.iter_mut().filter(|group| group.len() > most) {
                 group.shuffle(&mut rng);
                 group.truncate(most);

@@ -28,7 +28,11 @@ impl Allocation {
     pub fn pair_wise(clip_norms: Vec<f64>, shares: Vec<f64>, statistics_share: f64) -> Result<Self, PrivacyError> {
         check(&clip_norms, statistics_share)?;
         if shares.len() != clip_norms.len() {
-            return Err(PrivacyError::Allocation(format!("{} shares for {} clip norms", shares.len(), clip_norms.len())));
+            return Err(PrivacyError::Allocation(format!(
+                "{} shares for {} clip norms",
+                shares.len(),
+                clip_norms.len()
+            )));
         }
         if let Some(share) = shares.iter().find(|share| !(**share > 0.0 && **share <= 1.0)) {
             return Err(PrivacyError::Allocation(format!("a share is {share}, but must be above 0 and at most 1")));
@@ -78,7 +82,8 @@ impl Allocation {
 
     /// Standard deviation of the noise on the statistic, whose norm is at most 1.
     pub fn statistics_noise_std(&self, noise_multiplier: f64) -> f64 {
-        let share = if self.shares.is_some() { self.statistics_share / self.share_sum() } else { self.statistics_share };
+        let share =
+            if self.shares.is_some() { self.statistics_share / self.share_sum() } else { self.statistics_share };
         noise_multiplier / share.sqrt() * (1.0 + 1e-12)
     }
 

@@ -80,7 +80,10 @@ impl Claim {
                 for event in segments {
                     accountant.supports(event, self.adjacency, Adaptivity::Committed)?;
                     if event.sampling_rate != self.sampling_rate {
-                        return refuse(format!("a segment samples at {}, the claim at {}", event.sampling_rate, self.sampling_rate));
+                        return refuse(format!(
+                            "a segment samples at {}, the claim at {}",
+                            event.sampling_rate, self.sampling_rate
+                        ));
                     }
                 }
                 let planned: u64 = segments.iter().map(|event| event.steps).sum();
@@ -89,7 +92,10 @@ impl Claim {
                 }
                 let epsilon = accountant.epsilon(segments, self.delta)?;
                 if epsilon > self.target_epsilon {
-                    return refuse(format!("the plan costs epsilon {epsilon}, above the target {}", self.target_epsilon));
+                    return refuse(format!(
+                        "the plan costs epsilon {epsilon}, above the target {}",
+                        self.target_epsilon
+                    ));
                 }
             }
             Regime::Adaptive { filter } => {
@@ -121,7 +127,10 @@ impl Claim {
         let (mine, theirs) = (fields(self), fields(other));
         let mine = mine.as_object()?;
         mine.iter().find(|(key, value)| theirs.get(key.as_str()) != Some(value)).map(|(key, value)| {
-            format!("`{key}` was {value} when the run began and is {} now", theirs.get(key).cloned().unwrap_or_default())
+            format!(
+                "`{key}` was {value} when the run began and is {} now",
+                theirs.get(key).cloned().unwrap_or_default()
+            )
         })
     }
 

@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    allocation::Allocation, boundary::{Released, Sensitive}, error::PrivacyError, noise::NoiseSource, spending::Charge,
+    allocation::Allocation,
+    boundary::{Released, Sensitive},
+    error::PrivacyError,
+    noise::NoiseSource,
+    spending::Charge,
 };
 
 /// Public bounds of the paid statistics.
@@ -69,7 +73,11 @@ impl ClippedSum {
     ///
     /// # Errors
     /// When the sizes do not fit the allocation, or statistics and share do not go together.
-    pub fn new(pair_sizes: &[usize], allocation: Allocation, spec: Option<StatisticSpec>) -> Result<Self, PrivacyError> {
+    pub fn new(
+        pair_sizes: &[usize],
+        allocation: Allocation,
+        spec: Option<StatisticSpec>,
+    ) -> Result<Self, PrivacyError> {
         let pairs = pair_sizes.len();
         if pairs != allocation.pairs() {
             return Err(PrivacyError::Shape(format!("{pairs} pairs for an allocation over {}", allocation.pairs())));
@@ -80,7 +88,10 @@ impl ClippedSum {
         if let Some(spec) = &spec
             && !(spec.loss_low.is_finite() && spec.loss_high.is_finite() && spec.loss_low < spec.loss_high)
         {
-            return Err(PrivacyError::Shape(format!("loss bounds {} to {} are no interval", spec.loss_low, spec.loss_high)));
+            return Err(PrivacyError::Shape(format!(
+                "loss bounds {} to {} are no interval",
+                spec.loss_low, spec.loss_high
+            )));
         }
         let mut offsets = vec![0];
         offsets.extend(pair_sizes.iter().scan(0, |end, size| {
@@ -99,7 +110,8 @@ impl ClippedSum {
         let (gradient, loss) = (gradient.expose(), loss.expose());
         assert_eq!(gradient.len(), self.sum.len(), "a unit's gradient does not fit the layout");
         let pairs = self.allocation.pairs();
-        let squares: Vec<f64> = (0..pairs).map(|k| squared_norm(&gradient[self.offsets[k]..self.offsets[k + 1]])).collect();
+        let squares: Vec<f64> =
+            (0..pairs).map(|k| squared_norm(&gradient[self.offsets[k]..self.offsets[k + 1]])).collect();
         let finite = loss.is_finite() && squares.iter().all(|square| square.is_finite());
         let factors = if finite { self.factors(&squares) } else { vec![0.0; pairs] };
         if finite {
@@ -116,7 +128,9 @@ impl ClippedSum {
         let bound = |ratio: f64| if ratio < 1.0 { ratio * (1.0 - 1e-9) } else { 1.0 };
         if self.allocation.is_pair_wise() {
             let pairs = squares.iter().enumerate();
-            return pairs.map(|(k, square)| bound(self.allocation.clip_norm(k) / (square.sqrt() * (1.0 + 1e-9)))).collect();
+            return pairs
+                .map(|(k, square)| bound(self.allocation.clip_norm(k) / (square.sqrt() * (1.0 + 1e-9))))
+                .collect();
         }
         let scaled = squares.iter().enumerate().map(|(k, square)| square / self.allocation.clip_norm(k).powi(2));
         let norm = scaled.sum::<f64>().sqrt() * (1.0 + 1e-9);
@@ -148,7 +162,9 @@ impl ClippedSum {
         expected_batch_size: f64,
     ) -> Result<NoisyRelease, PrivacyError> {
         if !(expected_batch_size > 0.0 && expected_batch_size.is_finite()) {
-            return Err(PrivacyError::Shape(format!("the expected batch size is {expected_batch_size}, but must be positive")));
+            return Err(PrivacyError::Shape(format!(
+                "the expected batch size is {expected_batch_size}, but must be positive"
+            )));
         }
         let z = charge.spend();
         let stds: Vec<f64> = (0..self.allocation.pairs()).map(|k| self.allocation.noise_std(z, k)).collect();

@@ -120,7 +120,10 @@ fn read_line(line: &str, index: usize, previous: &str) -> Result<(Entry, String)
     let fields = body.as_object_mut().ok_or("not a JSON object")?;
     let recorded = fields.remove("hash").and_then(|hash| hash.as_str().map(str::to_owned)).ok_or("no hash")?;
     if fields.get("version").and_then(Value::as_u64) != Some(VERSION) {
-        return Err(format!("version {} is not the supported {VERSION}", fields.get("version").unwrap_or(&Value::Null)));
+        return Err(format!(
+            "version {} is not the supported {VERSION}",
+            fields.get("version").unwrap_or(&Value::Null)
+        ));
     }
     if fields.get("index").and_then(Value::as_u64) != Some(index as u64) {
         return Err("lines are missing or out of order (the index does not fit)".into());

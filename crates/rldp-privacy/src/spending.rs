@@ -1,7 +1,7 @@
 //! Charging: the only way to a step's noise.
 
 use crate::{
-    accounting::{Event, RenyiFilter, accountant, AccountantKind},
+    accounting::{AccountantKind, Event, RenyiFilter, accountant},
     claim::{Claim, Regime},
     error::PrivacyError,
     ledger::{Chain, Entry, LedgerSink, read},
@@ -123,7 +123,10 @@ impl Spender {
     fn refusal(&mut self, event: &Event) -> Result<Option<String>, PrivacyError> {
         event.validate()?;
         if event.sampling_rate != self.claim.sampling_rate {
-            return Ok(Some(format!("it samples at {}, the claim at {}", event.sampling_rate, self.claim.sampling_rate)));
+            return Ok(Some(format!(
+                "it samples at {}, the claim at {}",
+                event.sampling_rate, self.claim.sampling_rate
+            )));
         }
         if self.steps >= self.claim.steps {
             return Ok(Some(format!("all {} steps of the claim are spent", self.claim.steps)));

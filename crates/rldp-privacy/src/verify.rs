@@ -147,11 +147,15 @@ impl Verification {
                 Regime::Adaptive { filter } => {
                     let spent: Result<f64, _> = events
                         .iter()
-                        .map(|event| Ok(crate::accounting::rdp(event.sampling_rate, event.noise_multiplier, filter.order)? * event.steps as f64))
+                        .map(|event| {
+                            Ok(crate::accounting::rdp(event.sampling_rate, event.noise_multiplier, filter.order)?
+                                * event.steps as f64)
+                        })
                         .sum::<Result<f64, crate::accounting::AccountingError>>();
                     match spent {
                         Ok(spent) => {
-                            let detail = format!("Rényi divergence {spent} of {} at order {}", filter.budget, filter.order);
+                            let detail =
+                                format!("Rényi divergence {spent} of {} at order {}", filter.budget, filter.order);
                             self.epsilon_recomputed = Some(claim.target_epsilon);
                             self.check("epsilon", spent <= filter.budget, detail);
                         }

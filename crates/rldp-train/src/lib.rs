@@ -1,1 +1,32 @@
 //! Mechanism plan, optimizers, the training loop, checkpoints and the recorder.
+//!
+//! The loop of [`Trainer`] reads like the algorithm: charge, sample, clip and sum, add noise, update; every interval
+//! observe and steer. Un-noised values live inside one step, as [`rldp_privacy::Sensitive`].
+
+pub mod checkpoint;
+mod error;
+pub mod evaluate;
+mod inputs;
+mod manifest;
+mod observe;
+mod optimizer;
+pub mod plan;
+mod preflight;
+mod progress;
+mod recorder;
+mod records;
+mod session;
+pub mod settings;
+mod steer;
+#[cfg(test)]
+mod testing;
+mod trainer;
+
+pub use error::TrainError;
+pub use inputs::{Inputs, Records, load_records};
+pub use optimizer::{AdamW, UpdateSummary};
+pub use progress::{Progress, Silent, StepView};
+pub use recorder::files;
+pub use records::StepRecord;
+pub use session::{resume, start};
+pub use trainer::{Outcome, Trainer};

@@ -1,3 +1,23 @@
 //! The `rldp` command.
 
-fn main() {}
+mod cli;
+mod commands;
+mod defaults;
+mod exit;
+mod models;
+mod progress;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    // A panic is a defect of ours; its message says where, never what the records held, and the exit code says internal.
+    match std::panic::catch_unwind(|| commands::run(arguments)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => exit::report(&error),
+        Err(_) => ExitCode::from(3),
+    }
+}

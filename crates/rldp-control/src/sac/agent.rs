@@ -100,7 +100,8 @@ impl Agent {
         for transition in batch {
             let next = sample(self.actor.forward(&transition.next_state).output(), rng);
             let joined = [transition.next_state.as_slice(), &next.action].concat();
-            let value = self.targets.iter().map(|target| target.forward(&joined).output()[0]).fold(f64::INFINITY, f64::min);
+            let value =
+                self.targets.iter().map(|target| target.forward(&joined).output()[0]).fold(f64::INFINITY, f64::min);
             let future = if transition.done { 0.0 } else { value - temperature * next.log_probability };
             let goal = transition.reward + settings.discount * future;
             let joined = [transition.state.as_slice(), &transition.action].concat();
@@ -171,7 +172,9 @@ fn sample(output: &[f64], rng: &mut impl Rng) -> Sample {
     let half_log_two_pi = 0.5 * (2.0 * std::f64::consts::PI).ln();
     let densities = noise.iter().zip(&log_std).zip(&action);
     let total: f64 = densities
-        .map(|((noise, log_std), action)| -0.5 * noise * noise - log_std - half_log_two_pi - (1.0 - action * action + 1e-6).ln())
+        .map(|((noise, log_std), action)| {
+            -0.5 * noise * noise - log_std - half_log_two_pi - (1.0 - action * action + 1e-6).ln()
+        })
         .sum();
     Sample { log_probability: total / means.len() as f64, action, noise, log_std, log_std_slope }
 }
@@ -204,7 +207,13 @@ mod tests {
     /// A one-step task: reward −|a − goal(s)|²; the best policy is known.
     fn mean_reward(learn: bool, seed: u64) -> f64 {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
-        let settings = SacSettings { batch_size: 32, actor_learning_rate: 3e-3, critic_learning_rate: 3e-3, discount: 0.0, ..SacSettings::default() };
+        let settings = SacSettings {
+            batch_size: 32,
+            actor_learning_rate: 3e-3,
+            critic_learning_rate: 3e-3,
+            discount: 0.0,
+            ..SacSettings::default()
+        };
         let mut agent = Agent::new(2, 3, &settings, &mut rng);
         let mut replay = Replay::new(2000);
         let (mut total, mut count) = (0.0, 0);

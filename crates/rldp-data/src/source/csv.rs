@@ -39,7 +39,11 @@ pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<Row>, DataError> {
             let bytes = record.get(column).unwrap_or_default();
             let text = std::str::from_utf8(bytes);
             text.map(str::to_owned).map_err(|_| {
-                row_error(path, row, format!("column `{}` is not valid UTF-8; convert the file to UTF-8", header[column]))
+                row_error(
+                    path,
+                    row,
+                    format!("column `{}` is not valid UTF-8; convert the file to UTF-8", header[column]),
+                )
             })
         };
         rows.push(at.iter().map(value).collect::<Result<_, _>>()?);
@@ -53,7 +57,13 @@ fn explain(path: &Path, error: &csv::Error) -> DataError {
         ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let line = pos.as_ref().map_or(0, csv::Position::line);
             let row = pos.as_ref().map_or(0, |pos| pos.record().saturating_sub(1)) as usize;
-            row_error(path, row, format!("{len} fields where the header has {expected_len} (line {line}); quote fields that hold commas"))
+            row_error(
+                path,
+                row,
+                format!(
+                    "{len} fields where the header has {expected_len} (line {line}); quote fields that hold commas"
+                ),
+            )
         }
         ErrorKind::Io(error) => DataError::File { path: path.to_owned(), reason: error.to_string() },
         _ => DataError::File { path: path.to_owned(), reason: "not valid CSV".into() },

@@ -27,7 +27,8 @@ pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<Row>, DataError> {
 }
 
 fn read_line(path: &Path, names: &[&str], line: usize, bytes: &[u8]) -> Result<Row, DataError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| row_error(path, line, "not valid UTF-8; convert the file to UTF-8".into()))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| row_error(path, line, "not valid UTF-8; convert the file to UTF-8".into()))?;
     // serde_json's message can quote the input; its position cannot.
     let value: Map<String, Value> = serde_json::from_str(text)
         .map_err(|error| row_error(path, line, format!("not a JSON object (broken at column {})", error.column())))?;

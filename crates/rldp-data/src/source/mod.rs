@@ -78,7 +78,9 @@ pub fn read_records(path: &Path, columns: &Columns) -> Result<Vec<RawRecord>, Da
         _ => {
             return Err(DataError::File {
                 path: path.to_owned(),
-                reason: format!("the extension `{extension}` is none of .csv (CSV), .jsonl (JSON lines) and .parquet; rename or convert the file"),
+                reason: format!(
+                    "the extension `{extension}` is none of .csv (CSV), .jsonl (JSON lines) and .parquet; rename or convert the file"
+                ),
             });
         }
     };
@@ -89,7 +91,11 @@ pub fn read_records(path: &Path, columns: &Columns) -> Result<Vec<RawRecord>, Da
     if let Some(at) = unit_at
         && let Some(row) = rows.iter().position(|values| values[at].is_empty())
     {
-        return Err(row_error(path, row, format!("the unit column `{}` is empty; every record needs a unit", names[at])));
+        return Err(row_error(
+            path,
+            row,
+            format!("the unit column `{}` is empty; every record needs a unit", names[at]),
+        ));
     }
     Ok(rows.into_iter().enumerate().map(|(row, values)| columns.record(row, values)).collect())
 }

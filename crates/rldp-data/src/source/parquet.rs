@@ -34,7 +34,9 @@ pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<Row>, DataError> {
             let field = record.get_column_iter().find(|(column, _)| column == name).map(|(_, field)| field);
             match field {
                 Some(Field::Str(text)) => Ok(text.clone()),
-                Some(field @ (Field::Int(_) | Field::Long(_) | Field::UInt(_) | Field::ULong(_) | Field::Short(_))) => Ok(field.to_string()),
+                Some(field @ (Field::Int(_) | Field::Long(_) | Field::UInt(_) | Field::ULong(_) | Field::Short(_))) => {
+                    Ok(field.to_string())
+                }
                 Some(Field::Bytes(bytes)) => std::str::from_utf8(bytes.data())
                     .map(str::to_owned)
                     .map_err(|_| row_error(path, row, format!("column `{name}` is not valid UTF-8"))),

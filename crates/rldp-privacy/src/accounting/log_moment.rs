@@ -5,8 +5,8 @@
 //! mixture from N (arXiv 1908.10530); for a = −θ < 0 it is ln E_N[e^{θ L}] of the loss L = −ln(1 + u) of N against the
 //! mixture.
 //!
-//! E_N[u] = 0, so the integral is 1 + E_N[g(u)] with g(u) = (1 + u)^a − 1 − a u, which is nowhere negative for
-//! a outside (0, 1): nothing cancels, however small the result is. Fractional orders take the trapezoidal rule, which
+//! E_N[u] = 0, so the integral is 1 + E_N[g(u)] with g(u) = (1 + u)^a − 1 − a u, which has one sign (positive for a
+//! outside [0, 1], negative inside): nothing cancels, however small the result is. Fractional orders take the trapezoidal rule, which
 //! converges geometrically on an analytic integrand; integer orders a sum of positive binomial terms.
 
 use std::f64::consts::PI;
@@ -20,9 +20,8 @@ const BULK: f64 = 11.5;
 /// Above this logarithm, "−1 − a u" in g is below rounding and the sum is kept in logarithms.
 const LOG_DOMAIN: f64 = 60.0;
 
-/// ln E_{x ~ N(0, z²)}[(1 + u(x))^a] for a ≤ 0 or a ≥ 1, with relative error below 1e-11.
+/// ln E_{x ~ N(0, z²)}[(1 + u(x))^a] for any real a, with relative error below 1e-12.
 pub(super) fn log_moment(q: f64, z: f64, a: f64) -> f64 {
-    debug_assert!(a <= 0.0 || a >= 1.0, "the moment is defined here outside (0, 1), got {a}");
     if a == 0.0 || a == 1.0 {
         0.0
     } else if q == 1.0 {
@@ -62,26 +61,41 @@ fn log_one_plus_exp(x: f64) -> f64 {
 }
 
 /// The likelihood ratio of one subsampled Gaussian step.
-struct Ratio {
+#[derive(Clone, Copy)]
+pub(super) struct Ratio {
     q: f64,
     variance: f64,
-    log_odds: f64,
 }
 
 impl Ratio {
-    fn new(q: f64, z: f64) -> Self {
-        Self { q, variance: z * z, log_odds: (-q).ln_1p() - q.ln() }
+    pub(super) fn new(q: f64, z: f64) -> Self {
+        Self { q, variance: z * z }
     }
 
-    /// (u, ln(1 + u)) at x; u may be infinite where the logarithm is still exact.
-    fn at(&self, x: f64) -> (f64, f64) {
+    /// (u, ln(1 + u)) at x; u is infinite where only the logarithm fits into an `f64`.
+    pub(super) fn at(&self, x: f64) -> (f64, f64) {
         let exponent = (x - 0.5) / self.variance;
-        if exponent - self.log_odds > 40.0 && exponent > 1.0 {
+        if exponent > 700.0 {
             (f64::INFINITY, self.q.ln() + exponent)
         } else {
             let u = self.q * exponent.exp_m1();
             (u, u.ln_1p())
         }
+    }
+
+    /// ln((1 + u)^power e^{−x²/2z²}) and its derivative times z².
+    fn level(&self, power: f64, x: f64) -> (f64, f64, f64) {
+        let (u, log_ratio) = self.at(x);
+        let share = 1.0 - (1.0 - self.q) / (1.0 + u);
+        (power * log_ratio - x * x / (2.0 * self.variance), x, power * share)
+    }
+
+    /// An upper bound of [`Self::level`] between two points at which it is known, `share` being monotone in x.
+    fn ceiling(&self, left: (f64, f64, f64), right: (f64, f64, f64)) -> f64 {
+        let width = (right.1 - left.1) / self.variance;
+        let steepest = left.2.max(right.2) - left.1;
+        let shallowest = left.2.min(right.2) - right.1;
+        (left.0 + width * steepest.max(0.0)).min(right.0 - width * shallowest.min(0.0))
     }
 }
 
@@ -91,43 +105,40 @@ fn quadrature(q: f64, z: f64, a: f64) -> f64 {
     // Geometric convergence e^{-2π d / h}, with d the distance of the branch points of (1 + u)^a from the axis, π z²,
     // and e^{-2 (π z / h)²} for the normal factor: both are below 1e-19 here.
     let spacing = (0.25 * z).min(0.4 * z * z);
-    let nodes_per_block = (z / spacing).ceil().min(64.0) as i64;
-    let first = ((a.min(0.0) - BULK * z) / spacing / nodes_per_block as f64).floor() as i64;
-    let last = ((a.max(0.0) + BULK * z) / spacing / nodes_per_block as f64).ceil() as i64;
-    let block_start = |block: i64| block as f64 * nodes_per_block as f64 * spacing;
-    // An upper bound of ln of the integrand (1 + u)^a e^{-x²/2z²} over a block: the two factors at their best ends.
-    let ceiling = |block: i64| {
-        let (low, high) = (block_start(block), block_start(block + 1));
-        let nearest = if low > 0.0 { low } else { high.min(0.0) };
-        let best = if a > 0.0 { high } else { low };
-        -nearest * nearest / (2.0 * ratio.variance) + a * ratio.at(best).1
-    };
-    let nodes = |block: i64| (0..nodes_per_block).map(move |i| (block * nodes_per_block + i) as f64 * spacing);
-    let normalizer = (spacing / (z * (2.0 * PI).sqrt())).ln();
+    let block_nodes = (z / spacing).ceil().min(64.0) as i64;
+    let width = block_nodes as f64 * spacing;
+    let first = ((a.min(0.0) - BULK * z) / width).floor() as i64;
+    let last = ((a.max(1.0) + BULK * z) / width).ceil() as i64;
+    // |g| is below (1 + u)^power times a small factor.
+    let power = if (0.0..1.0).contains(&a) { 1.0 } else { a };
+    let levels: Vec<_> = (first..=last).map(|block| ratio.level(power, block as f64 * width)).collect();
+    let blocks = || (first..last).zip(levels.windows(2));
+    let nodes = |block: i64| (0..block_nodes).map(move |i| (block * block_nodes + i) as f64 * spacing);
+    let normalizer = spacing / (z * (2.0 * PI).sqrt());
 
-    let peak = (first..last).map(ceiling).fold(f64::NEG_INFINITY, f64::max);
+    let peak = levels.iter().map(|level| level.0).fold(f64::NEG_INFINITY, f64::max);
     if peak > LOG_DOMAIN {
-        let sum: f64 = (first..last)
-            .filter(|&block| ceiling(block) > peak + 1.5 * NEGLIGIBLE)
-            .flat_map(nodes)
+        let sum: f64 = blocks()
+            .filter(|(_, ends)| ratio.ceiling(ends[0], ends[1]) > peak + NEGLIGIBLE)
+            .flat_map(|(block, _)| nodes(block))
             .map(|x| (a * ratio.at(x).1 - x * x / (2.0 * ratio.variance) - peak).exp())
             .sum();
-        return peak + sum.ln() + normalizer;
+        return peak + (sum * normalizer).ln();
     }
     let term = |x: f64| (-x * x / (2.0 * ratio.variance)).exp() * excess(a, ratio.at(x));
-    let bulk = |block: &i64| block_start(*block).abs() <= (BULK + 1.0) * z;
-    let bulk_sum: f64 = (first..last).filter(bulk).flat_map(nodes).map(term).sum();
-    let floor = bulk_sum.ln() + NEGLIGIBLE;
-    let rest: f64 =
-        (first..last).filter(|block| !bulk(block) && ceiling(*block) > floor).flat_map(nodes).map(term).sum();
-    ((bulk_sum + rest) * normalizer.exp()).ln_1p()
+    let in_bulk = |block: i64| (block as f64 * width).abs() <= (BULK + 1.0) * z;
+    let bulk: f64 = (first..last).filter(|&block| in_bulk(block)).flat_map(nodes).map(term).sum();
+    let floor = bulk.abs().ln() + NEGLIGIBLE;
+    let rest: f64 = blocks()
+        .filter(|(block, ends)| !in_bulk(*block) && ratio.ceiling(ends[0], ends[1]) > floor)
+        .flat_map(|(block, _)| nodes(block))
+        .map(term)
+        .sum();
+    ((bulk + rest) * normalizer).ln_1p()
 }
 
 /// g(u) = (1 + u)^a − 1 − a u without cancellation, given (u, ln(1 + u)).
 fn excess(a: f64, (u, log_ratio): (f64, f64)) -> f64 {
-    if u.is_infinite() {
-        return (a * log_ratio).exp();
-    }
     if u.abs() * (a.abs() + 4.0) < 0.05 {
         // a (a−1)/2 u² (1 + (a−2)/3 u (1 + (a−3)/4 u (…))): twelve terms leave less than 1e-17.
         let tail = (3..=14).rev().fold(1.0, |tail, k| {

@@ -22,5 +22,5 @@ pub use error::AccountingError;
 pub use event::{Adaptivity, Adjacency, Event, events_under, merge};
 pub use filter::{FilterSpec, Refusal, RenyiFilter};
 pub use gdp::{GdpAccountant, gaussian_delta, gaussian_epsilon};
-pub use pld::PldAccountant;
+pub use pld::{PldAccountant, PldBounds};
 pub use rdp::{RdpAccountant, rdp};

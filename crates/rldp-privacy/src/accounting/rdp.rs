@@ -19,7 +19,7 @@ const START: f64 = 2.0;
 const STEP: f64 = 0.8;
 const TOLERANCE: f64 = 1e-5;
 /// Relative rounding room of [`rdp`].
-const ROUNDING: f64 = 1e-11;
+const ROUNDING: f64 = 1e-12;
 
 /// Rényi divergence at `order` > 1 of one step, under add/remove adjacency, rounded up.
 ///

@@ -1,0 +1,197 @@
+//! Figures as inline SVG that follows the page's colours.
+
+use std::fmt::Write as _;
+
+use plotters::prelude::*;
+
+use crate::error::LabError;
+
+/// Colours of series, told apart in light and dark and by the colour-blind (Okabe and Ito).
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(128, 128, 128),
+];
+
+/// Stand-ins that the page replaces by its own text and line colours.
+const TEXT: RGBColor = RGBColor(1, 2, 3);
+const FAINT: RGBColor = RGBColor(3, 2, 1);
+
+/// One line, with an optional band of ± around it.
+pub(super) struct Series {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
+    pub(super) band: Option<Vec<f64>>,
+}
+
+impl Series {
+    pub(super) fn line(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self { name: name.into(), points, band: None }
+    }
+}
+
+/// Lines over steps. Empty series are left out; without any point there is no figure.
+pub(super) fn lines(title: &str, y_label: &str, series: &[Series]) -> Result<String, LabError> {
+    let series: Vec<&Series> = series.iter().filter(|series| !series.points.is_empty()).collect();
+    let Some((x_range, y_range)) = ranges(&series) else { return Ok(String::new()) };
+    let mut svg = String::new();
+    draw_lines(&mut svg, title, y_label, &series, x_range, y_range)
+        .map_err(|error| LabError::Figure(error.to_string()))?;
+    Ok(themed(&svg, title))
+}
+
+fn draw_lines(
+    svg: &mut String,
+    title: &str,
+    y_label: &str,
+    series: &[&Series],
+    x_range: (f64, f64),
+    y_range: (f64, f64),
+) -> Result<(), Box<dyn std::error::Error>> {
+    let root = SVGBackend::with_string(svg, (560, 320)).into_drawing_area();
+    let mut chart = ChartBuilder::on(&root)
+        .caption(title, ("sans-serif", 16, &TEXT))
+        .margin(10)
+        .x_label_area_size(38)
+        .y_label_area_size(62)
+        .build_cartesian_2d(x_range.0..x_range.1, y_range.0..y_range.1)?;
+    chart
+        .configure_mesh()
+        .x_desc("step")
+        .y_desc(y_label)
+        .axis_style(FAINT)
+        .bold_line_style(FAINT.mix(0.35))
+        .light_line_style(FAINT.mix(0.0))
+        .label_style(("sans-serif", 12, &TEXT))
+        .axis_desc_style(("sans-serif", 13, &TEXT))
+        .y_label_formatter(&|value| short(*value))
+        .draw()?;
+    for (index, series) in series.iter().enumerate() {
+        let colour = COLOURS[index % COLOURS.len()];
+        if let Some(band) = &series.band {
+            let upper = series.points.iter().zip(band).map(|((x, y), b)| (*x, (y + b).min(y_range.1)));
+            let lower = series.points.iter().zip(band).map(|((x, y), b)| (*x, (y - b).max(y_range.0)));
+            let outline: Vec<(f64, f64)> = upper.chain(lower.rev()).collect();
+            chart.draw_series(std::iter::once(Polygon::new(outline, colour.mix(0.18))))?;
+        }
+        let line = chart.draw_series(LineSeries::new(series.points.iter().copied(), colour.stroke_width(2)))?;
+        if !series.name.is_empty() {
+            line.label(&series.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+        }
+    }
+    if series.iter().any(|series| !series.name.is_empty()) {
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .label_font(("sans-serif", 12, &TEXT))
+            .draw()?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// Ranges with a little room; degenerate ones are widened.
+fn ranges(series: &[&Series]) -> Option<((f64, f64), (f64, f64))> {
+    let points = || series.iter().flat_map(|series| series.points.iter()).filter(|(_, y)| y.is_finite());
+    points().next()?;
+    let span = |values: &mut dyn Iterator<Item = f64>| {
+        values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
+    };
+    let (x_low, x_high) = span(&mut points().map(|point| point.0));
+    let (y_low, y_high) = span(&mut points().map(|point| point.1));
+    let room = if y_high > y_low { 0.08 * (y_high - y_low) } else { 0.1 * y_high.abs().max(1e-9) };
+    Some(((x_low, if x_high > x_low { x_high } else { x_low + 1.0 }), (y_low - room, y_high + room)))
+}
+
+/// Adapters × time: each cell's colour is the value's place between the smallest and the largest.
+pub(super) fn heat_map(title: &str, rows: &[String], columns: &[f64], values: &[Vec<f64>]) -> String {
+    let (low, high) = values.iter().flatten().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
+    if rows.is_empty() || columns.is_empty() || !(low.is_finite() && high.is_finite()) {
+        return String::new();
+    }
+    let (left, top, cell, width) = (190.0, 44.0, 13.0_f64.min(420.0 / rows.len() as f64).max(4.0), 420.0);
+    let step = width / columns.len() as f64;
+    let height = top + cell * rows.len() as f64 + 40.0;
+    let mut svg = format!(
+        "<svg class=\"figure\" role=\"img\" aria-label=\"{0}\" viewBox=\"0 0 640 {height:.0}\"><text class=\"t\" x=\"320\" y=\"18\" \
+         text-anchor=\"middle\" font-size=\"16\">{0}</text><text class=\"t\" x=\"{left}\" y=\"36\" font-size=\"11\">from {1} \
+         (pale) to {2} (deep)</text>",
+        escape(title),
+        short(low),
+        short(high)
+    );
+    let every = (12.0 / cell).ceil() as usize;
+    for (index, (name, row)) in rows.iter().zip(values).enumerate() {
+        let y = top + cell * index as f64;
+        if index % every == 0 {
+            let label = name.replace("model.layers.", "").replace("transformer.h.", "").replace("self_attn.", "");
+            let _ = write!(
+                svg,
+                "<text class=\"t\" x=\"{:.0}\" y=\"{:.1}\" font-size=\"10\" text-anchor=\"end\">{}</text>",
+                left - 6.0,
+                y + cell * 0.8,
+                escape(&label)
+            );
+        }
+        for (column, value) in row.iter().enumerate() {
+            let depth = if high > low { (value - low) / (high - low) } else { 0.5 };
+            let _ = write!(
+                svg,
+                "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{cell:.1}\" fill=\"rgb(0,114,178)\" fill-opacity=\"{:.2}\"><title>{} at step {}: {}</title></rect>",
+                left + step * column as f64,
+                step + 0.2,
+                0.06 + 0.94 * depth,
+                escape(name),
+                columns[column],
+                short(*value)
+            );
+        }
+    }
+    let _ = write!(
+        svg,
+        "<text class=\"t\" x=\"{left}\" y=\"{0:.0}\" font-size=\"11\">step {1}</text><text class=\"t\" x=\"{2:.0}\" y=\"{0:.0}\" font-size=\"11\" text-anchor=\"end\">step {3}</text></svg>",
+        height - 20.0,
+        columns[0],
+        left + width,
+        columns[columns.len() - 1]
+    );
+    svg
+}
+
+/// Makes an SVG follow the page: scales with its box, takes text and line colours from the theme.
+fn themed(svg: &str, title: &str) -> String {
+    let body = svg.find("<svg").map_or(svg, |start| &svg[start..]);
+    let open = format!("<svg class=\"figure\" role=\"img\" aria-label=\"{}\" viewBox=\"0 0 560 320\"", escape(title));
+    let body = body.replacen(
+        "<svg width=\"560\" height=\"320\" viewBox=\"0 0 560 320\" xmlns=\"http://www.w3.org/2000/svg\"",
+        &open,
+        1,
+    );
+    body.replace("#010203", "currentColor")
+        .replace("#030201", "currentColor")
+        .replace("xmlns=\"http://www.w3.org/2000/svg\"", "")
+}
+
+/// A number in at most about six characters.
+pub(super) fn short(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        "0".into()
+    } else if (0.001..100_000.0).contains(&size) {
+        let digits = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
+        let text = format!("{value:.digits$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    } else {
+        format!("{value:.1e}")
+    }
+}
+
+/// Text that may stand in HTML.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,117 @@
+//! The report: one HTML file that needs nothing else, for one run or for several side by side.
+
+mod figure;
+mod page;
+
+use std::path::Path;
+
+use self::figure::{Series, heat_map, lines};
+use crate::{error::LabError, run::RunFolder};
+
+/// Whether a run's ledger was replayed, and what that found.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Whether every check passed.
+    pub holds: bool,
+    /// One line for each check.
+    pub checks: Vec<String>,
+}
+
+/// Up to this many adapters are drawn as lines; more become a heat map.
+const MOST_LINES: usize = 7;
+
+/// Writes the report of `runs` to `out`, with each run's verdict.
+///
+/// # Errors
+/// When a figure cannot be drawn or the file cannot be written.
+pub fn write(runs: &[(RunFolder, Verdict)], out: &Path) -> Result<(), LabError> {
+    let mut figures = shared_figures(runs)?;
+    for (run, _) in runs {
+        figures.push((format!("Adapters of {}", run.name()), adapter_figures(run)?));
+    }
+    let html = page::page(runs, &figures);
+    let temporary = out.with_extension("partial");
+    fs_err::write(&temporary, html)?;
+    fs_err::rename(&temporary, out)?;
+    Ok(())
+}
+
+/// Figures in which all runs are drawn together, under their headings.
+fn shared_figures(runs: &[(RunFolder, Verdict)]) -> Result<Vec<(String, Vec<String>)>, LabError> {
+    let several = runs.len() > 1;
+    let each = |points: &dyn Fn(&RunFolder) -> Vec<(f64, f64)>| -> Vec<Series> {
+        let name = |run: &RunFolder| if several { run.name() } else { String::new() };
+        runs.iter().map(|(run, _)| Series::line(name(run), points(run))).collect()
+    };
+    let steps = |value: fn(&crate::run::StepLine) -> f64| {
+        move |run: &RunFolder| run.steps.iter().map(|line| (line.step, value(line))).collect::<Vec<_>>()
+    };
+    let utility = vec![
+        lines(
+            "Perplexity on the public file",
+            "perplexity",
+            &each(&|run| run.evals.iter().map(|line| (line.step, line.perplexity)).collect()),
+        )?,
+        lines("Released training loss, ± noise", "nats a token", &loss_series(runs))?,
+    ];
+    let budget = vec![
+        lines("Budget spent (upper bound)", "epsilon", &each(&steps(|line| line.epsilon_spent)))?,
+        lines("Noise multiplier", "z", &each(&steps(|line| line.noise_multiplier)))?,
+        lines("Signal-to-noise of the released gradient", "energy ratio", &each(&steps(|line| line.snr)))?,
+    ];
+    let telemetry = |key: &'static str| {
+        move |run: &RunFolder| {
+            let lines = run.controls.iter();
+            lines.filter_map(|line| Some((line.step, line.controller.get(key)?.as_f64()?))).collect::<Vec<_>>()
+        }
+    };
+    let control = vec![
+        lines("Learning rate", "rate", &each(&steps(|line| line.learning_rate)))?,
+        lines(
+            "Reward of an interval",
+            "nats per percent of budget",
+            &each(&|run| run.controls.iter().filter_map(|line| Some((line.step, line.reward?))).collect()),
+        )?,
+        lines("Entropy of the policy", "nats a dimension", &each(&telemetry("entropy")))?,
+        lines("Critic loss", "squared error", &each(&telemetry("critic_loss")))?,
+    ];
+    Ok(vec![("Utility".into(), utility), ("Budget".into(), budget), ("Controller".into(), control)])
+}
+
+fn loss_series(runs: &[(RunFolder, Verdict)]) -> Vec<Series> {
+    let several = runs.len() > 1;
+    let series = |run: &RunFolder| {
+        let released = || run.steps.iter().filter(|line| line.loss.is_some());
+        Series {
+            name: if several { run.name() } else { String::new() },
+            points: released().map(|line| (line.step, line.loss.unwrap_or_default())).collect(),
+            band: Some(released().map(|line| line.loss_std.unwrap_or_default()).collect()),
+        }
+    };
+    runs.iter().map(|(run, _)| series(run)).collect()
+}
+
+fn adapter_figures(run: &RunFolder) -> Result<Vec<String>, LabError> {
+    let names = run.pairs();
+    let columns: Vec<f64> = run.controls.iter().map(|line| line.step).collect();
+    let figure = |title: &str, label: &str, value: &dyn Fn(&crate::run::ControlLine) -> Option<Vec<f64>>| {
+        let table: Vec<Vec<f64>> = run.controls.iter().filter_map(value).collect();
+        if table.len() != columns.len() {
+            return Ok(String::new());
+        }
+        let of = |k: usize| table.iter().map(|row| row.get(k).copied().unwrap_or(f64::NAN)).collect::<Vec<f64>>();
+        if names.len() <= MOST_LINES {
+            let series: Vec<Series> = (0..names.len())
+                .map(|k| Series::line(names[k].clone(), columns.iter().copied().zip(of(k)).collect()))
+                .collect();
+            return lines(title, label, &series);
+        }
+        Ok(heat_map(title, &names, &columns, &(0..names.len()).map(of).collect::<Vec<_>>()))
+    };
+    Ok(vec![
+        figure("Clip norm of each adapter", "C", &|line| Some(line.clip_norms.clone()))?,
+        figure("Noise of each adapter", "standard deviation", &|line| Some(line.noise_std.clone()))?,
+        figure("Share of the budget", "w", &|line| Some(line.shares.clone()))?,
+        figure("Signal-to-noise of each adapter", "energy ratio", &|line| line.snr.clone())?,
+    ])
+}

@@ -1,0 +1,172 @@
+//! The page around the figures.
+
+use std::fmt::Write as _;
+
+use super::{
+    Verdict,
+    figure::{escape, short},
+};
+use crate::run::RunFolder;
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --ground: #fff; --text: #1c2430; --line: #d5dae1; --soft: #f4f6f9; --good: #0a7d57; --bad: #b3261e; }
+@media (prefers-color-scheme: dark) { :root { --ground: #14181f; --text: #e6eaf0; --line: #39424f; --soft: #1d232d; --good: #4cc79a; --bad: #ff8a80; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 76rem; background: var(--ground); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; margin: 0 0 1rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; border-bottom: 1px solid var(--line); }
+.claim { background: var(--soft); border-left: 5px solid var(--good); padding: .8rem 1rem; margin: .8rem 0; overflow-wrap: anywhere; }
+.claim.bad { border-color: var(--bad); } .claim strong { display: block; } .good { color: var(--good); } .bad strong { color: var(--bad); }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }
+.figure { width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--ground); color: var(--text); }
+.figure text { fill: var(--text); font-family: system-ui, sans-serif; } .figure > rect:first-of-type[opacity='0'] { fill: none; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid var(--line); } th[data-sort] { cursor: pointer; }
+ul { padding-left: 1.2rem; } a { color: inherit; } details { margin: .5rem 0; }
+@media print { body { max-width: none; padding: 0; } .figure, .claim { break-inside: avoid; } }
+";
+
+const SCRIPT: &str = "
+for (const head of document.querySelectorAll('th[data-sort]')) head.onclick = () => {
+  const body = head.closest('table').tBodies[0], at = head.cellIndex, up = head.dataset.sort !== 'up';
+  head.dataset.sort = up ? 'up' : 'down';
+  const key = row => { const text = row.cells[at].textContent, n = parseFloat(text); return isNaN(n) ? text : n; };
+  [...body.rows].sort((a, b) => (key(a) > key(b) ? 1 : -1) * (up ? 1 : -1)).forEach(row => body.append(row));
+};
+";
+
+/// The whole page.
+pub(super) fn page(runs: &[(RunFolder, Verdict)], figures: &[(String, Vec<String>)]) -> String {
+    let names: Vec<String> = runs.iter().map(|(run, _)| run.name()).collect();
+    let title = format!("rldp report: {}", names.join(", "));
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\"/><title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>",
+        escape(&title)
+    );
+    for (run, verdict) in runs {
+        html.push_str(&claim(run, verdict));
+    }
+    html.push_str(&summary(runs));
+    for (heading, figures) in figures {
+        let drawn: String = figures.iter().filter(|figure| !figure.is_empty()).cloned().collect();
+        if !drawn.is_empty() {
+            let _ = write!(html, "<h2>{}</h2><div class=\"figures\">{drawn}</div>", escape(heading));
+        }
+    }
+    html.push_str(&scope());
+    for (run, _) in runs {
+        html.push_str(&settings(run));
+    }
+    let _ = write!(html, "<script>{SCRIPT}</script></body></html>\n");
+    html
+}
+
+/// The privacy statement of one run.
+fn claim(run: &RunFolder, verdict: &Verdict) -> String {
+    let (class, heading) = match run.without_guarantee() {
+        Some(reason) => ("claim bad", format!("{}: NO PRIVACY GUARANTEE ({reason})", run.name())),
+        None if !verdict.holds => ("claim bad", format!("{}: THE LEDGER DOES NOT VERIFY", run.name())),
+        None if !run.closed => {
+            ("claim", format!("{}: unfinished; the guarantee covers what was released so far", run.name()))
+        }
+        None => ("claim", format!("{}: the ledger verifies", run.name())),
+    };
+    let checks: String = verdict.checks.iter().map(|check| format!("<li>{}</li>", escape(check))).collect();
+    format!(
+        "<div class=\"{class}\"><strong>{}</strong>{}<details><summary>Checks</summary><ul>{checks}</ul></details></div>",
+        escape(&heading),
+        escape(&run.fact("statement"))
+    )
+}
+
+/// One row a run.
+fn summary(runs: &[(RunFolder, Verdict)]) -> String {
+    const HEADS: [&str; 10] = [
+        "run",
+        "controller",
+        "epsilon",
+        "delta",
+        "unit",
+        "units",
+        "steps",
+        "batch",
+        "perplexity before",
+        "perplexity after",
+    ];
+    let rows: Vec<Vec<String>> = runs
+        .iter()
+        .map(|(run, _)| {
+            let perplexity =
+                |line: Option<&crate::run::EvalLine>| line.map_or("–".into(), |line| short(line.perplexity));
+            vec![
+                run.name(),
+                run.setting("control", "controller"),
+                run.setting("privacy", "epsilon"),
+                run.setting("privacy", "delta"),
+                run.fact("unit"),
+                run.fact("units"),
+                run.steps.last().map_or("0".into(), |line| format!("{}", line.step)),
+                run.setting("privacy", "batch_size"),
+                perplexity(run.evals.first()),
+                perplexity(run.evals.last()),
+            ]
+        })
+        .collect();
+    let csv = |cells: &[String]| {
+        cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect::<Vec<_>>().join(",")
+    };
+    let heads: Vec<String> = HEADS.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = std::iter::once(csv(&heads)).chain(rows.iter().map(|row| csv(row))).collect();
+    let mut html = String::from("<h2>Summary</h2><div class=\"wide\"><table><thead><tr>");
+    for head in HEADS {
+        let _ = write!(html, "<th data-sort=\"none\">{head}</th>");
+    }
+    html.push_str("</tr></thead><tbody>");
+    for row in &rows {
+        html.push_str("<tr>");
+        for cell in row {
+            let _ = write!(html, "<td>{}</td>", escape(cell));
+        }
+        html.push_str("</tr>");
+    }
+    let _ = write!(
+        html,
+        "</tbody></table></div><p><a download=\"summary.csv\" href=\"data:text/csv;charset=utf-8,{}\">Download as CSV</a></p>",
+        percent(&lines.join("\n"))
+    );
+    html
+}
+
+/// What the statement covers.
+fn scope() -> String {
+    "<h2>What the statement means</h2><ul>\
+     <li>Adjacency: add or remove one unit. Whoever sees everything this run released can hardly tell whether any one unit \
+     was in the training data; epsilon and delta say how hardly.</li>\
+     <li>Assumed public: the number of units, all settings, the base model and tokenizer, and the evaluation file. Perplexity is \
+     computed on that file.</li>\
+     <li>Released: the noisy gradient of every step, the paid mean loss and clip fractions, and what follows from them: the \
+     adapter, the controller's policy and actions, every figure here.</li>\
+     <li>Not covered: how long steps took, settings that were chosen by trying them on the private data, the base model's own \
+     training data, and text that several units share.</li></ul>"
+        .into()
+}
+
+fn settings(run: &RunFolder) -> String {
+    let text = toml::to_string_pretty(&run.config).unwrap_or_default();
+    format!(
+        "<details><summary>Settings of {}</summary><pre class=\"wide\">{}</pre></details>",
+        escape(&run.name()),
+        escape(&text)
+    )
+}
+
+fn percent(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-' {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}

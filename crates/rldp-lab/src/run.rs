@@ -1,0 +1,143 @@
+//! One run folder, typed.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::LabError;
+
+/// What a run wrote. A run that is still going, or was cut short, is read as far as it got.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// Resolved settings.
+    pub config: toml::Table,
+    /// `manifest.json`.
+    pub manifest: Value,
+    /// One for each step.
+    pub steps: Vec<StepLine>,
+    /// One for each interval.
+    pub controls: Vec<ControlLine>,
+    /// One for each evaluation.
+    pub evals: Vec<EvalLine>,
+    /// Whether the ledger was closed: all steps were made, or the budget refused.
+    pub closed: bool,
+}
+
+/// One noisy step.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StepLine {
+    /// Steps charged.
+    pub step: f64,
+    /// Upper bound on the epsilon spent so far.
+    pub epsilon_spent: f64,
+    /// z.
+    pub noise_multiplier: f64,
+    /// Rate of the update.
+    pub learning_rate: f64,
+    /// Released mean loss.
+    pub loss: Option<f64>,
+    /// Its noise.
+    pub loss_std: Option<f64>,
+    /// Energy of the release over its noise's, minus 1.
+    pub snr: f64,
+}
+
+/// One interval.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ControlLine {
+    /// Its last step.
+    pub step: f64,
+    /// C_i (K).
+    pub clip_norms: Vec<f64>,
+    /// w_i (K).
+    pub shares: Vec<f64>,
+    /// Noise of a coordinate of the mean gradient (K).
+    pub noise_std: Vec<f64>,
+    /// Signal-to-noise (K).
+    pub snr: Option<Vec<f64>>,
+    /// Released clip fractions (K).
+    pub clip_fractions: Option<Vec<f64>>,
+    /// Factor on the learning rate.
+    pub learning_rate_gain: f64,
+    /// Reward.
+    pub reward: Option<f64>,
+    /// The controller's figures.
+    pub controller: Map<String, Value>,
+}
+
+/// One evaluation on public records.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EvalLine {
+    /// Steps charged.
+    pub step: f64,
+    /// Perplexity.
+    pub perplexity: f64,
+}
+
+impl RunFolder {
+    /// Reads a run folder.
+    ///
+    /// # Errors
+    /// When a file is missing or not of the expected form. A torn last line of the metrics is left out.
+    pub fn open(path: &Path) -> Result<Self, LabError> {
+        let wrong = |name: &str, reason: String| LabError::Run { path: path.join(name), reason };
+        let text = |name: &str| fs_err::read_to_string(path.join(name)).map_err(LabError::from);
+        let config =
+            text("config.toml")?.parse().map_err(|error: toml::de::Error| wrong("config.toml", error.to_string()))?;
+        let manifest =
+            serde_json::from_str(&text("manifest.json")?).map_err(|error| wrong("manifest.json", error.to_string()))?;
+        let closed = text("ledger.jsonl")?.lines().any(|line| line.contains("\"kind\":\"close\""));
+        let mut run =
+            Self { path: path.to_owned(), config, manifest, steps: vec![], controls: vec![], evals: vec![], closed };
+        let metrics = text("metrics.jsonl")?;
+        let whole = metrics.rfind('\n').map_or("", |end| &metrics[..end]);
+        for (index, line) in whole.lines().enumerate() {
+            run.add(line).map_err(|error| wrong("metrics.jsonl", format!("line {}: {error}", index + 1)))?;
+        }
+        Ok(run)
+    }
+
+    fn add(&mut self, line: &str) -> Result<(), serde_json::Error> {
+        let value: Value = serde_json::from_str(line)?;
+        match value.get("kind").and_then(Value::as_str) {
+            Some("step") => self.steps.push(serde_json::from_value(value)?),
+            Some("control") => self.controls.push(serde_json::from_value(value)?),
+            Some("eval") => self.evals.push(serde_json::from_value(value)?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Name of the run: its folder's.
+    pub fn name(&self) -> String {
+        let canonical = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        canonical.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// A setting as text, such as `privacy`, `epsilon`.
+    pub fn setting(&self, section: &str, key: &str) -> String {
+        let value = self.config.get(section).and_then(|section| section.get(key));
+        value.map_or_else(|| "–".to_owned(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
+    /// Names of the adapter pairs (K).
+    pub fn pairs(&self) -> Vec<String> {
+        let names = self.manifest.get("pairs").and_then(Value::as_array).cloned().unwrap_or_default();
+        names.iter().map(|name| name.as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// A text of the manifest.
+    pub fn fact(&self, key: &str) -> String {
+        let value = self.manifest.get(key).unwrap_or(&Value::Null);
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    }
+
+    /// Why the run promises nothing, when it does not.
+    pub fn without_guarantee(&self) -> Option<String> {
+        let reason = self.manifest.get("guarantee")?.get("none")?.get("reason")?;
+        reason.as_str().map(str::to_owned)
+    }
+}

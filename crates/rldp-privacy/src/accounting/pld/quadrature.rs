@@ -1,0 +1,126 @@
+//! Integrals over the cells of the loss grid, without cancellation.
+//!
+//! With u = dP/dQ − 1 and e_j = e^{jh} − 1, a cell [jh, (j+1)h] needs ∫ φ (u − e_j) and ∫ φ (e_{j+1} − u) over the x
+//! whose loss lies in it. Both integrands are positive and smooth; Gauss–Legendre rules on pieces across which no
+//! factor grows more than e³-fold integrate them to a relative 1e-13, where differences of normal distribution
+//! functions would lose all digits on a fine grid.
+
+use super::super::event::Event;
+use super::grid::Grid;
+use super::step::normal_density_at_zero;
+
+/// A Gauss–Legendre rule on [−1, 1]: positive abscissae and their weights.
+struct Rule {
+    abscissae: &'static [f64],
+    weights: &'static [f64],
+}
+
+/// Four points: relative error 6e-10 s⁸ for a factor e^{s}.
+const FOUR: Rule = Rule {
+    abscissae: &[0.339_981_043_584_856_26, 0.861_136_311_594_052_6],
+    weights: &[0.652_145_154_862_546_1, 0.347_854_845_137_453_9],
+};
+
+/// Eight points: relative error 2e-23 s¹⁶.
+const EIGHT: Rule = Rule {
+    abscissae: &[0.183_434_642_495_649_8, 0.525_532_409_916_329, 0.796_666_477_413_626_7, 0.960_289_856_497_536_3],
+    weights: &[0.362_683_783_378_361_96, 0.313_706_645_877_887_27, 0.222_381_034_453_374_48, 0.101_228_536_290_376_26],
+};
+
+/// Growth exponent up to which four points suffice.
+const NARROW: f64 = 0.3;
+/// Growth exponent of one piece.
+const WIDE: f64 = 3.0;
+
+/// The grid cells of one step, from the first with mass to the last.
+pub(super) struct Cells {
+    pub(super) q: f64,
+    pub(super) z: f64,
+    pub(super) spacing: f64,
+    /// x outside [low, high] is cut off.
+    pub(super) low: f64,
+    pub(super) high: f64,
+    /// Grid index of the first cell's lower end.
+    pub(super) first: i64,
+    /// Grid index of the last cell's upper end.
+    pub(super) last: i64,
+}
+
+impl Cells {
+    pub(super) fn new(event: &Event, grid: &Grid) -> Self {
+        let Event { sampling_rate: q, noise_multiplier: z, .. } = *event;
+        let (low, high) = (-grid.reach * z, 1.0 + grid.reach * z);
+        let mut cells = Self { q, z, spacing: grid.spacing, low, high, first: 0, last: 0 };
+        cells.first = (cells.loss(low) / grid.spacing).floor() as i64;
+        cells.last = ((cells.loss(high) / grid.spacing).ceil() as i64).max(cells.first + 2);
+        cells
+    }
+
+    /// u = q (e^{(2x−1)/(2z²)} − 1).
+    pub(super) fn excess(&self, x: f64) -> f64 {
+        self.q * ((x - 0.5) / (self.z * self.z)).exp_m1()
+    }
+
+    /// ln(1 + u).
+    pub(super) fn loss(&self, x: f64) -> f64 {
+        self.excess(x).ln_1p()
+    }
+
+    /// The x, cut to [low, high], at which u takes a value.
+    pub(super) fn x_of_excess(&self, excess: f64) -> f64 {
+        let odds = excess / self.q;
+        if odds <= -1.0 {
+            return self.low;
+        }
+        (0.5 + self.z * self.z * odds.ln_1p()).clamp(self.low, self.high)
+    }
+
+    /// Integrates `f(u)` against φ over [from, to].
+    pub(super) fn integrate<const N: usize>(&self, from: f64, to: f64, f: impl Fn(f64) -> [f64; N]) -> [f64; N] {
+        let mut sums = [0.0; N];
+        if to <= from {
+            return sums;
+        }
+        let precision = 1.0 / (self.z * self.z);
+        let rate = |x: f64| (x.abs() + 1.0) * precision + 1.0 / self.z;
+        let mut start = from;
+        while start < to {
+            // The growth exponent per unit of x is largest at one of the two ends.
+            let mut end = to;
+            let fastest = rate(start).max(rate(end));
+            if (end - start) * fastest > WIDE {
+                end = (start + WIDE / rate(start).max(rate(start + WIDE / rate(start)))).min(to);
+            }
+            let rule = if (end - start) * fastest <= NARROW { &FOUR } else { &EIGHT };
+            let (middle, half) = (0.5 * (start + end), 0.5 * (end - start));
+            let mut node = |x: f64, weight: f64| {
+                let density = (-0.5 * x * x * precision).exp() * weight * half;
+                let u = self.q * (((x - 0.5) * precision).exp() - 1.0);
+                let values = f(u);
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum += density * value;
+                }
+            };
+            for (abscissa, &weight) in rule.abscissae.iter().zip(rule.weights) {
+                node(middle - half * abscissa, weight);
+                node(middle + half * abscissa, weight);
+            }
+            start = end;
+        }
+        sums.map(|sum| sum * normal_density_at_zero() / self.z)
+    }
+
+    /// Calls back with each cell's position, ∫ φ (u − e_j) and ∫ φ (e_{j+1} − u).
+    pub(super) fn for_each(&self, mut visit: impl FnMut(usize, f64, f64)) {
+        let grid_excess = |index: i64| (index as f64 * self.spacing).exp_m1();
+        let mut lower = grid_excess(self.first);
+        let mut from = self.low;
+        for index in self.first..self.last {
+            let upper = grid_excess(index + 1);
+            let to = if index + 1 == self.last { self.high } else { self.x_of_excess(upper) };
+            let [below, above] = self.integrate(from, to, |u| [u - lower, upper - u]);
+            visit((index - self.first) as usize, below.max(0.0), above.max(0.0));
+            (lower, from) = (upper, to);
+        }
+    }
+}

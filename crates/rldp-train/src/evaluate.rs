@@ -1,0 +1,60 @@
+//! Perplexity on records that are assumed public.
+
+use rldp_data::TokenRecord;
+use rldp_model::{Adapter, Engine, Sequence, engine::EngineError};
+use serde::{Deserialize, Serialize};
+
+/// Records cut into blocks, every token after the first scored once.
+#[derive(Clone)]
+pub struct PublicRecords {
+    blocks: Vec<(Vec<u32>, usize)>,
+    records: usize,
+}
+
+/// What an evaluation found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// exp(nll).
+    pub perplexity: f64,
+    /// Mean negative log-likelihood of a scored token, in nats.
+    pub nll: f64,
+    /// Scored tokens.
+    pub tokens: usize,
+    /// Records.
+    pub records: usize,
+}
+
+impl PublicRecords {
+    /// Declares `records` public and cuts them into blocks of at most `max_length` tokens that overlap by one.
+    pub fn declare(records: &[TokenRecord], max_length: usize) -> Self {
+        let blocks = records.iter().flat_map(|record| record.blocks(max_length)).collect();
+        Self { blocks, records: records.len() }
+    }
+
+    /// Scored tokens.
+    pub fn scored_tokens(&self) -> usize {
+        self.sequences().iter().map(Sequence::scored_tokens).sum()
+    }
+
+    fn sequences(&self) -> Vec<Sequence<'_>> {
+        self.blocks
+            .iter()
+            .map(|(tokens, scored_from)| Sequence { tokens, scored_from: *scored_from, weight: 1.0 })
+            .collect()
+    }
+}
+
+/// Perplexity of the model with or without an adapter.
+///
+/// # Errors
+/// When the engine refuses a sequence.
+pub fn evaluate(
+    engine: &mut dyn Engine,
+    adapter: Option<&Adapter>,
+    records: &PublicRecords,
+) -> Result<Evaluation, EngineError> {
+    let losses = engine.losses(adapter, &records.sequences())?;
+    let (nll, tokens) = losses.iter().fold((0.0, 0), |(nll, tokens), loss| (nll + loss.nll, tokens + loss.tokens));
+    let mean = nll / tokens.max(1) as f64;
+    Ok(Evaluation { perplexity: mean.exp(), nll: mean, tokens, records: records.records })
+}

@@ -1,0 +1,70 @@
+//! Reads and tokenizes what a run trains and evaluates on.
+
+use std::path::Path;
+
+use rldp_data::{Columns, PrivacyUnits, TextColumns, TextTokenizer, TokenRecord, UnitPolicy, read_records, tokenize};
+use rldp_model::{Engine, ModelConfig};
+
+use crate::{error::TrainError, evaluate::PublicRecords, settings::DataSettings};
+
+/// What a run works on.
+pub struct Inputs {
+    /// Computes losses and gradients of the base model.
+    pub engine: Box<dyn Engine>,
+    /// The private records, grouped into units.
+    pub units: PrivacyUnits,
+    /// Records that are assumed public.
+    pub eval: Option<PublicRecords>,
+    /// How PEFT names the base model.
+    pub base_name: String,
+    /// Warnings about the data that concern only public facts.
+    pub warnings: Vec<String>,
+}
+
+/// Records of a run, tokenized.
+pub struct Records {
+    /// The private records, grouped into units.
+    pub units: PrivacyUnits,
+    /// Records that are assumed public.
+    pub eval: Option<PublicRecords>,
+}
+
+/// Units and evaluation records of `data`.
+///
+/// # Errors
+/// When a file cannot be read, a column is missing, or a record has no tokens; messages never show a record.
+pub fn load_records(
+    data: &DataSettings,
+    tokenizer: &TextTokenizer,
+    config: &ModelConfig,
+) -> Result<Records, TrainError> {
+    let train = tokenized(&data.train, data, data.unit_column.as_deref(), tokenizer, config)?;
+    let policy = UnitPolicy { max_length: data.max_length, max_records: data.max_records_per_unit };
+    let units = match data.unit_column {
+        Some(_) => PrivacyUnits::by_column(&train, &policy)?,
+        None => PrivacyUnits::by_record(&train, &policy)?,
+    };
+    let max_length = data.max_length;
+    let eval = match &data.eval {
+        Some(path) => Some(PublicRecords::declare(&tokenized(path, data, None, tokenizer, config)?, max_length)),
+        None => None,
+    };
+    Ok(Records { units, eval })
+}
+
+fn tokenized(
+    path: &Path,
+    data: &DataSettings,
+    unit: Option<&str>,
+    tokenizer: &TextTokenizer,
+    config: &ModelConfig,
+) -> Result<Vec<TokenRecord>, TrainError> {
+    let text = match (&data.prompt_column, &data.completion_column) {
+        (Some(prompt), Some(completion)) => {
+            TextColumns::PromptCompletion { prompt: prompt.clone(), completion: completion.clone() }
+        }
+        _ => TextColumns::Text(data.text_column.clone()),
+    };
+    let records = read_records(path, &Columns { text, unit: unit.map(str::to_owned) })?;
+    Ok(tokenize(path, &records, tokenizer, config.eos_token_ids.first().copied())?)
+}

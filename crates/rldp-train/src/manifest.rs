@@ -1,0 +1,55 @@
+//! `manifest.json`: versions, machine, model and unit; public facts only.
+
+use rldp_model::Adapter;
+use serde_json::{Value, json};
+
+use crate::{inputs::Inputs, plan::Plan, settings::TrainSettings};
+
+/// The manifest of a run that starts now.
+pub(crate) fn manifest(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter, plan: &Plan) -> Value {
+    let layout = adapter.layout();
+    let config = inputs.engine.config();
+    json!({
+        "rldp_version": env!("CARGO_PKG_VERSION"),
+        "commit": option_env!("RLDP_COMMIT"),
+        "started": started(),
+        "machine": { "cpu": cpu(), "cores": std::thread::available_parallelism().map_or(1, usize::from), "memory_mib": memory_mib() },
+        "public_seed": settings.seed,
+        "pairs": layout.pairs().iter().map(|pair| pair.linear.name.as_str()).collect::<Vec<_>>(),
+        "model": {
+            "family": config.family.model_type(),
+            "path": inputs.base_name,
+            "parameters": config.parameter_count(),
+            "layers": config.layers,
+            "hidden_size": config.hidden_size,
+            "vocab_size": config.vocab_size,
+        },
+        "adapter": {
+            "rank": layout.rank(),
+            "lora_alpha": layout.lora_alpha(),
+            "target_modules": layout.target_modules(),
+            "parameters": layout.parameter_count(),
+        },
+        "units": inputs.units.len(),
+        "unit": settings.data.unit_column.as_deref().unwrap_or("record"),
+        "statement": plan.claim.statement(),
+        "guarantee": plan.claim.guarantee,
+    })
+}
+
+/// Date and time in UTC, for the reader; nothing is computed from it.
+fn started() -> String {
+    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
+}
+
+fn cpu() -> Option<String> {
+    let text = fs_err::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn memory_mib() -> Option<u64> {
+    let text = fs_err::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}

@@ -1,0 +1,172 @@
+//! What the controller sees: statistics of released gradients against their known noise, and public facts.
+//!
+//! Everything is a function of [`Released`] values, so an observation is post-processing of charged events and costs
+//! nothing more.
+
+use rldp_control::{GlobalObservation, Observation, PairObservation};
+use rldp_model::AdapterLayout;
+use rldp_privacy::{NoisyRelease, Observable, Public, Released};
+
+use crate::plan::Steering;
+
+/// Sums of one pair's statistics over the steps of an interval.
+#[derive(Clone, Debug, Default)]
+struct PairSums {
+    snr: f64,
+    momentum_cosine: f64,
+    previous_cosine: f64,
+}
+
+/// Collects an interval's released statistics.
+#[derive(Default)]
+pub struct Observer {
+    steps: u64,
+    pairs: Option<Released<Vec<PairSums>>>,
+    previous: Option<Released<Vec<f32>>>,
+    clip_fractions: Option<Released<Vec<f64>>>,
+    loss: Option<Released<f64>>,
+    previous_loss: Option<Released<f64>>,
+}
+
+/// Public facts about the moment of the decision.
+#[derive(Clone, Debug)]
+pub struct PublicFacts<'a> {
+    /// Steps done over steps planned.
+    pub step_fraction: f64,
+    /// Budget spent over budget.
+    pub budget_fraction: f64,
+    /// What the mechanism was at the start.
+    pub start: &'a Steering,
+    /// What it is now.
+    pub now: &'a Steering,
+    /// Reward of the last interval.
+    pub last_reward: Option<Observable>,
+    /// Root mean square change of each pair's parameters since the start (K). Parameters are post-processing of released
+    /// gradients, so this is as public as the adapter.
+    pub drift: Vec<f64>,
+}
+
+impl Observer {
+    /// Adds one step. `momentum` is the optimizer's first moment before the step.
+    ///
+    /// Per pair: signal-to-noise (‖g‖² − d s²) / (d s²), an unbiased estimate of the clipped mean gradient's energy over
+    /// the noise's; cosines of the release with the momentum and with the previous release.
+    pub fn record(&mut self, layout: &AdapterLayout, release: &NoisyRelease, momentum: &[f32]) {
+        let gradient = &release.mean_gradient;
+        let previous = self.previous.as_ref().map(Released::get);
+        let sums = gradient.as_ref().map(|gradient| {
+            let pairs = layout.pairs().iter().zip(&release.noise_std);
+            pairs
+                .map(|(pair, &noise_std)| {
+                    let g = &gradient[pair.range()];
+                    let noise = pair.parameter_count() as f64 * noise_std * noise_std;
+                    let energy = dot(g, g);
+                    PairSums {
+                        snr: if noise > 0.0 { energy / noise - 1.0 } else { 0.0 },
+                        momentum_cosine: cosine(g, &momentum[pair.range()]),
+                        previous_cosine: previous.map_or(0.0, |previous| cosine(g, &previous[pair.range()])),
+                    }
+                })
+                .collect::<Vec<_>>()
+        });
+        self.pairs = Some(add(self.pairs.take(), sums, |total, new| PairSums {
+            snr: total.snr + new.snr,
+            momentum_cosine: total.momentum_cosine + new.momentum_cosine,
+            previous_cosine: total.previous_cosine + new.previous_cosine,
+        }));
+        if let Some(statistics) = &release.statistics {
+            self.clip_fractions =
+                Some(add(self.clip_fractions.take(), statistics.clip_fractions.clone(), |total, new| total + new));
+            let loss = statistics.mean_loss;
+            self.loss = Some(match self.loss.take() {
+                Some(total) => total.zip(loss).map(|(total, loss)| total + loss),
+                None => loss,
+            });
+        }
+        self.previous = Some(gradient.clone());
+        self.steps += 1;
+    }
+
+    /// Mean released loss of the interval so far.
+    pub fn mean_loss(&self) -> Option<Released<f64>> {
+        let steps = self.steps.max(1) as f64;
+        self.loss.map(|loss| loss.map(|total| total / steps))
+    }
+
+    /// Mean signal-to-noise of each pair over the interval so far (K).
+    pub fn signal_to_noise(&self) -> Option<Released<Vec<f64>>> {
+        let steps = self.steps.max(1) as f64;
+        let pairs = self.pairs.clone()?;
+        Some(pairs.map(|pairs| pairs.iter().map(|pair| pair.snr / steps).collect()))
+    }
+
+    /// Mean released clip fraction of each pair over the interval so far (K).
+    pub fn clip_fractions(&self) -> Option<Released<Vec<f64>>> {
+        let steps = self.steps.max(1) as f64;
+        self.clip_fractions.clone().map(|sums| sums.map(|sums| sums.iter().map(|sum| sum / steps).collect()))
+    }
+
+    /// The observation at the end of an interval; `None` before any step was recorded. Starts the next interval.
+    pub fn finish(&mut self, facts: &PublicFacts) -> Option<Observation> {
+        let pairs = self.pairs.take()?;
+        let steps = self.steps as f64;
+        let clip_fractions = self.clip_fractions.take();
+        let loss = self.loss.take().map(|loss| loss.map(|total| total / steps));
+        let before = self.previous_loss.take();
+        let loss_change = loss.zip(before).map(|(now, before)| now.zip(before).map(|(now, before)| now - before));
+        let count = facts.now.clip_norms.len();
+        let observed = (0..count)
+            .map(|k| PairObservation {
+                snr: pairs.as_ref().map(|pairs| pairs[k].snr / steps).into(),
+                momentum_cosine: pairs.as_ref().map(|pairs| pairs[k].momentum_cosine / steps).into(),
+                previous_cosine: pairs.as_ref().map(|pairs| pairs[k].previous_cosine / steps).into(),
+                drift: public(facts.drift[k]),
+                clip_fraction: clip_fractions
+                    .as_ref()
+                    .map_or_else(unknown, |sums| sums.as_ref().map(|sums| sums[k] / steps).into()),
+                log_clip_norm: public((facts.now.clip_norms[k] / facts.start.clip_norms[k]).ln()),
+                log_share: public((facts.now.shares[k] / facts.start.shares[k]).ln()),
+            })
+            .collect();
+        let global = GlobalObservation {
+            step_fraction: public(facts.step_fraction),
+            budget_fraction: public(facts.budget_fraction),
+            snr: pairs
+                .map(|pairs| pairs.iter().map(|pair| pair.snr).sum::<f64>() / (steps * pairs.len() as f64))
+                .into(),
+            loss: loss.map_or_else(unknown, Observable::from),
+            loss_change: loss_change.map_or_else(unknown, Observable::from),
+            log_noise_multiplier: public((facts.now.noise_multiplier / facts.start.noise_multiplier).ln()),
+            last_reward: facts.last_reward.unwrap_or_else(unknown),
+        };
+        self.previous_loss = loss;
+        self.steps = 0;
+        Some(Observation { global, pairs: observed })
+    }
+}
+
+/// A public value that stands for "not observed".
+fn unknown() -> Observable {
+    public(0.0)
+}
+
+fn public(value: f64) -> Observable {
+    Public::declare(value).into()
+}
+
+fn add<T>(total: Option<Released<Vec<T>>>, new: Released<Vec<T>>, sum: impl Fn(&T, &T) -> T) -> Released<Vec<T>> {
+    match total {
+        Some(total) => total.zip(new).map(|(total, new)| total.iter().zip(&new).map(|(a, b)| sum(a, b)).collect()),
+        None => new,
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    // Blocks in f32 lanes would be faster; f64 keeps the difference to the noise energy exact for millions of terms.
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let norms = (dot(a, a) * dot(b, b)).sqrt();
+    if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
+}

@@ -1,0 +1,156 @@
+//! From settings and the public number of units to the mechanism of every step, and the claim it supports.
+
+use rldp_privacy::{
+    Adjacency, Allocation, Claim, Guarantee, Regime, StatisticSpec,
+    accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier},
+};
+
+use crate::{
+    error::TrainError,
+    settings::{ClippingKind, PrivacySettings, RegimeKind, TrainSettings},
+};
+
+/// What is decided before the first step.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The promise, as it stands at the head of the ledger.
+    pub claim: Claim,
+    /// Noise multiplier of the first step (of every step, in the committed regime).
+    pub noise_multiplier: f64,
+    /// Allocation at the start.
+    pub steering: Steering,
+}
+
+/// What a controller moves: thresholds, shares, noise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Steering {
+    /// Pair-wise or flat.
+    pub clipping: ClippingKind,
+    /// C_i (K); in flat clipping the scales, all equal.
+    pub clip_norms: Vec<f64>,
+    /// w_i (K), which sum to 1 − w_0; unused by flat clipping.
+    pub shares: Vec<f64>,
+    /// w_0.
+    pub statistics_share: f64,
+    /// z.
+    pub noise_multiplier: f64,
+    /// Factor on the learning rate.
+    pub learning_rate_gain: f64,
+}
+
+impl Steering {
+    /// Even start: joint bound C over K pairs.
+    pub fn even(privacy: &PrivacySettings, pairs: usize, noise_multiplier: f64) -> Self {
+        let count = pairs as f64;
+        let clip_norm = match privacy.clipping {
+            ClippingKind::PairWise => privacy.clip_norm / count.sqrt(),
+            ClippingKind::Flat => privacy.clip_norm,
+        };
+        Self {
+            clipping: privacy.clipping,
+            clip_norms: vec![clip_norm; pairs],
+            shares: vec![(1.0 - privacy.statistics_share) / count; pairs],
+            statistics_share: privacy.statistics_share,
+            noise_multiplier,
+            learning_rate_gain: 1.0,
+        }
+    }
+
+    /// The mechanism of the next step.
+    ///
+    /// # Errors
+    /// When thresholds or shares are not a valid allocation.
+    pub fn allocation(&self) -> Result<Allocation, TrainError> {
+        Ok(match self.clipping {
+            ClippingKind::PairWise => {
+                Allocation::pair_wise(self.clip_norms.clone(), self.shares.clone(), self.statistics_share)?
+            }
+            ClippingKind::Flat => Allocation::joint(self.clip_norms.clone(), self.statistics_share)?,
+        })
+    }
+}
+
+/// The paid statistics: losses are bounded by zero and the uniform guess, ln V, both public.
+pub fn statistic_spec(settings: &TrainSettings, vocab_size: usize) -> Option<StatisticSpec> {
+    (settings.privacy.statistics_share > 0.0)
+        .then(|| StatisticSpec { loss_low: 0.0, loss_high: (vocab_size.max(2) as f64).ln() })
+}
+
+/// Calibrates the mechanism so that T steps fit the target.
+///
+/// N, the number of units, is public here, as PRIVACY.md says.
+///
+/// # Errors
+/// When the expected batch exceeds the units, or no noise multiplier reaches the target.
+pub fn plan(settings: &TrainSettings, units: usize, pairs: usize) -> Result<Plan, TrainError> {
+    let privacy = &settings.privacy;
+    let sampling_rate = privacy.batch_size / units as f64;
+    if sampling_rate > 1.0 {
+        return Err(TrainError::Refused(format!(
+            "an expected batch of {} exceeds the {units} units of the training data; use --batch-size {units} or less",
+            privacy.batch_size
+        )));
+    }
+    let (regime, noise_multiplier) = regime(privacy, sampling_rate)?;
+    let claim = Claim {
+        target_epsilon: privacy.epsilon,
+        delta: privacy.delta,
+        adjacency: Adjacency::AddRemove,
+        unit: settings.data.unit_column.clone().unwrap_or_else(|| "record".to_owned()),
+        sampling_rate,
+        expected_batch_size: privacy.batch_size,
+        steps: privacy.steps,
+        regime,
+        guarantee: match privacy.unsafe_noise_seed {
+            None => Guarantee::Holds,
+            Some(_) => Guarantee::None { reason: "noise and sampling came from a known seed".into() },
+        },
+    };
+    claim.validate()?;
+    Ok(Plan { claim, noise_multiplier, steering: Steering::even(privacy, pairs, noise_multiplier) })
+}
+
+/// The regime with the first step's noise multiplier.
+fn regime(privacy: &PrivacySettings, sampling_rate: f64) -> Result<(Regime, f64), TrainError> {
+    let PrivacySettings { epsilon, delta, steps, .. } = *privacy;
+    let calibrate = |kind| calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps);
+    match privacy.regime {
+        RegimeKind::Committed => {
+            let noise_multiplier = calibrate(privacy.accountant)?.noise_multiplier;
+            let segments = vec![Event::new(sampling_rate, noise_multiplier, steps)];
+            Ok((Regime::Committed { segments, accountant: privacy.accountant }, noise_multiplier))
+        }
+        RegimeKind::Adaptive => {
+            let noise_multiplier = calibrate(AccountantKind::Rdp)?.noise_multiplier;
+            let filter = FilterSpec::plan(epsilon, delta, sampling_rate, noise_multiplier, steps)?;
+            Ok((Regime::Adaptive { filter }, noise_multiplier))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::settings;
+
+    #[test]
+    fn committed_and_adaptive_plans_prove_their_claims() {
+        for regime in [RegimeKind::Committed, RegimeKind::Adaptive] {
+            let mut settings = settings();
+            settings.privacy.regime = regime;
+            let plan = plan(&settings, 1000, 4).unwrap();
+            plan.claim.validate().unwrap();
+            let allocation = plan.steering.allocation().unwrap();
+            let stds: Vec<f64> = (0..4).map(|k| allocation.noise_std(plan.noise_multiplier, k)).collect();
+            let statistic = Some(allocation.statistics_noise_std(plan.noise_multiplier));
+            let joint = 1.0 / allocation.joint_sensitivity(&stds, statistic);
+            assert!((joint / plan.noise_multiplier - 1.0).abs() < 1e-9, "{joint} against {}", plan.noise_multiplier);
+        }
+    }
+
+    #[test]
+    fn a_batch_beyond_the_units_is_refused() {
+        let error = plan(&settings(), 5, 4).unwrap_err().to_string();
+        assert!(error.contains("5 units"), "{error}");
+    }
+}

@@ -1,0 +1,37 @@
+//! What a run tells whoever watches it.
+
+use crate::{evaluate::Evaluation, records::StepRecord};
+
+/// A step that was just made. Its speed is to be told in expected units: the realised batch is secret.
+#[derive(Clone, Copy, Debug)]
+pub struct StepView<'a> {
+    /// Steps charged.
+    pub step: u64,
+    /// Steps planned.
+    pub steps: u64,
+    /// Expected units a step.
+    pub batch_size: f64,
+    /// What was released.
+    pub record: &'a StepRecord,
+}
+
+/// Watches a run.
+pub trait Progress {
+    /// After every step.
+    fn step(&mut self, view: &StepView);
+    /// After every evaluation on public records.
+    fn evaluated(&mut self, step: u64, evaluation: &Evaluation);
+    /// Asked before every step; `true` ends the run after saving it.
+    fn should_stop(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&mut self, _view: &StepView) {}
+    fn evaluated(&mut self, _step: u64, _evaluation: &Evaluation) {}
+}

@@ -1,0 +1,255 @@
+//! The loop: charge, sample, clip, sum, add noise, update; every `interval` steps observe and steer.
+
+use rldp_control::{Controller, RewardTracker};
+use rldp_data::{PoissonSampler, PrivacyUnits, SampledBatch};
+use rldp_model::{Adapter, AdapterLayout, Engine, Sequence, UnitInput};
+use rldp_privacy::{
+    Allocation, ClippedSum, NoiseSource, NoisyRelease, Observable, Public, Released, Sensitive, Spender, StatisticSpec,
+};
+
+use crate::{
+    error::TrainError,
+    evaluate::{Evaluation, PublicRecords, evaluate},
+    observe::{Observer, PublicFacts},
+    optimizer::{AdamW, UpdateSummary},
+    plan::Steering,
+    progress::{Progress, StepView},
+    recorder::Recorder,
+    records::{ControlRecord, EvalRecord, StepRecord},
+    settings::TrainSettings,
+    steer,
+};
+
+/// A run between two steps. Built by [`crate::start`] or [`crate::resume`].
+pub struct Trainer {
+    pub(crate) settings: TrainSettings,
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) units: PrivacyUnits,
+    pub(crate) eval: Option<PublicRecords>,
+    pub(crate) statistics: Option<StatisticSpec>,
+    pub(crate) spender: Spender,
+    pub(crate) sampler: PoissonSampler,
+    pub(crate) noise: NoiseSource,
+    pub(crate) adapter: Adapter,
+    pub(crate) first_parameters: Vec<f32>,
+    pub(crate) optimizer: AdamW,
+    pub(crate) start: Steering,
+    pub(crate) now: Steering,
+    /// Noise deviations of the first step (K): the unit of the optimizer's moments.
+    pub(crate) first_noise_std: Vec<f64>,
+    pub(crate) controller: Box<dyn Controller>,
+    pub(crate) reward: RewardTracker,
+    pub(crate) observer: Observer,
+    pub(crate) recorder: Recorder,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) base_name: String,
+    /// Sum and number of the released non-finite fractions.
+    pub(crate) non_finite: (f64, u64),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Steps charged.
+    pub steps: u64,
+    /// Whether all planned steps were made.
+    pub finished: bool,
+    /// Last evaluation on public records.
+    pub evaluation: Option<Evaluation>,
+    /// What a user must know, such as an adapter that did not move.
+    pub warnings: Vec<String>,
+}
+
+impl Trainer {
+    /// Runs until the plan is done, the filter refuses, or `progress` asks to stop.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, the ledger cannot be synced, or the engine fails. What was charged stays charged.
+    pub fn run(&mut self, progress: &mut dyn Progress) -> Result<Outcome, TrainError> {
+        let steps = self.settings.privacy.steps;
+        let mut evaluation = self.evaluate_when_due(self.spender.steps_charged(), progress)?;
+        while self.spender.steps_charged() < steps && !progress.should_stop() {
+            let Some(release) = self.private_step()? else { break };
+            let step = self.spender.steps_charged();
+            let update = self.update(step, &release);
+            self.record_step(step, &release, &update, progress)?;
+            if step.is_multiple_of(self.settings.control.interval) || step == steps {
+                self.steer(step, step == steps, evaluation.as_ref())?;
+            }
+            evaluation = self.evaluate_when_due(step, progress)?.or(evaluation);
+            if step.is_multiple_of(self.settings.output.checkpoint_every) {
+                self.checkpoint()?;
+            }
+        }
+        self.finish(evaluation)
+    }
+
+    /// The claim in words.
+    pub fn statement(&self) -> String {
+        self.spender.claim().statement()
+    }
+
+    /// Mean released fraction of units with a non-finite gradient.
+    pub(crate) fn non_finite_mean(&self) -> Option<f64> {
+        let (sum, count) = self.non_finite;
+        (count > 0).then(|| sum / count as f64)
+    }
+
+    /// One private step: charge, sample, clip and sum, add noise. `None` when the budget refuses.
+    ///
+    /// The charge is durable before a record is touched; the only way from the sum to a value is through it.
+    fn private_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
+        let allocation = self.now.allocation()?;
+        let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
+        let batch = self.sampler.sample(self.units.len());
+        let sum = self.clipped_sum(allocation, &batch)?;
+        Ok(Some(sum.release(charge, &mut self.noise, self.settings.privacy.batch_size)?))
+    }
+
+    fn clipped_sum(&mut self, allocation: Allocation, batch: &SampledBatch) -> Result<ClippedSum, TrainError> {
+        let sizes: Vec<usize> = self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect();
+        let mut sum = ClippedSum::new(&sizes, allocation, self.statistics.clone())?;
+        let inputs: Vec<UnitInput> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
+        self.engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
+            sum.add_unit(Sensitive::new(unit.gradient), Sensitive::new(unit.loss));
+        })?;
+        Ok(sum)
+    }
+
+    /// Post-processing: the optimizer's step on the released gradient.
+    fn update(&mut self, step: u64, release: &NoisyRelease) -> UpdateSummary {
+        self.observer.record(self.adapter.layout(), release, self.optimizer.first_moment());
+        let rescale: Vec<f64> = self
+            .first_noise_std
+            .iter()
+            .zip(&release.noise_std)
+            .map(|(first, now)| if *first > 0.0 && *now > 0.0 { first / now } else { 1.0 })
+            .collect();
+        let planned = self.settings.optimizer.learning_rate_at(step - 1, self.settings.privacy.steps);
+        let rate = planned * self.now.learning_rate_gain;
+        self.optimizer.update(&mut self.adapter, release.mean_gradient.get(), &rescale, rate)
+    }
+
+    fn record_step(
+        &mut self,
+        step: u64,
+        release: &NoisyRelease,
+        update: &UpdateSummary,
+        progress: &mut dyn Progress,
+    ) -> Result<(), TrainError> {
+        let statistics = release.statistics.as_ref();
+        if let Some(statistics) = statistics {
+            self.non_finite.0 += statistics.non_finite_fraction.get();
+            self.non_finite.1 += 1;
+        }
+        let record = StepRecord {
+            kind: "step",
+            step,
+            epsilon_spent: self.spender.spent_epsilon(),
+            noise_multiplier: self.now.noise_multiplier,
+            learning_rate: update.learning_rate,
+            loss: statistics.map(|statistics| *statistics.mean_loss.get()),
+            loss_std: statistics.map(|statistics| statistics.mean_loss_std),
+            non_finite_fraction: statistics.map(|statistics| *statistics.non_finite_fraction.get()),
+            snr: global_snr(self.adapter.layout(), release),
+            update_norm: update.update_norm,
+        };
+        self.recorder.metric(&record)?;
+        self.recorder.time(step)?;
+        progress.step(&StepView {
+            step,
+            steps: self.settings.privacy.steps,
+            batch_size: self.settings.privacy.batch_size,
+            record: &record,
+        });
+        Ok(())
+    }
+
+    /// The controller's turn: reward for the last interval, observation, action.
+    fn steer(&mut self, step: u64, done: bool, evaluation: Option<&Evaluation>) -> Result<(), TrainError> {
+        let reward = self.reward_of_interval(evaluation);
+        let record_of_interval = ControlRecord {
+            kind: "control",
+            step,
+            clip_norms: self.now.clip_norms.clone(),
+            shares: self.now.shares.clone(),
+            noise_std: self.noise_std()?,
+            snr: self.observer.signal_to_noise().map(Released::into_inner),
+            clip_fractions: self.observer.clip_fractions().map(Released::into_inner),
+            noise_multiplier: self.now.noise_multiplier,
+            learning_rate_gain: self.now.learning_rate_gain,
+            reward: reward.map(|reward| reward.value()),
+            projected: false,
+            controller: serde_json::Map::new(),
+        };
+        let facts = PublicFacts {
+            step_fraction: step as f64 / self.settings.privacy.steps as f64,
+            budget_fraction: self.spender.spent_fraction(),
+            start: &self.start,
+            now: &self.now,
+            last_reward: reward,
+            drift: self.drift(),
+        };
+        let Some(observation) = self.observer.finish(&facts) else { return Ok(()) };
+        let action = self.controller.act(&observation, reward, done);
+        let projected = steer::apply(&mut self.now, &self.start, &action, self.settings.privacy.regime);
+        self.recorder.metric(&ControlRecord {
+            projected,
+            controller: self.controller.telemetry(),
+            ..record_of_interval
+        })
+    }
+
+    fn reward_of_interval(&mut self, evaluation: Option<&Evaluation>) -> Option<Observable> {
+        let utility: Option<Observable> = if self.settings.control.public_probe {
+            evaluation.map(|evaluation| Public::declare(-evaluation.nll).into())
+        } else {
+            self.observer.mean_loss().map(|loss| loss.map(|loss| -loss).into())
+        };
+        self.reward.observe(utility?, Public::declare(self.spender.spent_fraction()).into())
+    }
+
+    /// Standard deviation of the noise on each coordinate of the mean gradient (K), public.
+    pub(crate) fn noise_std(&self) -> Result<Vec<f64>, TrainError> {
+        let allocation = self.now.allocation()?;
+        let scale = 1.0 / self.settings.privacy.batch_size;
+        Ok((0..self.now.clip_norms.len()).map(|k| allocation.noise_std(self.now.noise_multiplier, k) * scale).collect())
+    }
+
+    /// Each pair's distance from its start over √d_i, from released updates only (K).
+    fn drift(&self) -> Vec<f64> {
+        let (now, first) = (self.adapter.parameters(), &self.first_parameters);
+        let pairs = self.adapter.layout().pairs();
+        pairs
+            .iter()
+            .map(|pair| {
+                let squares: f64 = pair.range().map(|i| f64::from(now[i] - first[i]).powi(2)).sum();
+                (squares / pair.parameter_count() as f64).sqrt()
+            })
+            .collect()
+    }
+
+    fn evaluate_when_due(&mut self, step: u64, progress: &mut dyn Progress) -> Result<Option<Evaluation>, TrainError> {
+        let due = step.is_multiple_of(self.settings.output.eval_every) || step == self.settings.privacy.steps;
+        let Some(records) = self.eval.as_ref().filter(|_| due) else { return Ok(None) };
+        let evaluation = evaluate(self.engine.as_mut(), Some(&self.adapter), records)?;
+        self.recorder.metric(&EvalRecord::new(step, evaluation))?;
+        progress.evaluated(step, &evaluation);
+        Ok(Some(evaluation))
+    }
+}
+
+/// Energy of the released gradient over its noise's, minus 1, over all pairs.
+fn global_snr(layout: &AdapterLayout, release: &NoisyRelease) -> f64 {
+    let energy: f64 = release.mean_gradient.get().iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
+    let pairs = layout.pairs().iter().zip(&release.noise_std);
+    let noise: f64 = pairs.map(|(pair, std)| pair.parameter_count() as f64 * std * std).sum();
+    if noise > 0.0 { energy / noise - 1.0 } else { 0.0 }
+}
+
+fn unit_input(units: &PrivacyUnits, unit: usize) -> UnitInput<'_> {
+    let blocks = units.unit(unit).blocks.iter();
+    let sequences =
+        blocks.map(|block| Sequence { tokens: &block.tokens, scored_from: block.scored_from, weight: block.weight });
+    UnitInput { sequences: sequences.collect() }
+}

@@ -1,0 +1,379 @@
+//! The command line, as clap reads it. Names and flags are an interface that others call.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rldp_privacy::accounting::AccountantKind;
+use rldp_train::settings::EngineKind;
+
+/// Fine-tune a causal language model with LoRA under differential privacy, steered by a private controller.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train on embedded notes with an embedded model, fixed and SAC at the same epsilon, and write a report
+    Demo(DemoArguments),
+    /// Fine-tune a model privately
+    Train(Box<TrainArguments>),
+    /// Perplexity of a model, with or without an adapter, on records that are assumed public
+    Evaluate(EvaluateArguments),
+    /// Continue a prompt
+    Generate(GenerateArguments),
+    /// Account, calibrate and verify
+    #[command(subcommand)]
+    Privacy(PrivacyCommand),
+    /// Write the HTML report of one or several runs
+    Report(ReportArguments),
+    /// Look inside a model, for checks against other implementations
+    #[command(subcommand)]
+    Inspect(InspectCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Folder for the two runs and the report
+    #[arg(long, default_value = "demo")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArguments {
+    /// Hugging Face model directory
+    #[arg(long)]
+    pub(crate) model: Option<PathBuf>,
+    /// Private training records: CSV, JSONL or Parquet
+    #[arg(long)]
+    pub(crate) train: Option<PathBuf>,
+    /// Evaluation records, assumed public
+    #[arg(long)]
+    pub(crate) eval: Option<PathBuf>,
+    /// Target epsilon
+    #[arg(long)]
+    pub(crate) epsilon: Option<f64>,
+    /// Target delta; far below 1 / number of units. No default, because it is part of the promise
+    #[arg(long)]
+    pub(crate) delta: Option<f64>,
+    /// Run folder to create
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// TOML file of settings; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Who chooses clip norms and shares
+    #[arg(long)]
+    pub(crate) controller: Option<String>,
+    /// Number of noisy steps
+    #[arg(long)]
+    pub(crate) steps: Option<u64>,
+    /// Expected batch size in units (Poisson sampling)
+    #[arg(long)]
+    pub(crate) batch_size: Option<f64>,
+    /// Block size in tokens; longer records are cut into blocks and stay one unit
+    #[arg(long)]
+    pub(crate) max_length: Option<u32>,
+    /// Peak learning rate of AdamW
+    #[arg(long)]
+    pub(crate) learning_rate: Option<f64>,
+    /// Joint L2 bound on one unit's contribution at the start
+    #[arg(long)]
+    pub(crate) clip_norm: Option<f64>,
+    /// LoRA rank
+    #[arg(long)]
+    pub(crate) rank: Option<u32>,
+    /// LoRA alpha
+    #[arg(long)]
+    pub(crate) lora_alpha: Option<f64>,
+    /// Adapted modules by PEFT's names, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) target_modules: Option<Vec<String>>,
+    /// Steps between two decisions of the controller
+    #[arg(long)]
+    pub(crate) interval: Option<u64>,
+    /// Column that names the privacy unit, such as a patient; without it every record is a unit
+    #[arg(long)]
+    pub(crate) unit_column: Option<String>,
+    /// Use at most this many records of a unit, sampled secretly
+    #[arg(long)]
+    pub(crate) max_records_per_unit: Option<u32>,
+    /// Column that holds the text
+    #[arg(long, conflicts_with_all = ["prompt_column", "completion_column"])]
+    pub(crate) text_column: Option<String>,
+    /// Column that holds the prompt, which is not scored
+    #[arg(long, requires = "completion_column")]
+    pub(crate) prompt_column: Option<String>,
+    /// Column that holds the completion, which alone is scored
+    #[arg(long, requires = "prompt_column")]
+    pub(crate) completion_column: Option<String>,
+    /// Seed of public streams only; never reaches sampling or noise
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Continue the run in --out (or in the folder given here) from its last checkpoint
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) resume: Option<PathBuf>,
+    /// committed: noise fixed in advance, tight accounting; adaptive: the controller also moves the noise, behind a filter
+    #[arg(long)]
+    pub(crate) regime: Option<String>,
+    /// Accountant of the committed regime
+    #[arg(long)]
+    pub(crate) accountant: Option<AccountantKind>,
+    /// pair-wise or flat
+    #[arg(long)]
+    pub(crate) clipping: Option<String>,
+    /// Share of every step's budget that buys the released loss and clip fractions
+    #[arg(long)]
+    pub(crate) statistics_share: Option<f64>,
+    /// Fraction of the steps over which the learning rate warms up
+    #[arg(long)]
+    pub(crate) warmup: Option<f64>,
+    /// linear, cosine or constant
+    #[arg(long)]
+    pub(crate) decay: Option<String>,
+    /// Decay of AdamW's first moment
+    #[arg(long)]
+    pub(crate) beta1: Option<f64>,
+    /// Decay of AdamW's second moment
+    #[arg(long)]
+    pub(crate) beta2: Option<f64>,
+    /// Decoupled weight decay
+    #[arg(long)]
+    pub(crate) weight_decay: Option<f64>,
+    /// Saved policy to start from
+    #[arg(long)]
+    pub(crate) policy: Option<PathBuf>,
+    /// Declare the --eval file a public probe that the controller may see
+    #[arg(long)]
+    pub(crate) public_probe: bool,
+    /// Transitions per SAC update
+    #[arg(long)]
+    pub(crate) sac_batch_size: Option<u32>,
+    /// SAC updates per interval
+    #[arg(long)]
+    pub(crate) sac_updates_per_interval: Option<u32>,
+    /// Steps between evaluations on --eval
+    #[arg(long)]
+    pub(crate) eval_every: Option<u64>,
+    /// Steps between checkpoints
+    #[arg(long)]
+    pub(crate) checkpoint_every: Option<u64>,
+    /// cpu (fast) or reference (readable autodiff)
+    #[arg(long)]
+    pub(crate) engine: Option<String>,
+    /// Tokens processed at once; bounds memory, changes no result
+    #[arg(long)]
+    pub(crate) micro_batch_tokens: Option<u32>,
+    /// Research only, NO PRIVACY: draw sampling and noise from this seed
+    #[arg(long, value_name = "SEED")]
+    pub(crate) unsafe_noise_seed: Option<u64>,
+    /// Print the resolved settings as TOML and stop
+    #[arg(long)]
+    pub(crate) show_settings: bool,
+    /// Print no progress
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// A model with an optional adapter.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArguments {
+    /// Hugging Face model directory
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// PEFT adapter directory
+    #[arg(long)]
+    pub(crate) adapter: Option<PathBuf>,
+    /// cpu (fast) or reference (readable autodiff)
+    #[arg(long, default_value = "cpu")]
+    pub(crate) engine: EngineChoice,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum EngineChoice {
+    Cpu,
+    Reference,
+}
+
+impl From<EngineKind> for EngineChoice {
+    fn from(kind: EngineKind) -> Self {
+        match kind {
+            EngineKind::Cpu => Self::Cpu,
+            EngineKind::Reference => Self::Reference,
+        }
+    }
+}
+
+/// Where a record's text is.
+#[derive(Debug, Args)]
+pub(crate) struct ColumnArguments {
+    /// Column that holds the text
+    #[arg(long, conflicts_with_all = ["prompt_column", "completion_column"])]
+    pub(crate) text_column: Option<String>,
+    /// Column that holds the prompt, which is not scored
+    #[arg(long, requires = "completion_column")]
+    pub(crate) prompt_column: Option<String>,
+    /// Column that holds the completion, which alone is scored
+    #[arg(long, requires = "prompt_column")]
+    pub(crate) completion_column: Option<String>,
+    /// Longest block in tokens; the model's own limit when absent
+    #[arg(long)]
+    pub(crate) max_length: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArguments {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Records, assumed public
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArguments {
+    /// Hugging Face model directory
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// PEFT adapter directory
+    #[arg(long)]
+    pub(crate) adapter: Option<PathBuf>,
+    /// Text to continue
+    #[arg(long)]
+    pub(crate) prompt: String,
+    /// Most tokens to add
+    #[arg(long, default_value_t = 64)]
+    pub(crate) max_new_tokens: usize,
+    /// 0 is greedy; higher is more varied
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+    /// Seed of the sampling
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PrivacyCommand {
+    /// Epsilon of a plan
+    Epsilon(EpsilonArguments),
+    /// Noise multiplier that a target epsilon needs
+    Calibrate(CalibrateArguments),
+    /// Replay a run's ledger and check its claim
+    Verify(VerifyArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EpsilonArguments {
+    /// Probability that a unit is in a batch
+    #[arg(long, conflicts_with = "segments", required_unless_present = "segments")]
+    pub(crate) sampling_rate: Option<f64>,
+    /// Noise standard deviation over joint L2 sensitivity
+    #[arg(long, conflicts_with = "segments", required_unless_present = "segments")]
+    pub(crate) noise_multiplier: Option<f64>,
+    /// Number of steps
+    #[arg(long, conflicts_with = "segments", required_unless_present = "segments")]
+    pub(crate) steps: Option<u64>,
+    /// JSON file of [[sampling rate, noise multiplier, steps], …]
+    #[arg(long)]
+    pub(crate) segments: Option<PathBuf>,
+    /// Delta
+    #[arg(long)]
+    pub(crate) delta: f64,
+    /// Accountant
+    #[arg(long, default_value = "pld")]
+    pub(crate) accountant: AccountantKind,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArguments {
+    /// Target epsilon
+    #[arg(long)]
+    pub(crate) epsilon: f64,
+    /// Delta
+    #[arg(long)]
+    pub(crate) delta: f64,
+    /// Probability that a unit is in a batch
+    #[arg(long)]
+    pub(crate) sampling_rate: f64,
+    /// Number of steps
+    #[arg(long)]
+    pub(crate) steps: u64,
+    /// Accountant
+    #[arg(long, default_value = "pld")]
+    pub(crate) accountant: AccountantKind,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// Run folder
+    pub(crate) run: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// Run folders
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// HTML file to write
+    #[arg(long, default_value = "report.html")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InspectCommand {
+    /// Logits of every record as safetensors: `logits.{row}` (T, V) and `tokens.{row}` (T)
+    Logits(InspectLogitsArguments),
+    /// Unclipped gradients of every record: exact functions of the records, for public data only
+    PerExampleGradients(InspectGradientsArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectLogitsArguments {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Records
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArguments,
+    /// safetensors file to write
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectGradientsArguments {
+    /// Hugging Face model directory
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// PEFT adapter directory, which names the adapted modules
+    #[arg(long)]
+    pub(crate) adapter: PathBuf,
+    /// cpu (fast) or reference (readable autodiff)
+    #[arg(long, default_value = "cpu")]
+    pub(crate) engine: EngineChoice,
+    /// Records, which must be public
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArguments,
+    /// safetensors file to write
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}

@@ -1,0 +1,39 @@
+//! `rldp generate`: continues a prompt.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use rldp_data::TextTokenizer;
+use rldp_model::{
+    ModelSource,
+    cpu::{CpuEngine, CpuOptions},
+    generate::{GenerateOptions, generate},
+    peft,
+};
+
+use super::print_line;
+use crate::{cli::GenerateArguments, exit::Wrong};
+
+pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
+    if !(arguments.temperature >= 0.0 && arguments.temperature.is_finite()) {
+        anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+            "--temperature is {}, but must be 0 (greedy) or positive",
+            arguments.temperature
+        )));
+    }
+    let files = ModelSource::open(&arguments.model).map_err(Wrong::input)?;
+    let tokenizer = TextTokenizer::from_dir(&arguments.model).map_err(Wrong::input)?;
+    let adapter = arguments.adapter.as_deref().map(|folder| peft::load(folder, &files.config)).transpose();
+    let adapter = adapter.map_err(Wrong::input)?;
+    let engine = CpuEngine::new(&files, CpuOptions::default()).map_err(Wrong::input)?;
+    let prompt = tokenizer.encode(&arguments.prompt, true).map_err(Wrong::input)?;
+    let options = GenerateOptions {
+        max_new_tokens: arguments.max_new_tokens,
+        temperature: arguments.temperature,
+        seed: arguments.seed,
+        stop_tokens: files.config.eos_token_ids.clone(),
+    };
+    let tokens = generate(&engine, adapter.as_ref(), &prompt, &options).map_err(Wrong::input)?;
+    print_line(&tokenizer.decode(&tokens).map_err(Wrong::input)?)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,47 @@
+//! One file a command.
+
+mod demo;
+mod evaluate;
+mod generate;
+mod inspect;
+mod privacy;
+mod report;
+mod train;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+
+use crate::cli::{Arguments, Command, InspectCommand, PrivacyCommand};
+
+/// Runs the command that was asked for.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
+    match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
+        Command::Privacy(PrivacyCommand::Epsilon(arguments)) => privacy::epsilon(&arguments),
+        Command::Privacy(PrivacyCommand::Calibrate(arguments)) => privacy::calibrate(&arguments),
+        Command::Privacy(PrivacyCommand::Verify(arguments)) => privacy::verify(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Inspect(InspectCommand::Logits(arguments)) => inspect::logits(&arguments),
+        Command::Inspect(InspectCommand::PerExampleGradients(arguments)) => inspect::gradients(&arguments),
+    }
+}
+
+/// Writes data to standard output; a closed pipe ends the command quietly.
+fn print_line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Prints a JSON object on one line.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    Ok(print_line(&serde_json::to_string(value)?)?)
+}

@@ -1,0 +1,130 @@
+//! `rldp privacy`: epsilon of a plan, noise for a target, and the check of a run's ledger.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use fs_err as fs;
+use rldp_privacy::{
+    Verification,
+    accounting::{AccountantKind, Adaptivity, Adjacency, Event, accountant, calibrate_noise_multiplier},
+    verify as verify_ledger,
+};
+use rldp_train::{files, settings::TrainSettings};
+use serde::Serialize;
+
+use super::{print_json, print_line};
+use crate::{
+    cli::{CalibrateArguments, EpsilonArguments, VerifyArguments},
+    exit::Wrong,
+};
+
+#[derive(Serialize)]
+struct Spent {
+    epsilon: f64,
+    delta: f64,
+    accountant: AccountantKind,
+    steps: u64,
+}
+
+#[derive(Serialize)]
+struct Calibrated {
+    noise_multiplier: f64,
+    epsilon: f64,
+    target_epsilon: f64,
+    delta: f64,
+    accountant: AccountantKind,
+    sampling_rate: f64,
+    steps: u64,
+}
+
+pub(crate) fn epsilon(arguments: &EpsilonArguments) -> Result<ExitCode> {
+    let events = events(arguments)?;
+    let kind = arguments.accountant;
+    let accountant = accountant(kind);
+    for event in &events {
+        accountant.supports(event, Adjacency::AddRemove, Adaptivity::Committed).map_err(Wrong::input)?;
+    }
+    let epsilon = accountant.epsilon(&events, arguments.delta).map_err(Wrong::input)?;
+    let steps = events.iter().map(|event| event.steps).sum();
+    let spent = Spent { epsilon, delta: arguments.delta, accountant: kind, steps };
+    if arguments.json {
+        print_json(&spent)?;
+    } else {
+        print_line(&format!("epsilon {epsilon:.6} at delta {} over {steps} steps ({kind})", arguments.delta))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn events(arguments: &EpsilonArguments) -> Result<Vec<Event>> {
+    if let Some(path) = &arguments.segments {
+        let text = fs::read_to_string(path).map_err(Wrong::input)?;
+        let segments: Vec<(f64, f64, u64)> = serde_json::from_str(&text)
+            .with_context(|| format!("{}: expected [[sampling rate, noise multiplier, steps], …]", path.display()))
+            .map_err(Wrong::input)?;
+        return Ok(segments.into_iter().map(|(q, z, steps)| Event::new(q, z, steps)).collect());
+    }
+    match (arguments.sampling_rate, arguments.noise_multiplier, arguments.steps) {
+        (Some(q), Some(z), Some(steps)) => Ok(vec![Event::new(q, z, steps)]),
+        _ => anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+            "give --sampling-rate, --noise-multiplier and --steps, or --segments"
+        ))),
+    }
+}
+
+pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Result<ExitCode> {
+    let CalibrateArguments { epsilon, delta, sampling_rate, steps, accountant: kind, json } = *arguments;
+    accountant(kind)
+        .supports(&Event::new(sampling_rate, 1.0, steps), Adjacency::AddRemove, Adaptivity::Committed)
+        .map_err(Wrong::input)?;
+    let found = calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps).map_err(Wrong::input)?;
+    let noise_multiplier = found.noise_multiplier;
+    if json {
+        print_json(&Calibrated {
+            noise_multiplier,
+            epsilon: found.epsilon,
+            target_epsilon: epsilon,
+            delta,
+            accountant: kind,
+            sampling_rate,
+            steps,
+        })?;
+    } else {
+        print_line(&format!(
+            "noise multiplier {noise_multiplier:.6} gives epsilon {:.6} at delta {delta} ({kind})",
+            found.epsilon
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn verify(arguments: &VerifyArguments) -> Result<ExitCode> {
+    let found = verify_run(&arguments.run)?;
+    if arguments.json {
+        print_json(&found)?;
+    } else {
+        print_line(&found.statement)?;
+        for check in &found.checks {
+            print_line(&format!("{} {:<16} {}", if check.passed { "ok  " } else { "FAIL" }, check.name, check.detail))?;
+        }
+        print_line(if found.holds { "The claim holds." } else { "THE CLAIM DOES NOT HOLD." })?;
+    }
+    Ok(if found.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Replays a run's ledger and compares its claim with the run's settings.
+pub(crate) fn verify_run(run: &Path) -> Result<Verification> {
+    let ledger = fs::read_to_string(run.join(files::LEDGER)).map_err(Wrong::input)?;
+    let mut found = verify_ledger(&ledger);
+    let config = fs::read_to_string(run.join(files::CONFIG)).map_err(Wrong::input)?;
+    match toml::from_str::<TrainSettings>(&config) {
+        Err(error) => found.check("settings", false, format!("{} cannot be read: {}", files::CONFIG, error.message())),
+        Ok(settings) => {
+            let asked = (Some(settings.privacy.epsilon), Some(settings.privacy.delta));
+            let claimed = (found.epsilon, found.delta);
+            let detail = format!("claimed {claimed:?}, the settings ask for {asked:?}");
+            let within = found.steps <= settings.privacy.steps;
+            found.check("settings", claimed == asked && within, detail);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,188 @@
+//! `rldp train`: the main job.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Result;
+use rldp_data::TextTokenizer;
+use rldp_model::source::ModelSource;
+use rldp_train::{Inputs, Outcome, Records, files, load_records, resume, settings::TrainSettings, start};
+
+use super::{print_line, report};
+use crate::{
+    cli::{EngineChoice, TrainArguments},
+    defaults,
+    exit::Wrong,
+    models,
+    progress::{Terminal, note},
+    settings::Given,
+};
+
+pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
+    let settings = resolve(arguments)?;
+    if arguments.show_settings {
+        print_line(toml::to_string_pretty(&settings)?.trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let outcome = train(&settings, arguments.resume.is_some(), "train", arguments.quiet)?;
+    let out = settings.output.out.display();
+    report::write_for(&[settings.output.out.clone()], &settings.output.out.join(files::REPORT))?;
+    if !outcome.finished {
+        note("stopped", &format!("after {} steps; continue with `rldp train --resume {out}`", outcome.steps));
+    }
+    print_line(&format!("{out}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One run from resolved settings to a finished folder; the report is the caller's.
+pub(crate) fn train(settings: &TrainSettings, resumed: bool, label: &str, quiet: bool) -> Result<Outcome> {
+    let inputs = load(settings)?;
+    for warning in &inputs.warnings {
+        note("warning", warning);
+    }
+    let mut trainer = if resumed { resume(settings.clone(), inputs)? } else { start(settings.clone(), inputs)? };
+    if !quiet {
+        note("claim", &trainer.statement());
+    }
+    let mut terminal = Terminal::new(label, settings.privacy.steps, quiet, stop_flag()?);
+    let outcome = trainer.run(&mut terminal)?;
+    terminal.finish();
+    for warning in &outcome.warnings {
+        note("WARNING", warning);
+    }
+    Ok(outcome)
+}
+
+fn load(settings: &TrainSettings) -> Result<Inputs> {
+    let files = ModelSource::open(&settings.model.model).map_err(Wrong::input)?;
+    let tokenizer = TextTokenizer::from_dir(&settings.model.model).map_err(Wrong::input)?;
+    let records = load_records(&settings.data, &tokenizer, &files.config)?;
+    let warnings = warnings(settings, &records);
+    let choice = EngineChoice::from(settings.model.engine);
+    let engine = models::engine(&files, choice, settings.model.micro_batch_tokens)?;
+    let base_name = settings.model.model.display().to_string();
+    Ok(Inputs { engine, units: records.units, eval: records.eval, base_name, warnings })
+}
+
+/// What the person should know before anything is spent.
+fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
+    let (units, delta) = (records.units.len(), settings.privacy.delta);
+    let mut warnings = Vec::new();
+    if delta * units as f64 >= 1.0 {
+        warnings.push(format!(
+            "delta {delta} is 1/N or more (N = {units} units): it allows publishing a unit outright; use far less, such as {:.0e}",
+            0.1 / units as f64
+        ));
+    }
+    if records.units.duplicates() > 0 {
+        warnings.push(
+            "some records stand in more than one unit; the guarantee covers one unit at a time, and says less about text that \
+             several units share"
+                .to_owned(),
+        );
+    }
+    if settings.privacy.unsafe_noise_seed.is_some() {
+        warnings.push(
+            "--unsafe-noise-seed: NO PRIVACY GUARANTEE; whoever knows the seed can subtract the noise".to_owned(),
+        );
+    }
+    warnings
+}
+
+/// Defaults < settings file (or the run's own, when resuming) < flags.
+fn resolve(arguments: &TrainArguments) -> Result<TrainSettings> {
+    let mut given = Given::default();
+    if let Some(folder) = run_to_resume(arguments)? {
+        given = Given::from_file(&folder.join(files::CONFIG))?;
+        given.set("out", Some(folder.display().to_string()));
+    }
+    if let Some(path) = &arguments.config {
+        given.overlay(Given::from_file(path)?);
+    }
+    given.overlay(flags(arguments));
+    let config =
+        given.text("model").and_then(|model| ModelSource::open(Path::new(&model)).ok()).map(|files| files.config);
+    given.resolve(defaults::table(config.as_ref()))
+}
+
+fn run_to_resume(arguments: &TrainArguments) -> Result<Option<std::path::PathBuf>> {
+    let Some(named) = &arguments.resume else { return Ok(None) };
+    let folder = if named.as_os_str().is_empty() { arguments.out.as_ref() } else { Some(named) };
+    let Some(folder) = folder else {
+        anyhow::bail!(Wrong::usage(anyhow::anyhow!("--resume needs the run folder: `rldp train --resume RUN`")));
+    };
+    if !folder.join(files::CONFIG).exists() {
+        anyhow::bail!(Wrong::input(anyhow::anyhow!(
+            "{} holds no run to resume (no {})",
+            folder.display(),
+            files::CONFIG
+        )));
+    }
+    Ok(Some(folder.clone()))
+}
+
+fn flags(arguments: &TrainArguments) -> Given {
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let whole = |number: Option<u64>| number.and_then(|number| i64::try_from(number).ok());
+    let small = |number: Option<u32>| number.map(i64::from);
+    let mut given = Given::default();
+    given.set("model", path(&arguments.model));
+    given.set("train", path(&arguments.train));
+    given.set("eval", path(&arguments.eval));
+    given.set("out", path(&arguments.out));
+    given.set("policy", path(&arguments.policy));
+    given.set("epsilon", arguments.epsilon);
+    given.set("delta", arguments.delta);
+    given.set("steps", whole(arguments.steps));
+    given.set("batch_size", arguments.batch_size);
+    given.set("regime", arguments.regime.clone());
+    given.set("accountant", arguments.accountant.map(|kind| kind.to_string()));
+    given.set("clipping", arguments.clipping.clone());
+    given.set("clip_norm", arguments.clip_norm);
+    given.set("statistics_share", arguments.statistics_share);
+    given.set("unsafe_noise_seed", whole(arguments.unsafe_noise_seed));
+    given.set("text_column", arguments.text_column.clone());
+    given.set("prompt_column", arguments.prompt_column.clone());
+    given.set("completion_column", arguments.completion_column.clone());
+    given.set("unit_column", arguments.unit_column.clone());
+    given.set("max_records_per_unit", small(arguments.max_records_per_unit));
+    given.set("max_length", small(arguments.max_length));
+    given.set("rank", small(arguments.rank));
+    given.set("lora_alpha", arguments.lora_alpha);
+    given.set("target_modules", arguments.target_modules.clone());
+    given.set("engine", arguments.engine.clone());
+    given.set("micro_batch_tokens", small(arguments.micro_batch_tokens));
+    given.set("learning_rate", arguments.learning_rate);
+    given.set("warmup", arguments.warmup);
+    given.set("decay", arguments.decay.clone());
+    given.set("beta1", arguments.beta1);
+    given.set("beta2", arguments.beta2);
+    given.set("weight_decay", arguments.weight_decay);
+    given.set("controller", arguments.controller.clone());
+    given.set("interval", whole(arguments.interval));
+    given.set("public_probe", arguments.public_probe.then_some(true));
+    given.set("eval_every", whole(arguments.eval_every));
+    given.set("checkpoint_every", whole(arguments.checkpoint_every));
+    given.set("seed", whole(arguments.seed));
+    given.set_sac("batch_size", small(arguments.sac_batch_size));
+    given.set_sac("updates_per_interval", small(arguments.sac_updates_per_interval));
+    given
+}
+
+/// Set by the first SIGINT or SIGTERM: the step in progress is finished and saved.
+fn stop_flag() -> Result<Arc<AtomicBool>> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    if let Some(flag) = FLAG.get() {
+        return Ok(Arc::clone(flag));
+    }
+    let flag = Arc::new(AtomicBool::new(false));
+    let handler = Arc::clone(&flag);
+    ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))?;
+    Ok(Arc::clone(FLAG.get_or_init(|| flag)))
+}

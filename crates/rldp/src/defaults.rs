@@ -1,0 +1,52 @@
+//! Built-in settings. Every number here is a choice; `docs/results` has the runs that back it.
+
+use rldp_model::ModelConfig;
+use toml::Table;
+
+/// Learning rate for a hidden size of 64; wider models get less, by the square root of the width.
+const LEARNING_RATE_AT_64: f64 = 0.01;
+
+/// Defaults of everything that is not required, given the model's architecture when it could be opened.
+pub(crate) fn table(config: Option<&ModelConfig>) -> Table {
+    let hidden = config.map_or(64, |config| config.hidden_size) as f64;
+    let limit = config.map_or(128, |config| config.max_positions);
+    let text = format!(
+        r#"
+seed = 0
+[privacy]
+steps = 200
+batch_size = 256.0
+regime = "committed"
+accountant = "pld"
+clipping = "pair-wise"
+clip_norm = 0.1
+statistics_share = 0.02
+[data]
+text_column = "text"
+max_length = {max_length}
+[model]
+rank = 8
+lora_alpha = 16.0
+engine = "cpu"
+[optimizer]
+learning_rate = {learning_rate}
+warmup = 0.0
+decay = "linear"
+beta1 = 0.3
+beta2 = 0.999
+adam_epsilon = 1e-8
+weight_decay = 0.0
+[control]
+controller = "sac"
+interval = 10
+public_probe = false
+[control.sac]
+[output]
+eval_every = 25
+checkpoint_every = 10
+"#,
+        max_length = limit.min(128),
+        learning_rate = LEARNING_RATE_AT_64 * (64.0 / hidden).sqrt(),
+    );
+    text.parse().unwrap_or_default()
+}

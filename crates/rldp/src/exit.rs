@@ -1,0 +1,59 @@
+//! Exit codes: 0 done, 1 a check failed or the input was refused, 2 wrong usage, 3 internal error.
+
+use std::{fmt, process::ExitCode};
+
+use rldp_train::TrainError;
+
+/// An error with the side that can mend it.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    code: u8,
+    source: anyhow::Error,
+}
+
+impl Wrong {
+    /// The command was called wrongly.
+    pub(crate) fn usage(source: impl Into<anyhow::Error>) -> Self {
+        Self { code: 2, source: source.into() }
+    }
+
+    /// The input was refused, or a check failed.
+    pub(crate) fn input(source: impl Into<anyhow::Error>) -> Self {
+        Self { code: 1, source: source.into() }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:#}", self.source)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// Prints an error and turns it into an exit code.
+#[expect(clippy::print_stderr, reason = "the one place that reports errors")]
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::from(code_of(error))
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if let Some(wrong) = error.downcast_ref::<Wrong>() {
+        return wrong.code;
+    }
+    match error.downcast_ref::<TrainError>() {
+        Some(error) if error.is_usage() => 2,
+        _ => 1,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,66 @@
+//! Opens what `--model` and `--adapter` name.
+
+use std::path::Path;
+
+use anyhow::Result;
+use rldp_data::{Columns, TextColumns, TextTokenizer, TokenRecord, read_records, tokenize};
+use rldp_model::{
+    Adapter, Engine, ModelFiles, ModelSource,
+    cpu::{CpuEngine, CpuOptions},
+    peft,
+};
+use rldp_reference::ReferenceEngine;
+
+use crate::{
+    cli::{ColumnArguments, EngineChoice, ModelArguments},
+    exit::Wrong,
+};
+
+/// A model ready for use.
+pub(crate) struct Opened {
+    pub(crate) files: ModelFiles,
+    pub(crate) tokenizer: TextTokenizer,
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) adapter: Option<Adapter>,
+}
+
+impl Opened {
+    /// Opens the model, its tokenizer, its engine and the adapter when one is named.
+    pub(crate) fn new(arguments: &ModelArguments) -> Result<Self> {
+        let files = ModelSource::open(&arguments.model).map_err(Wrong::input)?;
+        let tokenizer = TextTokenizer::from_dir(&arguments.model).map_err(Wrong::input)?;
+        let engine = engine(&files, arguments.engine, None)?;
+        let adapter = arguments
+            .adapter
+            .as_deref()
+            .map(|folder| peft::load(folder, &files.config))
+            .transpose()
+            .map_err(Wrong::input)?;
+        Ok(Self { files, tokenizer, engine, adapter })
+    }
+
+    /// Reads and tokenizes records.
+    pub(crate) fn records(&self, data: &Path, columns: &ColumnArguments) -> Result<Vec<TokenRecord>> {
+        let text = match (&columns.prompt_column, &columns.completion_column) {
+            (Some(prompt), Some(completion)) => {
+                TextColumns::PromptCompletion { prompt: prompt.clone(), completion: completion.clone() }
+            }
+            _ => TextColumns::Text(columns.text_column.clone().unwrap_or_else(|| "text".to_owned())),
+        };
+        let records = read_records(data, &Columns { text, unit: None }).map_err(Wrong::input)?;
+        let eos = self.files.config.eos_token_ids.first().copied();
+        Ok(tokenize(data, &records, &self.tokenizer, eos).map_err(Wrong::input)?)
+    }
+}
+
+/// The engine of a model.
+pub(crate) fn engine(
+    files: &ModelFiles,
+    choice: EngineChoice,
+    micro_batch_tokens: Option<usize>,
+) -> Result<Box<dyn Engine>> {
+    Ok(match choice {
+        EngineChoice::Cpu => Box::new(CpuEngine::new(files, CpuOptions { micro_batch_tokens }).map_err(Wrong::input)?),
+        EngineChoice::Reference => Box::new(ReferenceEngine::new(files).map_err(Wrong::input)?),
+    })
+}

@@ -1,0 +1,80 @@
+//! Progress on standard error: a bar on a terminal, plain lines elsewhere.
+
+use std::{
+    io::{IsTerminal as _, stderr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rldp_train::{Progress, StepView, evaluate::Evaluation};
+
+/// Shows a run to a person.
+pub(crate) struct Terminal {
+    bar: ProgressBar,
+    on_terminal: bool,
+    quiet: bool,
+    stop: Arc<AtomicBool>,
+    started: std::time::Instant,
+    first_step: Option<u64>,
+    perplexity: Option<f64>,
+}
+
+impl Terminal {
+    /// A bar over `steps`, labelled `label`. `stop` is set by a signal.
+    pub(crate) fn new(label: &str, steps: u64, quiet: bool, stop: Arc<AtomicBool>) -> Self {
+        let on_terminal = stderr().is_terminal() && !quiet;
+        let bar = if on_terminal { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {msg} eta {eta}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(label.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Self { bar, on_terminal, quiet, stop, started: std::time::Instant::now(), first_step: None, perplexity: None }
+    }
+
+    /// Leaves the last state standing.
+    pub(crate) fn finish(&self) {
+        self.bar.abandon();
+    }
+
+    fn message(&mut self, view: &StepView) -> String {
+        let first = *self.first_step.get_or_insert(view.step - 1);
+        let per_second = (view.step - first) as f64 * view.batch_size / self.started.elapsed().as_secs_f64();
+        let loss = view.record.loss.map_or(String::new(), |loss| format!("loss {loss:.2} "));
+        let perplexity = self.perplexity.map_or(String::new(), |perplexity| format!("ppl {perplexity:.2} "));
+        format!("{loss}{perplexity}ε {:.3} {per_second:.0} units/s", view.record.epsilon_spent)
+    }
+}
+
+impl Progress for Terminal {
+    #[expect(clippy::print_stderr, reason = "plain progress where there is no terminal")]
+    fn step(&mut self, view: &StepView) {
+        let message = self.message(view);
+        if self.on_terminal {
+            self.bar.set_position(view.step);
+            self.bar.set_message(message);
+        } else if !self.quiet && (view.step == view.steps || view.step.is_multiple_of((view.steps / 10).max(1))) {
+            let left = self.started.elapsed().as_secs_f64() * (view.steps - view.step) as f64
+                / (view.step - self.first_step.unwrap_or(0)).max(1) as f64;
+            eprintln!("{} step {}/{} {message} eta {left:.0}s", self.bar.prefix(), view.step, view.steps);
+        }
+    }
+
+    fn evaluated(&mut self, _step: u64, evaluation: &Evaluation) {
+        self.perplexity = Some(evaluation.perplexity);
+    }
+
+    fn should_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells a person something, beside the data on standard output.
+#[expect(clippy::print_stderr, reason = "notes go to standard error")]
+pub(crate) fn note(label: &str, text: &str) {
+    eprintln!("{label}: {text}");
+}

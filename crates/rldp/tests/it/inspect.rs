@@ -1,0 +1,79 @@
+//! `rldp inspect`, `evaluate` and `generate`.
+
+use safetensors::SafeTensors;
+
+use crate::support::{SMALL_RUN, Scene};
+
+fn floats(tensors: &SafeTensors, name: &str) -> Vec<f32> {
+    let data = tensors.tensor(name).unwrap().data().to_vec();
+    data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+#[test]
+fn dumped_logits_give_the_evaluated_loss() {
+    let scene = Scene::new();
+    scene.rldp("inspect logits --model model --data eval.csv --out logits.safetensors").expect(0);
+    let evaluated = scene.rldp("evaluate --model model --data eval.csv --json").expect(0).json();
+    let bytes = fs_err::read(scene.path("logits.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let (mut nll, mut count) = (0.0_f64, 0_usize);
+    for row in 0.. {
+        let Ok(tokens) = tensors.tensor(&format!("tokens.{row}")) else { break };
+        let ids: Vec<usize> =
+            tokens.data().as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as usize).collect();
+        let logits = floats(&tensors, &format!("logits.{row}"));
+        let vocab = logits.len() / ids.len();
+        for t in 1..ids.len() {
+            let row = &logits[(t - 1) * vocab..t * vocab];
+            let max = row.iter().fold(f32::MIN, |max, x| max.max(*x));
+            let sum: f64 = row.iter().map(|x| f64::from(x - max).exp()).sum();
+            nll += sum.ln() + f64::from(max - row[ids[t]]);
+            count += 1;
+        }
+    }
+    assert_eq!(evaluated["tokens"], count);
+    assert!(
+        (evaluated["nll"].as_f64().unwrap() - nll / count as f64).abs() < 1e-4,
+        "{evaluated} against {nll}/{count}"
+    );
+}
+
+#[test]
+fn both_engines_give_the_same_per_example_gradients() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run --unsafe-noise-seed 1")).expect(0);
+    for engine in ["cpu", "reference"] {
+        scene
+            .rldp(&format!(
+                "inspect per-example-gradients --model model --adapter run/adapter --data eval.csv --max-length 40 \
+                 --engine {engine} --out {engine}.safetensors"
+            ))
+            .expect(0);
+    }
+    let (fast, slow) = (
+        fs_err::read(scene.path("cpu.safetensors")).unwrap(),
+        fs_err::read(scene.path("reference.safetensors")).unwrap(),
+    );
+    let (fast, slow) = (SafeTensors::deserialize(&fast).unwrap(), SafeTensors::deserialize(&slow).unwrap());
+    assert_eq!(fast.len(), slow.len());
+    for name in slow.names() {
+        let (a, b) = (floats(&fast, name), floats(&slow, name));
+        let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let difference = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b));
+        let scale = norm(&mut b.iter().copied());
+        assert!(difference <= 1e-4 * scale, "{name}: {difference} of {scale}");
+    }
+}
+
+#[test]
+fn generation_is_deterministic_when_greedy_and_by_seed() {
+    let scene = Scene::new();
+    let greedy = |extra: &[&str]| {
+        let mut arguments = vec!["generate", "--model", "model", "--prompt", "The patient", "--max-new-tokens", "12"];
+        arguments.extend(extra);
+        scene.rldp_args(&arguments).expect(0).stdout
+    };
+    assert!(!greedy(&[]).trim().is_empty());
+    assert_eq!(greedy(&[]), greedy(&["--seed", "3"]));
+    assert_eq!(greedy(&["--temperature", "1", "--seed", "3"]), greedy(&["--temperature", "1", "--seed", "3"]));
+}

@@ -1,0 +1,7 @@
+//! The real binary in folders of its own: what a user types, what comes back.
+
+mod bad_input;
+mod inspect;
+mod privacy;
+mod support;
+mod train;

@@ -1,0 +1,100 @@
+//! Runs the binary on the embedded model and generated notes.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use rldp_data::demo;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with the demo model and a few notes.
+pub(crate) struct Scene {
+    pub(crate) folder: TempDir,
+}
+
+/// What a command left behind.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model");
+        fs_err::create_dir(&model).unwrap();
+        fs_err::write(model.join("config.json"), demo::MODEL_CONFIG).unwrap();
+        fs_err::write(model.join("tokenizer.json"), demo::TOKENIZER).unwrap();
+        fs_err::write(model.join("model.safetensors"), demo::WEIGHTS).unwrap();
+        demo::write_notes(&folder.path().join("train.csv"), 7, 60).unwrap();
+        demo::write_notes(&folder.path().join("eval.csv"), 8, 6).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs_err::write(self.path(name), content).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs_err::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// Runs `rldp` with words separated by white space, in the scene's folder.
+    pub(crate) fn rldp(&self, words: &str) -> Ran {
+        self.rldp_args(&words.split_whitespace().collect::<Vec<_>>())
+    }
+
+    pub(crate) fn rldp_args(&self, arguments: &[&str]) -> Ran {
+        run(Command::new(env!("CARGO_BIN_EXE_rldp")).args(arguments).current_dir(self.folder.path()))
+    }
+
+    /// The same, not yet started.
+    pub(crate) fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rldp"));
+        command.args(words.split_whitespace()).current_dir(self.folder.path());
+        command
+    }
+
+    /// Lines of a JSON-lines file.
+    pub(crate) fn json_lines(&self, name: &str) -> Vec<Value> {
+        self.read(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn run(command: &mut Command) -> Ran {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
+}
+
+impl Ran {
+    /// The JSON object on standard output.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {}\n{}", self.stdout, self.stderr))
+    }
+
+    /// Fails the test with everything the command said, unless it exited with `code`.
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// Flags of a small private run of the demo model.
+pub(crate) const SMALL_RUN: &str = "train --model model --train train.csv --eval eval.csv --unit-column patient \
+    --epsilon 8 --delta 1e-4 --steps 6 --batch-size 12 --interval 2 --max-length 48 --eval-every 3 \
+    --checkpoint-every 2 --quiet";
+
+/// The optional folder of real data and models, beside the workspace.
+pub(crate) fn shared() -> Option<PathBuf> {
+    let root = std::env::var_os("RLDP_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
+    root.join("models").exists().then_some(root)
+}

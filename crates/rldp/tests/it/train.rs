@@ -1,0 +1,123 @@
+//! `rldp train` and what it leaves.
+
+use crate::support::{SMALL_RUN, Scene};
+
+#[test]
+fn a_run_leaves_a_folder_that_explains_and_verifies_itself() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run")).expect(0);
+    for file in ["config.toml", "manifest.json", "ledger.jsonl", "metrics.jsonl", "timing.jsonl", "report.html"] {
+        assert!(scene.path("run").join(file).exists(), "{file} is missing");
+    }
+    let verified = scene.rldp("privacy verify run --json").expect(0).json();
+    assert_eq!(verified["holds"], true, "{verified}");
+    let metrics = scene.json_lines("run/metrics.jsonl");
+    let steps: Vec<_> = metrics.iter().filter(|line| line["kind"] == "step").collect();
+    assert_eq!(steps.len(), 6);
+    assert!(steps.windows(2).all(|pair| pair[0]["epsilon_spent"].as_f64() < pair[1]["epsilon_spent"].as_f64()));
+    assert!(steps.last().unwrap()["epsilon_spent"].as_f64().unwrap() <= 8.0);
+    assert_eq!(metrics.iter().filter(|line| line["kind"] == "control").count(), 3);
+    assert_eq!(metrics.iter().filter(|line| line["kind"] == "eval").count(), 3);
+    let base = scene.rldp("evaluate --model model --data eval.csv --json").expect(0).json();
+    let tuned = scene.rldp("evaluate --model model --adapter run/adapter --data eval.csv --json").expect(0).json();
+    assert_eq!(base["tokens"], tuned["tokens"]);
+    assert_ne!(base["nll"], tuned["nll"]);
+}
+
+#[test]
+fn a_changed_or_shortened_ledger_does_not_verify() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run --controller fixed")).expect(0);
+    let ledger = scene.read("run/ledger.jsonl");
+    let lines: Vec<&str> = ledger.lines().collect();
+    let without_third: String =
+        lines.iter().enumerate().filter(|(i, _)| *i != 3).map(|(_, line)| format!("{line}\n")).collect();
+    scene.write("run/ledger.jsonl", without_third);
+    let verified = scene.rldp("privacy verify run --json").expect(1).json();
+    assert_eq!(verified["holds"], false);
+}
+
+#[test]
+fn a_second_run_does_not_overwrite_the_first() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run")).expect(0);
+    let before = scene.read("run/ledger.jsonl");
+    let ran = scene.rldp(&format!("{SMALL_RUN} --out run")).expect(1);
+    assert!(ran.stderr.contains("already holds a run") && ran.stderr.contains("--resume"), "{}", ran.stderr);
+    assert_eq!(scene.read("run/ledger.jsonl"), before);
+}
+
+#[test]
+fn seeded_research_runs_repeat_to_the_bit_and_say_that_they_promise_nothing() {
+    let scene = Scene::new();
+    for out in ["one", "two"] {
+        scene.rldp(&format!("{SMALL_RUN} --out {out} --unsafe-noise-seed 5")).expect(0);
+    }
+    let adapter = |run: &str| fs_err::read(scene.path(run).join("adapter/adapter_model.safetensors")).unwrap();
+    assert_eq!(adapter("one"), adapter("two"));
+    assert_eq!(scene.read("one/metrics.jsonl"), scene.read("two/metrics.jsonl"));
+    let verified = scene.rldp("privacy verify one --json").expect(1).json();
+    assert_eq!(verified["holds"], false, "a run without secret noise must not verify");
+    assert!(scene.read("one/report.html").to_lowercase().contains("no privacy guarantee"));
+}
+
+#[test]
+fn private_runs_do_not_repeat_although_the_public_seed_does() {
+    let scene = Scene::new();
+    for out in ["one", "two"] {
+        scene.rldp(&format!("{SMALL_RUN} --out {out} --seed 5")).expect(0);
+    }
+    let adapter = |run: &str| fs_err::read(scene.path(run).join("adapter/adapter_model.safetensors")).unwrap();
+    assert_ne!(adapter("one"), adapter("two"));
+}
+
+#[test]
+fn the_adaptive_regime_stays_behind_its_filter() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run --regime adaptive")).expect(0);
+    let verified = scene.rldp("privacy verify run --json").expect(0).json();
+    assert_eq!(verified["holds"], true, "{verified}");
+}
+
+#[test]
+fn settings_come_from_file_and_flags_and_unknown_keys_are_refused() {
+    let scene = Scene::new();
+    scene.write("run.toml", "epsilon = 3.0\nsteps = 40\n[optimizer]\nbeta1 = 0.5\n");
+    let words =
+        "train --model model --train train.csv --delta 1e-5 --out run --config run.toml --steps 41 --show-settings";
+    let settings: toml::Table = scene.rldp(words).expect(0).stdout.parse().unwrap();
+    assert_eq!(settings["privacy"]["epsilon"].as_float(), Some(3.0));
+    assert_eq!(settings["privacy"]["steps"].as_integer(), Some(41));
+    assert_eq!(settings["optimizer"]["beta1"].as_float(), Some(0.5));
+    scene.write("run.toml", "epsilom = 3.0\n");
+    let ran = scene.rldp(words).expect(2);
+    assert!(ran.stderr.contains("epsilom"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_killed_run_resumes_without_a_refund() {
+    let scene = Scene::new();
+    let words = format!("{} --out run", SMALL_RUN.replace("--steps 6", "--steps 40"));
+    let charges = || scene.read("run/ledger.jsonl").lines().filter(|line| line.contains("\"kind\":\"charge\"")).count();
+    let mut child = scene.command(&words).spawn().unwrap();
+    let started = std::time::Instant::now();
+    while !scene.path("run/ledger.jsonl").exists() || charges() < 9 {
+        assert!(started.elapsed().as_secs() < 60, "the run did not reach its ninth step");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let spent = charges();
+    scene.rldp("train --resume run --quiet").expect(0);
+    let verified = scene.rldp("privacy verify run --json").expect(0).json();
+    assert_eq!(verified["holds"], true, "{verified}");
+    assert_eq!(charges(), 40, "{spent} charges before the kill must count");
+}
+
+#[test]
+fn a_resumed_run_keeps_its_promise_to_the_letter() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run")).expect(0);
+    let ran = scene.rldp("train --resume run --epsilon 20 --quiet").expect(1);
+    assert!(ran.stderr.contains("epsilon"), "{}", ran.stderr);
+}
