@@ -1,7 +1,9 @@
-"""Makes the public corpus that the demo's base model is pretrained on: health leaflets in plain English.
+"""Makes the public corpus that the demo's base model is pretrained on: plain English and health leaflets.
 
-Everything is written by this file: sentences of a small grammar, filled from word lists, drawn with a fixed seed. No text
-from anywhere else goes in, so the corpus has this project's licence. usage: corpus.py OUT.txt [DOCUMENTS] [SEED]
+Half of the documents are WordNet's definitions and example sentences (WordNet 3.x, Princeton University, whose licence
+stands in NOTICE beside this file); the other half are leaflets that this file writes from a small grammar and word lists,
+drawn with a fixed seed. usage: corpus.py WORDNET_DIR OUT.txt [DOCUMENTS] [SEED], where WORDNET_DIR holds data.noun and its
+kin (Debian: package wordnet-base, folder /usr/share/wordnet).
 """
 
 import random
@@ -73,14 +75,34 @@ def sentence(rng):
     )
 
 
-def documents(count, seed):
+def definitions(wordnet):
+    """One line a meaning: the words, what they mean, and examples where WordNet has some."""
+    for part in ("noun", "verb", "adj", "adv"):
+        with open(f"{wordnet}/data.{part}", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("  ") or " | " not in line:
+                    continue
+                fields, gloss = line.split(" | ", 1)
+                fields = fields.split()
+                words = [fields[4 + 2 * i].replace("_", " ").split("(")[0] for i in range(int(fields[3], 16))]
+                text = gloss.strip().replace('"', "")
+                yield f"{', '.join(words[:3])}: {text[:1].upper() + text[1:]}."
+
+
+def documents(count, seed, wordnet):
+    """`count` documents, in turn a leaflet and a few definitions."""
     rng = random.Random(seed)
-    for _ in range(count):
-        yield " ".join(sentence(rng) for _ in range(rng.randint(2, 7)))
+    glosses = list(definitions(wordnet))
+    for index in range(count):
+        if index % 2 == 0:
+            yield " ".join(sentence(rng) for _ in range(rng.randint(2, 7)))
+        else:
+            yield " ".join(rng.sample(glosses, 3))
 
 
 if __name__ == "__main__":
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 40_000
-    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-    with open(sys.argv[1], "w", encoding="utf-8") as out:
-        out.writelines(text + "\n" for text in documents(count, seed))
+    wordnet, out, *rest = sys.argv[1:]
+    count, seed = (int(rest[0]) if rest else 40_000), (int(rest[1]) if len(rest) > 1 else 1)
+    with open(out, "w", encoding="utf-8") as file:
+        for document in documents(count, seed, wordnet):
+            file.write(document + "\n")

@@ -1,6 +1,6 @@
-"""Pretrains the demo's base model (GPT-2 architecture, under a million parameters) on the corpus of corpus.py.
+"""Pretrains the demo's base model (GPT-2 architecture, about a million parameters) on the corpus of corpus.py.
 
-usage: pretrain.py OUT_DIR [STEPS]      needs torch, transformers, tokenizers
+usage: pretrain.py WORDNET_DIR OUT_DIR [STEPS]      needs torch, transformers, tokenizers
 Writes config.json, tokenizer.json and model.safetensors (float16) in the Hugging Face layout, and prints the losses.
 """
 
@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from corpus import documents
 
-VOCABULARY, BLOCK, BATCH, RATE = 768, 96, 32, 3e-3
+VOCABULARY, BLOCK, BATCH, RATE = 1536, 96, 32, 3e-3
 # The tokenizer is trained on letters and digits beyond the corpus too, so that any text has short encodings.
 EXTRA = ["Progress note. Admitted with, discharged. BP HR SpO2 mg ml kg mmHg year-old male female Plan: Pt c/o denies hx Dx Rx"] * 200
 
@@ -31,10 +31,10 @@ def train_tokenizer(texts):
     return tokenizer
 
 
-def main(out, steps):
+def main(wordnet, out, steps):
     torch.manual_seed(1)
-    texts = list(documents(40_000, 1))
-    held_out = list(documents(200, 2))
+    texts = list(documents(60_000, 1, wordnet))
+    held_out = list(documents(200, 2, wordnet))
     tokenizer = train_tokenizer(texts + EXTRA)
     stream = lambda rows: torch.tensor([i for row in tokenizer.encode_batch(rows) for i in row.ids + [0]])
     tokens, check = stream(texts), stream(held_out)
@@ -70,4 +70,4 @@ def main(out, steps):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2500)
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 4000)

@@ -1,4 +1,4 @@
-//! RDP against a committed table of mpmath values, and its properties.
+//! RDP against a committed table of mpmath values.
 
 use rldp_privacy::accounting::rdp;
 
@@ -12,16 +12,12 @@ fn table() -> impl Iterator<Item = [f64; 4]> {
 
 #[test]
 fn every_order_agrees_with_mpmath_and_rounds_up() {
+    let mut rows = 0;
     for [q, z, order, exact] in table() {
         let ours = rdp(q, z, order).unwrap();
         let error = ours / exact - 1.0;
-        if !(0.0..1e-11).contains(&error) {
-            eprintln!("{q} {z} {order} {ours:e} {exact:e} {error:e}");
-        }
-        if false {
-        } else {
-            continue;
-        }
         assert!((0.0..1e-9).contains(&error), "q {q} z {z} order {order}: {ours} against {exact}, relative {error:e}");
+        rows += 1;
     }
+    assert!(rows > 100, "the table has only {rows} rows");
 }

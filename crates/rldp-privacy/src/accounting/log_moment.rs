@@ -17,6 +17,8 @@ const LAST_BINOMIAL_ORDER: f64 = 128.0;
 const NEGLIGIBLE: f64 = -46.0;
 /// Half-width, in standard deviations, of the range integrated around the bulk of a normal density.
 const BULK: f64 = 11.5;
+/// Logarithm of a ratio beside which 1 and a (at most 1e5) vanish.
+const DOMINANT: f64 = 100.0;
 /// Above this logarithm, "−1 − a u" in g is below rounding and the sum is kept in logarithms.
 const LOG_DOMAIN: f64 = 60.0;
 
@@ -125,7 +127,7 @@ fn quadrature(q: f64, z: f64, a: f64) -> f64 {
             .sum();
         return peak + (sum * normalizer).ln();
     }
-    let term = |x: f64| (-x * x / (2.0 * ratio.variance)).exp() * excess(a, ratio.at(x));
+    let term = |x: f64| weighted_excess(a, ratio.at(x), x * x / (2.0 * ratio.variance));
     let in_bulk = |block: i64| (block as f64 * width).abs() <= (BULK + 1.0) * z;
     let bulk: f64 = (first..last).filter(|&block| in_bulk(block)).flat_map(nodes).map(term).sum();
     let floor = bulk.abs().ln() + NEGLIGIBLE;
@@ -135,6 +137,20 @@ fn quadrature(q: f64, z: f64, a: f64) -> f64 {
         .map(term)
         .sum();
     ((bulk + rest) * normalizer).ln_1p()
+}
+
+/// g(u) e^{−weight}, given (u, ln(1 + u)), where g alone may overflow.
+fn weighted_excess(a: f64, (u, log_ratio): (f64, f64), weight: f64) -> f64 {
+    let growth = (a - 1.0) * log_ratio;
+    if growth > DOMINANT {
+        // 1 + a u is far below rounding beside (1 + u)^a.
+        (a * log_ratio - weight).exp()
+    } else if log_ratio > 3.0 * DOMINANT {
+        // u and 1 + u are the same number, and perhaps none that fits.
+        (log_ratio - weight).exp() * (growth.exp_m1() - (a - 1.0))
+    } else {
+        (-weight).exp() * excess(a, (u, log_ratio))
+    }
 }
 
 /// g(u) = (1 + u)^a − 1 − a u without cancellation, given (u, ln(1 + u)).
