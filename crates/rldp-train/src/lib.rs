@@ -13,6 +13,7 @@ mod optimizer;
 pub mod plan;
 mod preflight;
 mod progress;
+mod promise;
 mod recorder;
 mod records;
 mod session;

@@ -41,7 +41,6 @@ pub struct Trainer {
     pub(crate) reward: RewardTracker,
     pub(crate) observer: Observer,
     pub(crate) recorder: Recorder,
-    pub(crate) warnings: Vec<String>,
     pub(crate) base_name: String,
     /// Sum and number of the released non-finite fractions.
     pub(crate) non_finite: (f64, u64),
