@@ -7,6 +7,8 @@ pub mod checkpoint;
 mod error;
 pub mod evaluate;
 mod inputs;
+#[cfg(test)]
+mod loop_tests;
 mod manifest;
 mod observe;
 mod optimizer;

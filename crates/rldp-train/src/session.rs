@@ -72,7 +72,7 @@ pub fn resume(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainE
     Ok(trainer)
 }
 
-fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Result<Adapter, TrainError> {
+pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Result<Adapter, TrainError> {
     let lora = LoraSettings {
         rank: settings.model.rank,
         lora_alpha: settings.model.lora_alpha,

@@ -97,7 +97,7 @@ impl Trainer {
     /// One private step: charge, sample, clip and sum, add noise. `None` when the budget refuses.
     ///
     /// The charge is durable before a record is touched; the only way from the sum to a value is through it.
-    fn private_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
+    pub(crate) fn private_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
         let allocation = self.now.allocation()?;
         let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
         let batch = self.sampler.sample(self.units.len());
@@ -246,7 +246,7 @@ fn global_snr(layout: &AdapterLayout, release: &NoisyRelease) -> f64 {
     if noise > 0.0 { energy / noise - 1.0 } else { 0.0 }
 }
 
-fn unit_input(units: &PrivacyUnits, unit: usize) -> UnitInput<'_> {
+pub(crate) fn unit_input(units: &PrivacyUnits, unit: usize) -> UnitInput<'_> {
     let blocks = units.unit(unit).blocks.iter();
     let sequences =
         blocks.map(|block| Sequence { tokens: &block.tokens, scored_from: block.scored_from, weight: block.weight });
