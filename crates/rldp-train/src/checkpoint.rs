@@ -98,20 +98,26 @@ impl Checkpoint {
     }
 }
 
-/// Writes `parts` to a temporary neighbour, syncs it and moves it over `path`.
+/// Writes `parts` to a temporary neighbour, syncs it and moves it over `path`. On failure `path` is what it was.
 pub(crate) fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<(), TrainError> {
     let temporary = path.with_extension("partial");
-    let mut file = fs::File::create(&temporary)?;
-    for part in parts {
-        file.write_all(part)?;
+    if let Err(error) = write_synced(&temporary, parts).and_then(|()| fs::rename(&temporary, path)) {
+        // What could not be written whole is of no use; that it may not be there to remove is no second error.
+        let _ = fs::remove_file(&temporary);
+        return Err(error.into());
     }
-    file.sync_all()?;
-    drop(file);
-    fs::rename(&temporary, path)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+fn write_synced(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.sync_all()
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {

@@ -119,3 +119,24 @@ fn a_full_disk_is_reported_and_nothing_half_written_is_taken_for_whole() {
     let ran = scene.rldp("inspect logits --model model --data eval.csv --out /dev/full/x.safetensors").expect(1);
     assert!(ran.stderr.contains("/dev/full"), "{}", ran.stderr);
 }
+
+/// Files that may not grow stand in for a full disk: the same call fails, with another reason.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_on_a_full_disk_stops_cleanly_and_goes_on_when_there_is_room() {
+    let scene = Scene::new();
+    let limited = format!("trap '' XFSZ; ulimit -f 64; exec \"$0\" {SMALL_RUN} --out run");
+    let ran = scene.shell(&limited).expect(1);
+    assert!(ran.stderr.contains("checkpoint") && ran.stderr.contains("large"), "{}", ran.stderr);
+    let left: Vec<String> = fs_err::read_dir(scene.path("run"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(!left.iter().any(|name| name.contains("partial")), "half-written files were left: {left:?}");
+    let charged = |ledger: &str| ledger.lines().filter(|line| line.contains("\"kind\":\"charge\"")).count();
+    let before = charged(&scene.read("run/ledger.jsonl"));
+    assert!(before > 0);
+    scene.rldp("train --resume run --quiet").expect(0);
+    assert_eq!(charged(&scene.read("run/ledger.jsonl")), 6, "{before} charges before the failure must count");
+    assert_eq!(scene.rldp("privacy verify run --json").expect(0).json()["holds"], true);
+}

@@ -3,5 +3,6 @@
 mod bad_input;
 mod inspect;
 mod privacy;
+mod shared;
 mod support;
 mod train;

@@ -55,6 +55,11 @@ impl Scene {
         run(Command::new(env!("CARGO_BIN_EXE_rldp")).args(arguments).current_dir(self.folder.path()))
     }
 
+    /// Runs a shell line in the scene's folder; `$0` is the binary.
+    pub(crate) fn shell(&self, line: &str) -> Ran {
+        run(Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_rldp")]).current_dir(self.folder.path()))
+    }
+
     /// The same, not yet started.
     pub(crate) fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rldp"));
