@@ -1,7 +1,7 @@
 //! Everything `rldp demo` needs: a tiny pretrained model and a generator of pseudo-clinical notes.
 //!
-//! The model was pretrained by this project on a corpus of health leaflets that it wrote itself; see `assets/demo`. The
-//! notes are invented: no person stands behind them.
+//! The model was pretrained by this project on WordNet's glosses and on health leaflets that it wrote itself; see
+//! `assets/demo`. The notes are invented: no person stands behind them.
 
 mod notes;
 mod words;
