@@ -36,13 +36,13 @@ pub(super) fn exp_minus(y: u128) -> u128 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// 0.d1d2d3… as a fixed-point number, off by at most a few units.
-    pub(crate) fn decimal(digits: &str) -> u128 {
+    pub(in crate::noise) fn decimal(digits: &str) -> u128 {
         digits.bytes().rev().fold(0, |rest, digit| (u128::from(digit - b'0') * ONE + rest) / 10)
     }
 
