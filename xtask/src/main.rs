@@ -1,3 +1,73 @@
-//! The one gate.
+//! The one gate: `cargo xtask check`.
 
-fn main() {}
+mod layers;
+mod tidy;
+
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use anyhow::{Result, bail, ensure};
+
+/// One check: its name, and what runs it.
+type Check = (&'static str, fn(&Path) -> Result<()>);
+
+/// Cheapest first. Everything is built with the release profile, so that lints, docs and tests share what they compile
+/// with the program itself.
+const CHECKS: &[Check] = &[
+    ("fmt", |root| cargo(root, &["fmt", "--all", "--check"], &[])),
+    ("tidy", tidy::check),
+    ("layers", layers::check),
+    ("clippy", |root| {
+        cargo(root, &["clippy", "--workspace", "--all-targets", "--release", "--quiet", "--", "-D", "warnings"], &[])
+    }),
+    ("docs", |root| {
+        let flags = [("RUSTDOCFLAGS", "-D warnings")];
+        cargo(root, &["doc", "--workspace", "--no-deps", "--document-private-items", "--release", "--quiet"], &flags)
+    }),
+    ("test", |root| cargo(root, &["test", "--workspace", "--release"], &[])),
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let names: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+    let (first, rest) = arguments.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    if first != "check" {
+        bail!("usage: cargo xtask check [{}]", names.join("|"));
+    }
+    if let Some(unknown) = rest.iter().find(|name| !names.contains(&name.as_str())) {
+        bail!("there is no check `{unknown}`; the checks are {}", names.join(", "));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    for (name, check) in CHECKS.iter().filter(|(name, _)| rest.is_empty() || rest.iter().any(|asked| asked == name)) {
+        say(&format!("== {name}"));
+        let started = Instant::now();
+        check(root)?;
+        say(&format!("== {name}: passed in {:.0} s", started.elapsed().as_secs_f64()));
+    }
+    Ok(())
+}
+
+fn cargo(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(arguments).envs(environment.iter().copied()).current_dir(root).status()?;
+    ensure!(status.success(), "`cargo {}` failed", arguments.join(" "));
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "a gate talks to the person who runs it")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

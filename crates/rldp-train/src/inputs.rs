@@ -17,8 +17,6 @@ pub struct Inputs {
     pub eval: Option<PublicRecords>,
     /// How PEFT names the base model.
     pub base_name: String,
-    /// Warnings about the data that concern only public facts.
-    pub warnings: Vec<String>,
 }
 
 /// Records of a run, tokenized.

@@ -7,12 +7,15 @@ pub mod checkpoint;
 mod error;
 pub mod evaluate;
 mod inputs;
+#[cfg(test)]
+mod loop_tests;
 mod manifest;
 mod observe;
 mod optimizer;
 pub mod plan;
 mod preflight;
 mod progress;
+mod promise;
 mod recorder;
 mod records;
 mod session;

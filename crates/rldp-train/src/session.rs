@@ -17,6 +17,7 @@ use crate::{
     optimizer::AdamW,
     plan::{Plan, plan, statistic_spec},
     preflight::preflight,
+    promise::changes,
     recorder::{LedgerFile, Recorder, files, write_json},
     settings::TrainSettings,
     trainer::{Outcome, Trainer},
@@ -54,12 +55,14 @@ pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, Tra
 /// When the folder holds no run, its ledger does not verify, or the guarantee's settings differ.
 pub fn resume(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainError> {
     let folder = settings.output.out.clone();
+    let changed = changes(&read_settings(&folder)?, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
     let text = fs_err::read_to_string(folder.join(files::LEDGER))?;
     let checkpoint = Checkpoint::load(&folder)?;
     let known = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.steps_charged);
-    let recorder = Recorder::resume(&folder, known)?;
+    let mut recorder = Recorder::resume(&folder, known)?;
+    recorder.metric(&serde_json::json!({"kind": "resume", "step": known, "changed": changed}))?;
     let spender = Spender::resume(&text, &plan.claim, Box::new(LedgerFile::open(&folder)?))?;
     let controller = build_controller(&settings, &adapter)?;
     let mut trainer = assemble(settings, inputs, adapter, plan, spender, recorder, controller)?;
@@ -69,7 +72,7 @@ pub fn resume(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainE
     Ok(trainer)
 }
 
-fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Result<Adapter, TrainError> {
+pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Result<Adapter, TrainError> {
     let lora = LoraSettings {
         rank: settings.model.rank,
         lora_alpha: settings.model.lora_alpha,
@@ -111,7 +114,6 @@ fn assemble(
         reward: RewardTracker::default(),
         observer: Observer::default(),
         non_finite: (0.0, 0),
-        warnings: inputs.warnings,
         engine: inputs.engine,
         units: inputs.units,
         eval: inputs.eval,
@@ -182,7 +184,7 @@ impl Trainer {
         if finished {
             self.spender.close()?;
         }
-        let mut warnings = std::mem::take(&mut self.warnings);
+        let mut warnings = Vec::new();
         if steps > 0 && self.adapter.parameters() == self.first_parameters {
             warnings.push("THE ADAPTER DID NOT MOVE although budget was spent; do not use it".to_owned());
         }
@@ -194,6 +196,14 @@ impl Trainer {
         }
         Ok(Outcome { steps, finished, evaluation, warnings })
     }
+}
+
+fn read_settings(folder: &std::path::Path) -> Result<TrainSettings, TrainError> {
+    let path = folder.join(files::CONFIG);
+    toml::from_str(&fs_err::read_to_string(&path)?).map_err(|error| TrainError::Corrupt {
+        path: path.display().to_string(),
+        reason: format!("not a run's settings: {}", error.message()),
+    })
 }
 
 fn read_policy(path: &std::path::Path) -> Result<serde_json::Value, TrainError> {

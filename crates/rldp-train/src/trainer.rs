@@ -41,7 +41,6 @@ pub struct Trainer {
     pub(crate) reward: RewardTracker,
     pub(crate) observer: Observer,
     pub(crate) recorder: Recorder,
-    pub(crate) warnings: Vec<String>,
     pub(crate) base_name: String,
     /// Sum and number of the released non-finite fractions.
     pub(crate) non_finite: (f64, u64),
@@ -98,7 +97,7 @@ impl Trainer {
     /// One private step: charge, sample, clip and sum, add noise. `None` when the budget refuses.
     ///
     /// The charge is durable before a record is touched; a sum begins with it and leaves with the noise it paid for.
-    fn private_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
+    pub(crate) fn private_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
         let allocation = self.now.allocation()?;
         let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
         let sizes: Vec<usize> = self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect();
@@ -247,7 +246,7 @@ fn global_snr(layout: &AdapterLayout, release: &NoisyRelease) -> f64 {
     if noise > 0.0 { energy / noise - 1.0 } else { 0.0 }
 }
 
-fn unit_input(units: &PrivacyUnits, unit: usize) -> UnitInput<'_> {
+pub(crate) fn unit_input(units: &PrivacyUnits, unit: usize) -> UnitInput<'_> {
     let blocks = units.unit(unit).blocks.iter();
     let sequences =
         blocks.map(|block| Sequence { tokens: &block.tokens, scored_from: block.scored_from, weight: block.weight });

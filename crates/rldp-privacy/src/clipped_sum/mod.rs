@@ -113,6 +113,8 @@ impl ClippedSum {
         noise.perturb(&mut sum);
         noise.perturb(&mut statistic);
         // From here on, everything is post-processing.
+        let mean_draw = noise.mean();
+        let centred = |value: i64| value as f64 - mean_draw;
         let mut mean = Vec::with_capacity(sum.len());
         for (pair, step) in frame.grid.steps.iter().enumerate() {
             let unit = step / expected_batch_size;
@@ -128,9 +130,4 @@ impl ClippedSum {
             statistics,
         })
     }
-}
-
-/// A noisy grid value without the draw's mean of −1/2.
-fn centred(value: i64) -> f64 {
-    value as f64 + 0.5
 }

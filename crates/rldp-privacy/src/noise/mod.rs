@@ -69,6 +69,7 @@ pub const TV_PER_COORDINATE: f64 = 1.0 / (1_u128 << 104) as f64;
 pub struct NoiseSource {
     rng: ChaCha12Rng,
     secret: bool,
+    silent: bool,
 }
 
 impl NoiseSource {
@@ -78,7 +79,7 @@ impl NoiseSource {
     /// When the operating system gives no randomness.
     pub fn os() -> Result<Self, PrivacyError> {
         let rng = ChaCha12Rng::try_from_os_rng().map_err(|error| PrivacyError::Randomness(error.to_string()))?;
-        Ok(Self { rng, secret: true })
+        Ok(Self { rng, secret: true, silent: false })
     }
 
     /// A generator whose seed is known: for tests and paired research runs. **No privacy guarantee** holds for what it
@@ -86,12 +87,22 @@ impl NoiseSource {
     pub fn unsafe_seeded(seed: u64) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         rng.set_stream(1);
-        Self { rng, secret: false }
+        Self { rng, secret: false, silent: false }
+    }
+
+    /// No noise at all, for tests of the arithmetic. **No privacy guarantee** holds.
+    pub fn unsafe_silent() -> Self {
+        Self { silent: true, ..Self::unsafe_seeded(0) }
     }
 
     /// Whether the noise is secret, as every guarantee needs.
     pub fn is_secret(&self) -> bool {
         self.secret
+    }
+
+    /// Mean of what [`Self::perturb`] adds: −1/2, since draws are rounded down.
+    pub(crate) fn mean(&self) -> f64 {
+        if self.silent { 0.0 } else { -0.5 }
     }
 
     /// Adds to every value, modulo 2^64, a draw of ⌊2^32·N⌋ with N standard normal: noise of 2^32 grid steps.
@@ -100,6 +111,9 @@ impl NoiseSource {
     /// post-processing the Gaussian mechanism of noise multiplier 2^32/Δ. The draws have mean −1/2, which whoever reads
     /// the values may add back.
     pub fn perturb(&mut self, values: &mut [i64]) {
+        if self.silent {
+            return;
+        }
         let tables = &*strips::TABLES;
         for value in values {
             *value = value.wrapping_add(gaussian::draw(tables, &mut self.rng));

@@ -43,9 +43,6 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
 /// One run from resolved settings to a finished folder; the report is the caller's.
 pub(crate) fn train(settings: &TrainSettings, resumed: bool, label: &str, quiet: bool) -> Result<Outcome> {
     let inputs = load(settings)?;
-    for warning in &inputs.warnings {
-        note("warning", warning);
-    }
     let mut trainer = if resumed { resume(settings.clone(), inputs)? } else { start(settings.clone(), inputs)? };
     if !quiet {
         note("claim", &trainer.statement());
@@ -63,14 +60,17 @@ fn load(settings: &TrainSettings) -> Result<Inputs> {
     let files = ModelSource::open(&settings.model.model).map_err(Wrong::input)?;
     let tokenizer = TextTokenizer::from_dir(&settings.model.model).map_err(Wrong::input)?;
     let records = load_records(&settings.data, &tokenizer, &files.config)?;
-    let warnings = warnings(settings, &records);
+    for warning in warnings(settings, &records) {
+        note("warning", &warning);
+    }
     let choice = EngineChoice::from(settings.model.engine);
     let engine = models::engine(&files, choice, settings.model.micro_batch_tokens)?;
     let base_name = settings.model.model.display().to_string();
-    Ok(Inputs { engine, units: records.units, eval: records.eval, base_name, warnings })
+    Ok(Inputs { engine, units: records.units, eval: records.eval, base_name })
 }
 
-/// What the person should know before anything is spent.
+/// What the person at the terminal should know before anything is spent. Some of it is a function of the private records,
+/// so it goes to standard error and into no file of the run.
 fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
     let (units, delta) = (records.units.len(), settings.privacy.delta);
     let mut warnings = Vec::new();

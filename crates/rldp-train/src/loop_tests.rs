@@ -1,0 +1,115 @@
+//! The loop on the embedded demo model: what must hold whatever the noise is.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use rldp_data::{TextTokenizer, demo};
+use rldp_model::{
+    ModelFiles,
+    cpu::{CpuEngine, CpuOptions},
+};
+
+use crate::{
+    Inputs, Silent, Trainer, load_records,
+    settings::{ClippingKind, TrainSettings},
+    start, testing,
+};
+
+/// Settings of a small run on `patients` demo patients in `folder`.
+fn settings(folder: &Path, patients: usize) -> TrainSettings {
+    let mut settings = testing::settings();
+    settings.data.train = folder.join("train.csv");
+    settings.data.unit_column = Some("patient".into());
+    settings.data.max_length = 32;
+    settings.output.out = folder.join("run");
+    demo::write_notes(&settings.data.train, 3, patients).unwrap();
+    settings
+}
+
+fn trainer(settings: &TrainSettings) -> Trainer {
+    start(settings.clone(), inputs(settings)).unwrap()
+}
+
+fn inputs(settings: &TrainSettings) -> Inputs {
+    let files = ModelFiles::from_bytes(demo::MODEL_CONFIG, demo::WEIGHTS).unwrap();
+    let tokenizer = TextTokenizer::from_bytes(demo::TOKENIZER.as_bytes()).unwrap();
+    let records = load_records(&settings.data, &tokenizer, &files.config).unwrap();
+    let engine = CpuEngine::new(&files, CpuOptions::default()).unwrap();
+    Inputs { engine: Box::new(engine), units: records.units, eval: None, base_name: "demo".into() }
+}
+
+/// Σ g² / (d s²) of each pair has mean 1 and deviation √(2/d) when only noise was released. 6 deviations: false alarm below
+/// 1e-7 for all pairs and steps together.
+#[test]
+fn empty_batches_still_make_noisy_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path(), 8);
+    // A unit is sampled once in a hundred million steps.
+    settings.privacy.batch_size = 8e-8;
+    settings.privacy.steps = 4;
+    let mut trainer = trainer(&settings);
+    for step in 1..=4 {
+        let release = trainer.private_step().unwrap().unwrap();
+        for (pair, std) in trainer.adapter.layout().pairs().iter().zip(&release.noise_std) {
+            let gradient = &release.mean_gradient.get()[pair.range()];
+            let energy: f64 = gradient.iter().map(|g| (f64::from(*g) / std).powi(2)).sum();
+            let count = pair.parameter_count() as f64;
+            let off = (energy / count - 1.0) / (2.0 / count).sqrt();
+            assert!(off.abs() < 6.0, "step {step}, {}: {off} deviations", pair.linear.name);
+        }
+    }
+    assert!(trainer.private_step().unwrap().is_none(), "a fifth step was granted");
+    assert_eq!(trainer.spender.steps_charged(), 4);
+}
+
+/// Without noise, with a threshold nobody reaches and with everybody in the batch, private training is training.
+#[test]
+fn without_noise_and_clipping_the_full_batch_is_plain_lora() {
+    for clipping in [ClippingKind::Flat, ClippingKind::PairWise] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings(folder.path(), 12);
+        settings.privacy.clipping = clipping;
+        settings.privacy.batch_size = 12.0;
+        settings.privacy.steps = 5;
+        // A grid step is 2^-32 of the noise that the threshold asks for, so the threshold must not be wild.
+        settings.privacy.epsilon = 8.0;
+        settings.privacy.clip_norm = 10.0;
+        settings.privacy.unsafe_noise_seed = Some(0);
+        let mut trainer = trainer(&settings);
+        trainer.noise = rldp_privacy::NoiseSource::unsafe_silent();
+        trainer.run(&mut Silent).unwrap();
+        let plain = plain_lora(&settings);
+        let (mut worst, mut moved) = (0.0_f32, 0.0_f32);
+        for ((private, plain), first) in trainer.adapter.parameters().iter().zip(&plain).zip(&trainer.first_parameters)
+        {
+            worst = worst.max((private - plain).abs());
+            moved = moved.max((plain - first).abs());
+        }
+        assert!(moved > 1e-2 && worst < 1e-3 * moved, "{clipping:?}: off by {worst}, moved by {moved}");
+    }
+}
+
+/// The textbook loop: mean gradient over all units, AdamW.
+fn plain_lora(settings: &TrainSettings) -> Vec<f32> {
+    let mut inputs = inputs(settings);
+    let mut adapter = crate::session::initial_adapter(settings, &inputs).unwrap();
+    let mut optimizer = crate::AdamW::new(settings.optimizer.clone(), adapter.parameters().len());
+    let ones = vec![1.0; adapter.layout().pairs().len()];
+    for step in 0..settings.privacy.steps {
+        let units: Vec<_> =
+            (0..inputs.units.len()).map(|unit| crate::trainer::unit_input(&inputs.units, unit)).collect();
+        let mut mean = vec![0.0_f32; adapter.parameters().len()];
+        inputs
+            .engine
+            .unit_gradients(&adapter, &units, &mut |_, unit| {
+                for (mean, g) in mean.iter_mut().zip(unit.gradient) {
+                    *mean += g / units.len() as f32;
+                }
+            })
+            .unwrap();
+        let rate = settings.optimizer.learning_rate_at(step, settings.privacy.steps);
+        optimizer.update(&mut adapter, &mean, &ones, rate);
+    }
+    adapter.parameters().to_vec()
+}
