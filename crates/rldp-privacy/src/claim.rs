@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     accounting::{AccountantKind, Adaptivity, Adjacency, Event, FilterSpec, accountant},
     error::PrivacyError,
+    noise::{ideal_delta, noise_delta},
 };
 
 /// Whether the claim is a guarantee at all.
@@ -55,6 +56,11 @@ pub struct Claim {
     pub expected_batch_size: f64,
     /// Most steps the run may make.
     pub steps: u64,
+    /// Most numbers that get noise in a step: adapter parameters and paid statistics; public.
+    pub noise_coordinates: u64,
+    /// The part of delta that pays for the sampler's distance from the Gaussian; [`noise_delta`] gives it. The regime
+    /// proves its epsilon at what is left.
+    pub noise_delta: f64,
     /// How noise is chosen.
     pub regime: Regime,
     /// Whether the claim is a guarantee.
@@ -74,6 +80,7 @@ impl Claim {
         if !(self.delta > 0.0 && self.delta < 1.0) {
             return refuse(format!("delta is {}, but must be strictly between 0 and 1", self.delta));
         }
+        self.validate_noise()?;
         match &self.regime {
             Regime::Committed { segments, accountant: kind } => {
                 let accountant = accountant(*kind);
@@ -90,7 +97,7 @@ impl Claim {
                 if planned != self.steps {
                     return refuse(format!("the plan has {planned} steps, the claim {}", self.steps));
                 }
-                let epsilon = accountant.epsilon(segments, self.delta)?;
+                let epsilon = accountant.epsilon(segments, self.ideal_delta())?;
                 if epsilon > self.target_epsilon {
                     return refuse(format!(
                         "the plan costs epsilon {epsilon}, above the target {}",
@@ -100,15 +107,36 @@ impl Claim {
             }
             Regime::Adaptive { filter } => {
                 filter.verify()?;
-                if filter.epsilon > self.target_epsilon || filter.delta > self.delta {
+                if filter.epsilon > self.target_epsilon || filter.delta > self.ideal_delta() {
                     return refuse(format!(
-                        "the filter enforces ({}, {}), above the target ({}, {})",
-                        filter.epsilon, filter.delta, self.target_epsilon, self.delta
+                        "the filter enforces ({}, {}), above the target ({}, {}) less {} of delta for the noise sampler",
+                        filter.epsilon, filter.delta, self.target_epsilon, self.delta, self.noise_delta
                     ));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Checks that enough of delta, and no large part of it, is set aside for the sampler.
+    fn validate_noise(&self) -> Result<(), PrivacyError> {
+        if self.noise_coordinates == 0 {
+            return Err(PrivacyError::Claim("no number gets noise; give the adapter's size".into()));
+        }
+        let needed = noise_delta(self.target_epsilon, self.delta, self.noise_coordinates, self.steps)?;
+        if self.noise_delta >= needed && self.noise_delta <= 0.1 * self.delta {
+            return Ok(());
+        }
+        Err(PrivacyError::Claim(format!(
+            "delta {} is set aside for the noise sampler, but it must be at least {needed} and at most a tenth of \
+             delta {}",
+            self.noise_delta, self.delta
+        )))
+    }
+
+    /// The delta at which the regime must prove its epsilon for exact Gaussian noise: delta less its reserve.
+    pub fn ideal_delta(&self) -> f64 {
+        ideal_delta(self.delta, self.noise_delta)
     }
 
     /// The noise multiplier that a committed plan fixes for step `index`, counted from 0; `None` past its end.
@@ -121,12 +149,16 @@ impl Claim {
         })
     }
 
-    /// The first field in which `other` differs, by name with both values.
+    /// The first field in which `other` differs, by name with both values; one that was asked for before one that
+    /// follows from it.
     pub fn difference(&self, other: &Self) -> Option<String> {
         let fields = |claim: &Self| serde_json::to_value(claim).unwrap_or_default();
         let (mine, theirs) = (fields(self), fields(other));
-        let mine = mine.as_object()?;
-        mine.iter().find(|(key, value)| theirs.get(key.as_str()) != Some(value)).map(|(key, value)| {
+        let differs = |(key, value): &(&String, &serde_json::Value)| theirs.get(key.as_str()) != Some(*value);
+        let derived = |(key, _): &(&String, &serde_json::Value)| ["noise_delta", "regime"].contains(&key.as_str());
+        let mut differing: Vec<_> = mine.as_object()?.iter().filter(differs).collect();
+        differing.sort_by_key(derived);
+        differing.first().map(|(key, value)| {
             format!(
                 "`{key}` was {value} when the run began and is {} now",
                 theirs.get(key).cloned().unwrap_or_default()

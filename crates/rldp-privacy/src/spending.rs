@@ -7,10 +7,11 @@ use crate::{
     ledger::{Chain, Entry, LedgerSink, read},
 };
 
-/// One paid step. It cannot be made, copied or used twice outside this crate: releasing a sum consumes it, and
+/// One paid step. It cannot be made, copied or used twice outside this crate: beginning a sum consumes it, and
 /// [`Spender::charge`] makes it only after the ledger line is durable.
 pub struct Charge {
     noise_multiplier: f64,
+    noise_coordinates: u64,
     step: u64,
 }
 
@@ -20,8 +21,14 @@ impl Charge {
         self.step
     }
 
-    pub(crate) fn spend(self) -> f64 {
-        self.noise_multiplier
+    /// z, and the most numbers that may get noise.
+    pub(crate) fn spend(self) -> (f64, u64) {
+        (self.noise_multiplier, self.noise_coordinates)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(noise_multiplier: f64, noise_coordinates: u64) -> Self {
+        Self { noise_multiplier, noise_coordinates, step: 1 }
     }
 }
 
@@ -116,7 +123,7 @@ impl Spender {
             self.exhausted = true;
             return Err(error);
         }
-        Ok(Some(Charge { noise_multiplier, step }))
+        Ok(Some(Charge { noise_multiplier, noise_coordinates: self.claim.noise_coordinates, step }))
     }
 
     /// Why the event is refused; `None` when it is granted. The filter has then counted it.
@@ -187,7 +194,9 @@ impl Spender {
         }
         let spent = match &self.filter {
             Some(filter) => filter.spent_epsilon(),
-            None => accountant(AccountantKind::Rdp).epsilon(&self.charged, self.claim.delta).unwrap_or(f64::INFINITY),
+            None => accountant(AccountantKind::Rdp)
+                .epsilon(&self.charged, self.claim.ideal_delta())
+                .unwrap_or(f64::INFINITY),
         };
         spent.min(self.claim.target_epsilon)
     }

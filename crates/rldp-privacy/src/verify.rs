@@ -6,6 +6,7 @@ use crate::{
     accounting::{AccountantKind, Event, accountant, merge},
     claim::{Claim, Guarantee, Regime},
     ledger::{Entry, Reading, read},
+    noise::noise_delta,
 };
 
 /// One question and its answer.
@@ -89,6 +90,14 @@ impl Verification {
         let plan = claim.validate();
         let detail = plan.as_ref().map_or_else(ToString::to_string, |()| "the plan proves the target".into());
         self.check("claim", plan.is_ok(), detail);
+        let needed = noise_delta(claim.target_epsilon, claim.delta, claim.noise_coordinates, claim.steps);
+        let detail = needed.as_ref().map_or_else(ToString::to_string, |needed| {
+            format!(
+                "delta {} of {} is set aside for the noise sampler, which needs {needed}",
+                claim.noise_delta, claim.delta
+            )
+        });
+        self.check("noise", needed.is_ok_and(|needed| claim.noise_delta >= needed), detail);
         match &claim.guarantee {
             Guarantee::Holds => self.check("guarantee", true, "noise and sampling were secret"),
             Guarantee::None { reason } => self.check("guarantee", false, format!("no privacy guarantee: {reason}")),
@@ -162,7 +171,7 @@ impl Verification {
                         Err(error) => self.check("epsilon", false, error.to_string()),
                     }
                     self.second_accountant = "pld over the realised noise: a diagnostic, not a guarantee";
-                    self.epsilon_second = accountant(AccountantKind::Pld).epsilon(&events, claim.delta).ok();
+                    self.epsilon_second = accountant(AccountantKind::Pld).epsilon(&events, claim.ideal_delta()).ok();
                 }
             },
         }
@@ -171,8 +180,8 @@ impl Verification {
     fn recompute_committed(&mut self, claim: &Claim, kind: AccountantKind, events: &[Event]) {
         let other = if kind == AccountantKind::Rdp { AccountantKind::Pld } else { AccountantKind::Rdp };
         self.second_accountant = if other == AccountantKind::Rdp { "rdp" } else { "pld" };
-        self.epsilon_second = accountant(other).epsilon(events, claim.delta).ok();
-        match accountant(kind).epsilon(events, claim.delta) {
+        self.epsilon_second = accountant(other).epsilon(events, claim.ideal_delta()).ok();
+        match accountant(kind).epsilon(events, claim.ideal_delta()) {
             Ok(epsilon) => {
                 self.epsilon_recomputed = Some(epsilon);
                 let detail = format!("{epsilon} by {kind}, at most the claimed {}", claim.target_epsilon);

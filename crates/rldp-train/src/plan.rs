@@ -3,6 +3,7 @@
 use rldp_privacy::{
     Adjacency, Allocation, Claim, Guarantee, Regime, StatisticSpec,
     accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier},
+    ideal_delta, noise_delta,
 };
 
 use crate::{
@@ -76,13 +77,16 @@ pub fn statistic_spec(settings: &TrainSettings, vocab_size: usize) -> Option<Sta
         .then(|| StatisticSpec { loss_low: 0.0, loss_high: (vocab_size.max(2) as f64).ln() })
 }
 
-/// Calibrates the mechanism so that T steps fit the target.
+/// Calibrates the mechanism so that T steps fit the target, for an adapter of `pairs` pairs with `parameters` numbers in
+/// all.
 ///
-/// N, the number of units, is public here, as PRIVACY.md says.
+/// N, the number of units, is public here, as PRIVACY.md says. A part of delta is set aside for the noise sampler's
+/// distance from the Gaussian; noise is calibrated to the rest.
 ///
 /// # Errors
-/// When the expected batch exceeds the units, or no noise multiplier reaches the target.
-pub fn plan(settings: &TrainSettings, units: usize, pairs: usize) -> Result<Plan, TrainError> {
+/// When the expected batch exceeds the units, no noise multiplier reaches the target, or so many draws are planned that
+/// their distance from the Gaussian would take more than a tenth of delta.
+pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: usize) -> Result<Plan, TrainError> {
     let privacy = &settings.privacy;
     let sampling_rate = privacy.batch_size / units as f64;
     if sampling_rate > 1.0 {
@@ -91,7 +95,10 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize) -> Result<Plan
             privacy.batch_size
         )));
     }
-    let (regime, noise_multiplier) = regime(privacy, sampling_rate)?;
+    let statistics = if privacy.statistics_share > 0.0 { StatisticSpec::length(pairs) } else { 0 };
+    let noise_coordinates = (parameters + statistics) as u64;
+    let reserve = noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps)?;
+    let (regime, noise_multiplier) = regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?;
     let claim = Claim {
         target_epsilon: privacy.epsilon,
         delta: privacy.delta,
@@ -100,6 +107,8 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize) -> Result<Plan
         sampling_rate,
         expected_batch_size: privacy.batch_size,
         steps: privacy.steps,
+        noise_coordinates,
+        noise_delta: reserve,
         regime,
         guarantee: match privacy.unsafe_noise_seed {
             None => Guarantee::Holds,
@@ -110,9 +119,9 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize) -> Result<Plan
     Ok(Plan { claim, noise_multiplier, steering: Steering::even(privacy, pairs, noise_multiplier) })
 }
 
-/// The regime with the first step's noise multiplier.
-fn regime(privacy: &PrivacySettings, sampling_rate: f64) -> Result<(Regime, f64), TrainError> {
-    let PrivacySettings { epsilon, delta, steps, .. } = *privacy;
+/// The regime with the first step's noise multiplier, for exact Gaussian noise at `delta`.
+fn regime(privacy: &PrivacySettings, sampling_rate: f64, delta: f64) -> Result<(Regime, f64), TrainError> {
+    let PrivacySettings { epsilon, steps, .. } = *privacy;
     let calibrate = |kind| calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps);
     match privacy.regime {
         RegimeKind::Committed => {
@@ -138,8 +147,10 @@ mod tests {
         for regime in [RegimeKind::Committed, RegimeKind::Adaptive] {
             let mut settings = settings();
             settings.privacy.regime = regime;
-            let plan = plan(&settings, 1000, 4).unwrap();
+            let plan = plan(&settings, 1000, 4, 4000).unwrap();
             plan.claim.validate().unwrap();
+            assert_eq!(plan.claim.noise_coordinates, 4006);
+            assert!(plan.claim.noise_delta > 0.0 && plan.claim.noise_delta < 1e-20);
             let allocation = plan.steering.allocation().unwrap();
             let stds: Vec<f64> = (0..4).map(|k| allocation.noise_std(plan.noise_multiplier, k)).collect();
             let statistic = Some(allocation.statistics_noise_std(plan.noise_multiplier));
@@ -149,8 +160,16 @@ mod tests {
     }
 
     #[test]
+    fn more_draws_than_delta_can_pay_for_are_refused() {
+        let mut settings = settings();
+        settings.privacy.epsilon = 50.0;
+        let error = plan(&settings, 1000, 4, 4_000_000).unwrap_err().to_string();
+        assert!(error.contains("lower epsilon"), "{error}");
+    }
+
+    #[test]
     fn a_batch_beyond_the_units_is_refused() {
-        let error = plan(&settings(), 5, 4).unwrap_err().to_string();
+        let error = plan(&settings(), 5, 4, 4000).unwrap_err().to_string();
         assert!(error.contains("5 units"), "{error}");
     }
 }

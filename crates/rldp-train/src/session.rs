@@ -83,7 +83,8 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
 }
 
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
-    plan(settings, inputs.units.len(), adapter.layout().pairs().len())
+    let layout = adapter.layout();
+    plan(settings, inputs.units.len(), layout.pairs().len(), layout.parameter_count())
 }
 
 fn build_controller(settings: &TrainSettings, adapter: &Adapter) -> Result<Box<dyn Controller>, TrainError> {

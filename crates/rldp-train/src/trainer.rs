@@ -4,7 +4,7 @@ use rldp_control::{Controller, RewardTracker};
 use rldp_data::{PoissonSampler, PrivacyUnits, SampledBatch};
 use rldp_model::{Adapter, AdapterLayout, Engine, Sequence, UnitInput};
 use rldp_privacy::{
-    Allocation, ClippedSum, NoiseSource, NoisyRelease, Observable, Public, Released, Sensitive, Spender, StatisticSpec,
+    ClippedSum, NoiseSource, NoisyRelease, Observable, Public, Released, Sensitive, Spender, StatisticSpec,
 };
 
 use crate::{
@@ -96,18 +96,18 @@ impl Trainer {
 
     /// One private step: charge, sample, clip and sum, add noise. `None` when the budget refuses.
     ///
-    /// The charge is durable before a record is touched; the only way from the sum to a value is through it.
+    /// The charge is durable before a record is touched; a sum begins with it and leaves with the noise it paid for.
     pub(crate) fn private_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
         let allocation = self.now.allocation()?;
         let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
+        let sizes: Vec<usize> = self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect();
+        let sum = ClippedSum::new(charge, &sizes, allocation, self.statistics.clone(), self.units.len())?;
         let batch = self.sampler.sample(self.units.len());
-        let sum = self.clipped_sum(allocation, &batch)?;
-        Ok(Some(sum.release(charge, &mut self.noise, self.settings.privacy.batch_size)?))
+        let sum = self.add_units(sum, &batch)?;
+        Ok(Some(sum.release(&mut self.noise, self.settings.privacy.batch_size)?))
     }
 
-    fn clipped_sum(&mut self, allocation: Allocation, batch: &SampledBatch) -> Result<ClippedSum, TrainError> {
-        let sizes: Vec<usize> = self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect();
-        let mut sum = ClippedSum::new(&sizes, allocation, self.statistics.clone())?;
+    fn add_units(&mut self, mut sum: ClippedSum, batch: &SampledBatch) -> Result<ClippedSum, TrainError> {
         let inputs: Vec<UnitInput> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
         self.engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
             sum.add_unit(Sensitive::new(unit.gradient), Sensitive::new(unit.loss));

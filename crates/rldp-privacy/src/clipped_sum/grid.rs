@@ -1,0 +1,81 @@
+//! The grid that contributions and noise lie on, and the way onto it.
+
+use crate::{
+    allocation::Allocation,
+    error::PrivacyError,
+    noise::{LARGEST_DRAW, STEPS_PER_DEVIATION},
+};
+
+/// Clip norms and noise deviations outside lose precision in `f64`, or leave it, when they are squared.
+const RANGE: std::ops::RangeInclusive<f64> = 1e-150..=1e150;
+
+/// Sums with noise stay below this, half of what `i64` holds.
+const LARGEST_SUM: f64 = (1_u64 << 62) as f64;
+
+/// Grid steps: noise deviations over 2^32. They depend on the allocation and z only, hence are public.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Grid {
+    /// γ_k of each pair (K).
+    pub(super) steps: Vec<f64>,
+    /// γ_0 of the statistic, when there is one.
+    pub(super) statistic_step: Option<f64>,
+}
+
+impl Grid {
+    /// The grid of `allocation` at noise multiplier z, for sums of up to `most_units` contributions (public).
+    ///
+    /// # Errors
+    /// When a number is so extreme that rounding could not be bounded, or a sum could leave 64 bits.
+    pub(super) fn new(allocation: &Allocation, z: f64, most_units: usize) -> Result<Self, PrivacyError> {
+        let mut steps = Vec::with_capacity(allocation.pairs());
+        for pair in 0..allocation.pairs() {
+            let (clip, deviation) = (allocation.clip_norm(pair), allocation.noise_std(z, pair));
+            if !(RANGE.contains(&clip) && RANGE.contains(&deviation)) {
+                return Err(PrivacyError::Shape(format!(
+                    "pair {pair} is clipped at {clip:e} with noise of deviation {deviation:e}, but both must lie \
+                     between 1e-150 and 1e150; change its clip norm or share"
+                )));
+            }
+            let step = deviation / STEPS_PER_DEVIATION;
+            check_room(&format!("pair {pair}"), clip / step, most_units)?;
+            steps.push(step);
+        }
+        let statistic_step =
+            (allocation.statistics_share() > 0.0).then(|| allocation.statistics_noise_std(z) / STEPS_PER_DEVIATION);
+        if let Some(step) = statistic_step {
+            check_room("the statistic", 1.0 / step, most_units)?;
+        }
+        Ok(Self { steps, statistic_step })
+    }
+}
+
+/// Checks that `most_units` contributions of `largest` grid steps, and noise, fit into 64 bits.
+fn check_room(what: &str, largest: f64, most_units: usize) -> Result<(), PrivacyError> {
+    let sum = largest * most_units as f64 + LARGEST_DRAW;
+    if sum <= LARGEST_SUM {
+        return Ok(());
+    }
+    Err(PrivacyError::Shape(format!(
+        "the sum of {what} over up to {most_units} units of {largest:e} grid steps each could reach {sum:e}, but must \
+         stay below 2^62 = {LARGEST_SUM:e}; use at most {:.0} units, more noise or a smaller share",
+        (LARGEST_SUM - LARGEST_DRAW) / largest
+    )))
+}
+
+/// Adds `values` times `factor` to `sum`, each truncated toward zero to the grid of `step`.
+///
+/// **Sensitivity.** Truncation never makes a magnitude larger; the two roundings before it (of `factor / step` and of
+/// its product) are relative 2^-53 each, for which the factor leaves room. What was subnormal is below a step.
+pub(super) fn add_truncated(sum: &mut [i64], values: &[f32], factor: f64, step: f64) {
+    let scale = factor / step;
+    for (sum, &value) in sum.iter_mut().zip(values) {
+        // Modulo 2^64: exact and in any order; `check_room` keeps it from ever mattering.
+        *sum = sum.wrapping_add(truncate(scale * f64::from(value)));
+    }
+}
+
+/// The integer next to `value` on zero's side.
+#[inline]
+pub(super) fn truncate(value: f64) -> i64 {
+    value as i64
+}

@@ -1,0 +1,133 @@
+//! The sum of clipped contributions, which begins with a charge and ends in noise.
+
+mod grid;
+mod partial;
+mod statistic;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use partial::Frame;
+pub use partial::PartialSum;
+pub use statistic::{ReleasedStatistics, StatisticSpec};
+
+use crate::{
+    allocation::Allocation,
+    boundary::{Released, Sensitive},
+    error::PrivacyError,
+    noise::{NoiseSource, STEPS_PER_DEVIATION},
+    spending::Charge,
+};
+
+/// Sum over a batch of clipped per-unit gradients, and of the paid statistic, in whole steps of a grid.
+///
+/// Pair k's grid step is s_k/2^32, where s_k is the deviation of its noise. A unit's contribution is clipped, truncated
+/// toward zero to the grid, and added as integers: the sum is exact, whatever the order of the units, the threads or
+/// the partial sums.
+///
+/// **Sensitivity.** Adding or removing one unit moves the vector ((sum_i / s_i)_i, statistic / s_0) by at most
+/// [`Allocation::joint_sensitivity`] = 1/z in L2, whatever the unit holds: each contribution is clipped here, non-finite
+/// ones count as zero, and there is no other way in. This is about the integers themselves, not about an ideal that
+/// they approximate.
+///
+/// **Guarantee.** [`ClippedSum::release`] is the Gaussian mechanism of noise multiplier z under add/remove adjacency,
+/// rounded to the grid, up to a total-variation distance that the claim pays for; with Poisson sampling at the charge's
+/// rate it is the event that the charge paid for. Steps, layout, batch size and deviations are public.
+///
+/// A sum cannot even begin without a [`Charge`], and its release consumes it.
+pub struct ClippedSum {
+    total: PartialSum,
+}
+
+/// What a charged step lets out.
+#[derive(Clone, Debug)]
+pub struct NoisyRelease {
+    /// Noisy sum over the expected batch size, flat (P).
+    pub mean_gradient: Released<Vec<f32>>,
+    /// Standard deviation of the noise on each coordinate of `mean_gradient`, for each pair (K); public.
+    pub noise_std: Vec<f64>,
+    /// The paid statistics, when a share bought them.
+    pub statistics: Option<ReleasedStatistics>,
+}
+
+impl ClippedSum {
+    /// An empty sum over pairs of `pair_sizes` parameters (K), for the step that `charge` paid for. Statistics need a
+    /// positive share in the allocation.
+    ///
+    /// `most_units` is a public bound on the units of a batch, such as the number of units of the data set.
+    ///
+    /// # Errors
+    /// When the sizes do not fit the allocation or the claim, statistics and share do not go together, or the sum could
+    /// leave 64 bits. The charge stays spent.
+    pub fn new(
+        charge: Charge,
+        pair_sizes: &[usize],
+        allocation: Allocation,
+        spec: Option<StatisticSpec>,
+        most_units: usize,
+    ) -> Result<Self, PrivacyError> {
+        let (noise_multiplier, paid) = charge.spend();
+        let frame = Frame::new(noise_multiplier, pair_sizes, allocation, spec, most_units)?;
+        let drawn = frame.coordinates();
+        if drawn as u64 > paid {
+            return Err(PrivacyError::Shape(format!(
+                "a step draws noise for {drawn} numbers, but the claim pays for {paid}; plan with the adapter's size"
+            )));
+        }
+        Ok(Self { total: PartialSum::empty(Arc::new(frame)) })
+    }
+
+    /// Clips and adds one unit's gradient (P) and its statistic. Every unit of the batch is added once.
+    ///
+    /// # Panics
+    /// When the gradient does not have P values: a defect of the caller.
+    pub fn add_unit(&mut self, gradient: Sensitive<&[f32]>, loss: Sensitive<f64>) {
+        self.total.add_unit(gradient, loss);
+    }
+
+    /// An empty sum for some of the batch's units, which another thread may fill. Only [`Self::absorb`] takes it back.
+    pub fn partial(&self) -> PartialSum {
+        PartialSum::empty(Arc::clone(&self.total.frame))
+    }
+
+    /// Adds a partial sum of other units of the same batch. The total does not depend on how units were split.
+    ///
+    /// # Panics
+    /// When the partial sum was not made by this sum: a defect of the caller.
+    pub fn absorb(&mut self, partial: PartialSum) {
+        self.total.absorb(partial);
+    }
+
+    /// Adds the noise that the charge paid for and divides by the expected batch size. An empty batch releases noise.
+    ///
+    /// # Errors
+    /// When the expected batch size is not positive.
+    pub fn release(self, noise: &mut NoiseSource, expected_batch_size: f64) -> Result<NoisyRelease, PrivacyError> {
+        if !(expected_batch_size > 0.0 && expected_batch_size.is_finite()) {
+            return Err(PrivacyError::Shape(format!(
+                "the expected batch size is {expected_batch_size}, but must be positive"
+            )));
+        }
+        let PartialSum { frame, mut sum, mut statistic } = self.total;
+        noise.perturb(&mut sum);
+        noise.perturb(&mut statistic);
+        // From here on, everything is post-processing.
+        let mean_draw = noise.mean();
+        let centred = |value: i64| value as f64 - mean_draw;
+        let mut mean = Vec::with_capacity(sum.len());
+        for (pair, step) in frame.grid.steps.iter().enumerate() {
+            let unit = step / expected_batch_size;
+            mean.extend(sum[frame.range(pair)].iter().map(|&value| (unit * centred(value)) as f32));
+        }
+        let statistics = frame.spec.as_ref().zip(frame.grid.statistic_step).map(|(spec, step)| {
+            let sum: Vec<f64> = statistic.iter().map(|&value| step * centred(value)).collect();
+            spec.read(&sum, step * STEPS_PER_DEVIATION, expected_batch_size)
+        });
+        Ok(NoisyRelease {
+            mean_gradient: Released::mint(mean),
+            noise_std: frame.grid.steps.iter().map(|s| s * STEPS_PER_DEVIATION / expected_batch_size).collect(),
+            statistics,
+        })
+    }
+}

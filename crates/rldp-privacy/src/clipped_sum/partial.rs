@@ -1,0 +1,147 @@
+//! Clipping and summing on the grid.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    grid::{Grid, add_truncated, truncate},
+    statistic::StatisticSpec,
+};
+use crate::{allocation::Allocation, boundary::Sensitive, error::PrivacyError};
+
+/// What a step's sums have in common; public.
+pub(super) struct Frame {
+    /// Where each pair begins, and P.
+    offsets: Vec<usize>,
+    allocation: Allocation,
+    pub(super) spec: Option<StatisticSpec>,
+    pub(super) grid: Grid,
+}
+
+/// Sum of some of a batch's units. It is private, has no noise, and gives nothing out: it only goes back, by
+/// [`super::ClippedSum::absorb`], into the sum that made it.
+pub struct PartialSum {
+    pub(super) frame: Arc<Frame>,
+    pub(super) sum: Vec<i64>,
+    pub(super) statistic: Vec<i64>,
+}
+
+impl Frame {
+    pub(super) fn new(
+        noise_multiplier: f64,
+        pair_sizes: &[usize],
+        allocation: Allocation,
+        spec: Option<StatisticSpec>,
+        most_units: usize,
+    ) -> Result<Self, PrivacyError> {
+        let pairs = pair_sizes.len();
+        if pairs != allocation.pairs() {
+            return Err(PrivacyError::Shape(format!("{pairs} pairs for an allocation over {}", allocation.pairs())));
+        }
+        if spec.is_some() != (allocation.statistics_share() > 0.0) {
+            return Err(PrivacyError::Shape("statistics need a positive share, and a share needs statistics".into()));
+        }
+        if let Some(spec) = &spec
+            && !(spec.loss_low.is_finite() && spec.loss_high.is_finite() && spec.loss_low < spec.loss_high)
+        {
+            return Err(PrivacyError::Shape(format!(
+                "loss bounds {} to {} are no interval",
+                spec.loss_low, spec.loss_high
+            )));
+        }
+        let grid = Grid::new(&allocation, noise_multiplier, most_units)?;
+        let mut offsets = vec![0];
+        offsets.extend(pair_sizes.iter().scan(0, |end, size| {
+            *end += size;
+            Some(*end)
+        }));
+        Ok(Self { offsets, allocation, spec, grid })
+    }
+
+    /// Where pair `pair` lies among P.
+    pub(super) fn range(&self, pair: usize) -> Range<usize> {
+        self.offsets[pair]..self.offsets[pair + 1]
+    }
+
+    /// Numbers that get noise: P and the statistic.
+    pub(super) fn coordinates(&self) -> usize {
+        self.offsets[self.allocation.pairs()] + self.statistic_length()
+    }
+
+    fn statistic_length(&self) -> usize {
+        self.spec.as_ref().map_or(0, |_| StatisticSpec::length(self.allocation.pairs()))
+    }
+
+    /// min(1, C_i / ‖g_i‖) for each pair, or one factor for all in joint geometry; rounded down by a relative 1e-9, more
+    /// than norms, factors and products lose on the way to the grid.
+    fn factors(&self, squares: &[f64]) -> Vec<f64> {
+        let bound = |ratio: f64| if ratio < 1.0 { ratio * (1.0 - 1e-9) } else { 1.0 };
+        if self.allocation.is_pair_wise() {
+            let pairs = squares.iter().enumerate();
+            return pairs
+                .map(|(k, square)| bound(self.allocation.clip_norm(k) / (square.sqrt() * (1.0 + 1e-9))))
+                .collect();
+        }
+        let scaled = squares.iter().enumerate().map(|(k, square)| square / self.allocation.clip_norm(k).powi(2));
+        let norm = scaled.sum::<f64>().sqrt() * (1.0 + 1e-9);
+        vec![bound(1.0 / norm); squares.len()]
+    }
+}
+
+impl PartialSum {
+    pub(super) fn empty(frame: Arc<Frame>) -> Self {
+        let parameters = frame.coordinates() - frame.statistic_length();
+        Self { sum: vec![0; parameters], statistic: vec![0; frame.statistic_length()], frame }
+    }
+
+    /// Clips and adds one unit's gradient (P) and its statistic. Every unit of the batch is added once.
+    ///
+    /// # Panics
+    /// When the gradient does not have P values: a defect of the caller.
+    pub fn add_unit(&mut self, gradient: Sensitive<&[f32]>, loss: Sensitive<f64>) {
+        let (gradient, loss) = (gradient.expose(), loss.expose());
+        assert_eq!(gradient.len(), self.sum.len(), "a unit's gradient does not fit the layout");
+        let frame = &self.frame;
+        let pairs = frame.allocation.pairs();
+        let squares: Vec<f64> = (0..pairs).map(|k| squared_norm(&gradient[frame.range(k)])).collect();
+        let finite = loss.is_finite() && squares.iter().all(|square| square.is_finite());
+        let factors = if finite { frame.factors(&squares) } else { vec![0.0; pairs] };
+        if finite {
+            for (k, &factor) in factors.iter().enumerate() {
+                let range = frame.range(k);
+                add_truncated(&mut self.sum[range.clone()], &gradient[range], factor, frame.grid.steps[k]);
+            }
+        }
+        if let (Some(spec), Some(step)) = (&frame.spec, frame.grid.statistic_step) {
+            let parts = spec.contribution(loss, finite, &factors);
+            for (sum, part) in self.statistic.iter_mut().zip(parts) {
+                *sum = sum.wrapping_add(truncate(part / step));
+            }
+        }
+    }
+
+    pub(super) fn absorb(&mut self, other: Self) {
+        let Self { frame, sum, statistic } = other;
+        assert!(Arc::ptr_eq(&self.frame, &frame), "a partial sum belongs to the sum that made it");
+        let totals = self.sum.iter_mut().chain(&mut self.statistic);
+        for (total, part) in totals.zip(sum.into_iter().chain(statistic)) {
+            *total = total.wrapping_add(part);
+        }
+    }
+}
+
+/// Σ x² in eight lanes a block of 4096, blocks added up: vectorises, and is off by less than a relative 1e-10 for as
+/// many as 2^31 values.
+fn squared_norm(values: &[f32]) -> f64 {
+    values.chunks(4096).map(block_squared_norm).sum()
+}
+
+fn block_squared_norm(values: &[f32]) -> f64 {
+    let mut lanes = [0.0_f64; 8];
+    let (chunks, rest) = values.as_chunks::<8>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane += f64::from(x) * f64::from(x);
+        }
+    }
+    lanes.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
+}

@@ -1,0 +1,75 @@
+//! The paid statistic: a vector of norm at most 1 a unit, and what its noisy sum says.
+
+use serde::{Deserialize, Serialize};
+
+use crate::boundary::Released;
+
+/// Public bounds of the paid statistics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatisticSpec {
+    /// Losses are clipped from below here, in nats.
+    pub loss_low: f64,
+    /// Losses are clipped from above here, in nats.
+    pub loss_high: f64,
+}
+
+/// Paid statistics of a step, each with the standard deviation of its noise.
+#[derive(Clone, Debug)]
+pub struct ReleasedStatistics {
+    /// Mean clipped loss of the sampled units, in nats.
+    pub mean_loss: Released<f64>,
+    /// Noise in `mean_loss`.
+    pub mean_loss_std: f64,
+    /// Fraction of units whose gradient was not finite.
+    pub non_finite_fraction: Released<f64>,
+    /// Noise in `non_finite_fraction`.
+    pub non_finite_fraction_std: f64,
+    /// Fraction of units that were clipped, for each pair (K).
+    pub clip_fractions: Released<Vec<f64>>,
+    /// Noise in each of `clip_fractions`.
+    pub clip_fractions_std: f64,
+}
+
+/// Energy of a unit's statistic that goes to each part; the parts sum to 1, so the whole has norm at most 1.
+const LOSS_ENERGY: f64 = 0.85;
+const NON_FINITE_ENERGY: f64 = 0.05;
+const CLIP_ENERGY: f64 = 0.10;
+
+/// Takes more off a unit's statistic than rounding can add to its norm.
+const ROUNDING_ROOM: f64 = 1.0 - 1e-9;
+
+impl StatisticSpec {
+    /// Numbers in the statistic over `pairs` pairs; each of them gets noise.
+    pub fn length(pairs: usize) -> usize {
+        2 + pairs
+    }
+
+    /// A unit's statistic, of norm at most 1. `factors` are its clip factors (K), below 1 where it was clipped.
+    pub(super) fn contribution(&self, loss: f64, finite: bool, factors: &[f64]) -> Vec<f64> {
+        let (centre, half) = self.centre_and_half();
+        let centred = if finite { (loss.clamp(self.loss_low, self.loss_high) - centre) / half } else { 0.0 };
+        let mut parts = vec![LOSS_ENERGY.sqrt() * centred, if finite { 0.0 } else { NON_FINITE_ENERGY.sqrt() }];
+        let each = (CLIP_ENERGY / factors.len() as f64).sqrt();
+        parts.extend(factors.iter().map(|factor| if *factor < 1.0 { each } else { -each }));
+        parts.into_iter().map(|part| part * ROUNDING_ROOM).collect()
+    }
+
+    /// Post-processing: what a noisy sum over `batch` expected units says; `std` is the noise in each of its numbers.
+    pub(super) fn read(&self, sum: &[f64], std: f64, batch: f64) -> ReleasedStatistics {
+        let (centre, half) = self.centre_and_half();
+        let each = (CLIP_ENERGY / (sum.len() - 2) as f64).sqrt();
+        let fraction = |sum: &f64| 0.5 * (sum / (each * batch) + 1.0);
+        ReleasedStatistics {
+            mean_loss: Released::mint(centre + half * sum[0] / (LOSS_ENERGY.sqrt() * batch)),
+            mean_loss_std: half * std / (LOSS_ENERGY.sqrt() * batch),
+            non_finite_fraction: Released::mint(sum[1] / (NON_FINITE_ENERGY.sqrt() * batch)),
+            non_finite_fraction_std: std / (NON_FINITE_ENERGY.sqrt() * batch),
+            clip_fractions: Released::mint(sum[2..].iter().map(fraction).collect()),
+            clip_fractions_std: 0.5 * std / (each * batch),
+        }
+    }
+
+    fn centre_and_half(&self) -> (f64, f64) {
+        (0.5 * (self.loss_low + self.loss_high), 0.5 * (self.loss_high - self.loss_low))
+    }
+}

@@ -1,0 +1,238 @@
+//! The integers' sensitivity, exactness of the sum, and the round trip through noise.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    grid::{add_truncated, truncate},
+    *,
+};
+
+const SIZES: [usize; 2] = [5, 3];
+
+fn spec() -> StatisticSpec {
+    StatisticSpec { loss_low: 0.0, loss_high: 4.0 }
+}
+
+fn pair_wise() -> Allocation {
+    Allocation::pair_wise(vec![0.5, 2.0], vec![0.6, 0.38], 0.02).unwrap()
+}
+
+fn joint() -> Allocation {
+    Allocation::joint(vec![0.5, 2.0], 0.02).unwrap()
+}
+
+fn sum_of(allocation: Allocation, z: f64, units: &[(Vec<f32>, f64)]) -> ClippedSum {
+    let mut sum = ClippedSum::new(Charge::for_test(z, 12), &SIZES, allocation, Some(spec()), 1000).unwrap();
+    for (gradient, loss) in units {
+        sum.add_unit(Sensitive::new(gradient), Sensitive::new(*loss));
+    }
+    sum
+}
+
+/// All integers of a sum: gradient, then statistic.
+fn integers(sum: &ClippedSum) -> Vec<i64> {
+    sum.total.sum.iter().chain(&sum.total.statistic).copied().collect()
+}
+
+/// Exact Σ x² over the values.
+fn energy(values: &[i64]) -> u128 {
+    values.iter().map(|value| u128::from(value.unsigned_abs()).pow(2)).sum()
+}
+
+/// Magnitudes from denormal to the largest, zeros, and what is no number.
+fn adversarial() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        4 => -3.0_f32..3.0,
+        2 => any::<u32>().prop_map(f32::from_bits),
+        1 => prop_oneof![
+            Just(0.0), Just(-0.0), Just(f32::MIN_POSITIVE), Just(f32::from_bits(1)), Just(f32::MAX), Just(f32::MIN),
+            Just(f32::NAN), Just(f32::INFINITY), Just(f32::NEG_INFINITY),
+        ],
+    ]
+}
+
+/// Finite values of all magnitudes, so that most units count.
+fn finite() -> impl Strategy<Value = f32> {
+    adversarial().prop_map(|value| if value.is_finite() { value } else { 1.5 })
+}
+
+fn unit() -> impl Strategy<Value = (Vec<f32>, f64)> {
+    let gradient = prop_oneof![vec(adversarial(), 8), vec(finite(), 8), vec(-0.1_f32..0.1, 8)];
+    (gradient, prop_oneof![9 => -1.0..9.0, 1 => Just(f64::NAN), 1 => Just(f64::INFINITY)])
+}
+
+/// Asserts that `moved`, the integers of one unit, stay within each pair's clip norm and the joint sensitivity.
+fn assert_within_sensitivity(allocation: &Allocation, z: f64, moved: &[i64]) -> Result<(), TestCaseError> {
+    let deviations: Vec<f64> = (0..2).map(|k| allocation.noise_std(z, k)).collect();
+    let energies = [energy(&moved[..5]), energy(&moved[5..8])];
+    for k in 0..2 {
+        let largest = allocation.clip_norm(k) / (deviations[k] / STEPS_PER_DEVIATION);
+        prop_assert!(energies[k] as f64 <= largest * largest * (1.0 + 1e-15), "pair {k}: {energies:?}");
+    }
+    // In noise deviations: every coordinate's noise has 2^32 steps.
+    let joint = energy(moved) as f64 / STEPS_PER_DEVIATION.powi(2);
+    prop_assert!(joint <= (1.0 / (z * z)) * (1.0 + 1e-15), "{joint} at z = {z}");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn truncation_never_increases_a_magnitude_or_a_norm(values in vec(finite(), 1..20), step in 1e-30_f64..10.0) {
+        let mut sum = vec![0; values.len()];
+        let largest = values.iter().fold(0.0_f64, |most, value| most.max(f64::from(value.abs())));
+        // As in use: no product beyond 2^42 steps.
+        let step = step.max(largest / (1_u64 << 42) as f64);
+        add_truncated(&mut sum, &values, 1.0, step);
+        for (integer, value) in sum.iter().zip(&values) {
+            prop_assert!(integer.unsigned_abs() as f64 <= f64::from(value.abs()) * (1.0 / step));
+            prop_assert!(*integer == 0 || (*integer > 0) == (*value > 0.0));
+        }
+    }
+
+    #[test]
+    fn truncation_goes_toward_zero(value in -1e12_f64..1e12) {
+        prop_assert_eq!(truncate(value) as f64, value.trunc());
+    }
+
+    #[test]
+    fn one_unit_moves_the_integers_by_at_most_the_sensitivity(
+        others in vec(unit(), 0..4),
+        added in unit(),
+        z in prop_oneof![1e-3_f64..0.1, 0.1_f64..10.0, 10.0_f64..1e9],
+    ) {
+        for allocation in [pair_wise(), joint()] {
+            let without = integers(&sum_of(allocation.clone(), z, &others));
+            let mut all = others.clone();
+            all.push(added.clone());
+            let with = integers(&sum_of(allocation.clone(), z, &all));
+            let moved: Vec<i64> = with.iter().zip(&without).map(|(a, b)| a - b).collect();
+            assert_within_sensitivity(&allocation, z, &moved)?;
+            if added.0.iter().any(|value| !value.is_finite()) || !added.1.is_finite() {
+                prop_assert!(moved[..8].iter().all(|value| *value == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn sums_do_not_depend_on_order_or_splitting(
+        (units, shuffled) in vec(unit(), 1..12).prop_flat_map(|units| {
+            (Just(units.clone()), Just(units).prop_shuffle())
+        }),
+        cut in 0_usize..12,
+    ) {
+        for allocation in [pair_wise(), joint()] {
+            let whole = sum_of(allocation.clone(), 1.0, &units);
+            let mut split = sum_of(allocation, 1.0, &[]);
+            let (first, second) = shuffled.split_at(cut.min(units.len()));
+            let parts = [second, first].map(|part| {
+                let mut partial = split.partial();
+                for (gradient, loss) in part {
+                    partial.add_unit(Sensitive::new(gradient), Sensitive::new(*loss));
+                }
+                partial
+            });
+            for part in parts {
+                split.absorb(part);
+            }
+            prop_assert_eq!(integers(&whole), integers(&split));
+            let release = |sum: ClippedSum| {
+                let released = sum.release(&mut NoiseSource::unsafe_seeded(3), 4.0).unwrap();
+                released.mean_gradient.into_inner().iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(release(whole), release(split));
+        }
+    }
+}
+
+/// A gradient that floating-point summation in another order would sum differently.
+#[test]
+fn cancelling_giants_leave_nothing() {
+    let allocation = Allocation::pair_wise(vec![1e6, 1e6], vec![0.5, 0.5], 0.0).unwrap();
+    let sum_in = |order: [f32; 3]| {
+        let mut sum = ClippedSum::new(Charge::for_test(1.0, 8), &SIZES, allocation.clone(), None, 10).unwrap();
+        for value in order {
+            sum.add_unit(Sensitive::new(&[value; 8]), Sensitive::new(1.0));
+        }
+        integers(&sum)
+    };
+    assert_eq!(sum_in([3e5, 0.1, -3e5]), sum_in([3e5, -3e5, 0.1]));
+    assert_eq!(sum_in([3e5, 0.1, -3e5]), sum_in([0.1, 3e5, -3e5]));
+}
+
+#[test]
+fn a_clipped_unit_keeps_almost_all_of_its_norm() {
+    let sum = sum_of(pair_wise(), 1.0, &[(vec![10.0; 8], 1.0)]);
+    let norm = (energy(&integers(&sum)[..5]) as f64).sqrt() * sum.total.frame.grid.steps[0];
+    assert!((norm / 0.5 - 1.0).abs() < 1e-8, "{norm}");
+}
+
+#[test]
+fn sums_that_could_leave_64_bits_are_refused() {
+    let begin = |z: f64, most_units: usize| {
+        ClippedSum::new(Charge::for_test(z, 12), &SIZES, pair_wise(), Some(spec()), most_units)
+    };
+    assert!(begin(1e-3, 1 << 19).is_ok());
+    assert!(begin(1.0, 1 << 29).is_ok());
+    for (z, most_units) in [(1e-3, 1 << 22), (1.0, 1 << 31), (1.0, usize::MAX)] {
+        let refused = begin(z, most_units).err().expect("too many units").to_string();
+        assert!(refused.contains("2^62") && refused.contains("use at most"), "{refused}");
+    }
+}
+
+#[test]
+fn numbers_that_rounding_could_not_be_bounded_for_are_refused() {
+    for clip in [1e-200, 1e200] {
+        let allocation = Allocation::pair_wise(vec![0.5, clip], vec![0.5, 0.5], 0.0).unwrap();
+        let refused = ClippedSum::new(Charge::for_test(1.0, 8), &SIZES, allocation, None, 10).err().unwrap();
+        assert!(refused.to_string().contains("between 1e-150 and 1e150"), "{refused}");
+    }
+}
+
+#[test]
+fn more_draws_than_the_claim_pays_for_are_refused() {
+    let refused = ClippedSum::new(Charge::for_test(1.0, 11), &SIZES, pair_wise(), Some(spec()), 10).err().unwrap();
+    assert!(refused.to_string().contains("12 numbers"), "{refused}");
+}
+
+#[test]
+#[should_panic(expected = "belongs to the sum that made it")]
+fn partial_sums_of_another_sum_are_rejected() {
+    let other = sum_of(pair_wise(), 1.0, &[]).partial();
+    sum_of(pair_wise(), 1.0, &[]).absorb(other);
+}
+
+/// With much signal and little noise, what comes out is what went in: false alarm below 1e-8 a number (6 deviations).
+#[test]
+fn a_release_is_the_clipped_mean_with_the_stated_noise() {
+    let units = vec![(vec![0.125, -0.125, 0.0625, 0.0, 0.25, 0.5, -0.5, 1.0], 1.0); 200];
+    let release = sum_of(pair_wise(), 0.05, &units).release(&mut NoiseSource::unsafe_seeded(5), 200.0).unwrap();
+    for (i, (value, exact)) in release.mean_gradient.get().iter().zip(&units[0].0).enumerate() {
+        let noise = release.noise_std[usize::from(i >= 5)];
+        assert!((f64::from(*value) - f64::from(*exact)).abs() < 6.0 * noise, "{i}: {value} for {exact} ± {noise}");
+    }
+    let statistics = release.statistics.unwrap();
+    assert!((statistics.mean_loss.get() - 1.0).abs() < 6.0 * statistics.mean_loss_std);
+    assert!(statistics.non_finite_fraction.get().abs() < 6.0 * statistics.non_finite_fraction_std);
+    for fraction in statistics.clip_fractions.get() {
+        assert!(fraction.abs() < 6.0 * statistics.clip_fractions_std, "{fraction}");
+    }
+}
+
+/// Noise on an empty batch has the deviation that the release states: the mean square of n draws within 6 of its
+/// standard errors √(2/n), false alarm 2e-9.
+#[test]
+fn an_empty_batch_releases_noise_of_the_stated_deviation() {
+    let allocation = Allocation::pair_wise(vec![0.5, 2.0], vec![0.6, 0.4], 0.0).unwrap();
+    let sizes = [200_000, 100_000];
+    let sum = ClippedSum::new(Charge::for_test(1.3, 300_000), &sizes, allocation.clone(), None, 10).unwrap();
+    let release = sum.release(&mut NoiseSource::unsafe_seeded(6), 8.0).unwrap();
+    for (k, range) in [0..200_000, 200_000..300_000].into_iter().enumerate() {
+        assert!((release.noise_std[k] / (allocation.noise_std(1.3, k) / 8.0) - 1.0).abs() < 1e-15);
+        let values = &release.mean_gradient.get()[range];
+        let square = values.iter().map(|value| (f64::from(*value) / release.noise_std[k]).powi(2)).sum::<f64>();
+        let count = values.len() as f64;
+        assert!((square / count - 1.0).abs() < 6.0 * (2.0 / count).sqrt(), "pair {k}: {}", square / count);
+    }
+}
