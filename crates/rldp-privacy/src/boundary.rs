@@ -97,6 +97,7 @@ impl Observable {
     }
 
     /// Post-processing of two observable numbers.
+    #[must_use]
     pub fn combine(self, other: Self, function: impl FnOnce(f64, f64) -> f64) -> Self {
         Self(function(self.0, other.0))
     }

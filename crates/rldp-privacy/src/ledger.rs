@@ -140,5 +140,6 @@ fn read_line(line: &str, index: usize, previous: &str) -> Result<(Entry, String)
 
 /// Hash of a body whose keys JSON objects keep sorted.
 fn hash(body: &Value) -> String {
-    Sha256::digest(body.to_string().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(body.to_string().as_bytes());
+    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
