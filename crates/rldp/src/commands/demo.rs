@@ -8,12 +8,12 @@ use rldp_data::demo;
 use rldp_train::{files, settings::TrainSettings};
 
 use super::{print_line, privacy, report, train::train};
-use crate::{cli::DemoArguments, defaults, exit::Wrong, settings::Given};
+use crate::{cli::DemoArguments, defaults, exit::Wrong, progress::note, settings::Given};
 
 /// Seeds of the two public note generators; different patients.
 const TRAIN_SEED: u64 = 1;
 const EVAL_SEED: u64 = 2;
-const TRAIN_PATIENTS: usize = 2_000;
+const TRAIN_PATIENTS: usize = 3_000;
 const EVAL_PATIENTS: usize = 60;
 const EPSILON: f64 = 4.0;
 const DELTA: f64 = 1e-5;
@@ -31,6 +31,10 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
     for controller in ["fixed", "sac"] {
         let settings = settings(out, controller)?;
         let outcome = train(&settings, false, controller, false)?;
+        if !outcome.finished {
+            note("stopped", &format!("in the {controller} run; remove {} to start the demo anew", out.display()));
+            return Ok(ExitCode::FAILURE);
+        }
         base = base.or_else(|| first_perplexity(&settings.output.out));
         let verified = privacy::verify_run(&settings.output.out)?.holds;
         report::write_for(&[settings.output.out.clone()], &settings.output.out.join(files::REPORT))?;
@@ -82,8 +86,9 @@ fn settings(out: &Path, controller: &str) -> Result<TrainSettings> {
     given.set("unit_column", Some("patient"));
     given.set("epsilon", Some(EPSILON));
     given.set("delta", Some(DELTA));
-    given.set("steps", Some(60));
-    given.set("batch_size", Some(128.0));
+    given.set("max_records_per_unit", Some(2));
+    given.set("steps", Some(40));
+    given.set("batch_size", Some(64.0));
     given.set("interval", Some(5));
     given.set("controller", Some(controller));
     given.resolve(defaults::table(None))
