@@ -20,12 +20,12 @@ pub enum ModelError {
         reason: String,
     },
     /// The configuration was refused.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Config {
         /// The file, or a name for an embedded one.
         path: PathBuf,
         /// What is wrong.
-        source: ConfigError,
+        reason: ConfigError,
     },
     /// A weights file is truncated, damaged or not what its index says.
     #[error("{path}: {reason}")]

@@ -19,7 +19,7 @@ impl ModelFiles {
     /// Reads an embedded model: the text of its `config.json` and its safetensors.
     pub fn from_bytes(config: &str, weights: &'static [u8]) -> Result<Self, ModelError> {
         let config = ModelConfig::from_json(config)
-            .map_err(|source| ModelError::Config { path: "embedded config.json".into(), source })?;
+            .map_err(|reason| ModelError::Config { path: "embedded config.json".into(), reason })?;
         let weights = Weights::from_bytes(weights)?;
         weights.check(&config)?;
         Ok(Self { config, weights, directory: None })
@@ -89,7 +89,7 @@ fn open_directory(directory: PathBuf) -> Result<ModelFiles, ModelError> {
         return Err(ModelError::Source { path: directory, reason: reason.into() });
     }
     let config = ModelConfig::from_json(&fs_err::read_to_string(&path)?)
-        .map_err(|source| ModelError::Config { path: path.clone(), source })?;
+        .map_err(|reason| ModelError::Config { path: path.clone(), reason })?;
     let weights = Weights::open(&directory)?;
     weights.check(&config)?;
     Ok(ModelFiles { config, weights, directory: Some(directory) })

@@ -131,7 +131,6 @@ fn what_is_not_implemented_is_refused_by_name() {
             json!({"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}),
             "`architectures` of `LlamaForSequenceClassification` is not supported; supported: GPT2LMHeadModel",
         ),
-        (json!({"model_type": "llama", "architectures": ["GPT2Model"]}), "contradict each other"),
         (json!({"model_type": "gpt2", "scale_attn_by_inverse_layer_idx": true}), "scale_attn_by_inverse_layer_idx"),
         (json!({"model_type": "gpt2", "scale_attn_weights": false}), "`scale_attn_weights` of `false`"),
         (json!({"model_type": "gpt2", "add_cross_attention": true}), "add_cross_attention"),

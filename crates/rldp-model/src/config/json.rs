@@ -134,12 +134,8 @@ fn family(keys: Keys) -> Result<Family, ConfigError> {
     let family = Family::ALL.into_iter().find(|family| family.model_type() == model_type).ok_or_else(|| {
         ConfigError::Unsupported { key: "model_type".into(), value: model_type.into(), supported: supported() }
     })?;
-    if by_class?.is_some_and(|by_class| by_class != family) {
-        return Err(ConfigError::Inconsistent(format!(
-            "`model_type` {model_type} and `architectures` {} contradict each other",
-            architecture.unwrap_or_default()
-        )));
-    }
+    // As in transformers, `model_type` decides; the class only has to be one whose decoder is known here.
+    by_class?;
     Ok(family)
 }
 

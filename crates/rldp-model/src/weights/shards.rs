@@ -62,7 +62,7 @@ fn absent(directory: &Path) -> String {
     let pickles = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
     if let Some(pickle) = pickles.into_iter().find(|name| directory.join(name).exists()) {
         return format!(
-            "the weights are a pickle (`{pickle}`), which can run code when read and is refused; convert it in Python: \
+            "the weights are a pickle (`{pickle}`), which can run code when read and is refused; convert it to safetensors in Python: \
              AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR, safe_serialization=True)"
         );
     }
