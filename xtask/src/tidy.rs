@@ -53,11 +53,12 @@ fn faults_of(root: &Path, path: &Path) -> Result<Vec<String>> {
     }
     let Ok(text) = fs::read_to_string(path) else { return Ok(Vec::new()) };
     let mut faults = Vec::new();
-    let rust = name.ends_with(".rs");
+    let ends = |ending: &str| path.extension().is_some_and(|extension| extension == ending);
+    let rust = ends("rs");
     if rust && text.lines().count() > MOST_LINES {
         faults.push(format!("{name}: {} lines are more than {MOST_LINES}; split it", text.lines().count()));
     }
-    if !rust && !name.ends_with(".md") && !name.ends_with(".toml") {
+    if !rust && !ends("md") && !ends("toml") {
         return Ok(faults);
     }
     for (index, line) in text.lines().enumerate() {

@@ -1,5 +1,7 @@
 //! What every controller must keep, whoever wrote it.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use rldp_control::{
     Action, ActionBounds, Controller, ControllerKind, GlobalObservation, Observation, PairObservation, SacSettings,
     controller,

@@ -177,7 +177,7 @@ impl Trainer {
             clip_fractions: self.observer.clip_fractions().map(Released::into_inner),
             noise_multiplier: self.now.noise_multiplier,
             learning_rate_gain: self.now.learning_rate_gain,
-            reward: reward.map(|reward| reward.value()),
+            reward: reward.map(Observable::value),
             projected: false,
             controller: serde_json::Map::new(),
         };

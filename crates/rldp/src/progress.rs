@@ -15,7 +15,7 @@ use rldp_train::{Progress, StepView, evaluate::Evaluation};
 /// Shows a run to a person.
 pub(crate) struct Terminal {
     bar: ProgressBar,
-    on_terminal: bool,
+    interactive: bool,
     quiet: bool,
     stop: Arc<AtomicBool>,
     started: std::time::Instant,
@@ -26,14 +26,14 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// A bar over `steps`, labelled `label`. `stop` is set by a signal.
     pub(crate) fn new(label: &str, steps: u64, quiet: bool, stop: Arc<AtomicBool>) -> Self {
-        let on_terminal = stderr().is_terminal() && !quiet;
-        let bar = if on_terminal { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        let interactive = stderr().is_terminal() && !quiet;
+        let bar = if interactive { ProgressBar::new(steps) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {msg} eta {eta}") {
             bar.set_style(style);
         }
         bar.set_prefix(label.to_owned());
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, on_terminal, quiet, stop, started: std::time::Instant::now(), first_step: None, perplexity: None }
+        Self { bar, interactive, quiet, stop, started: std::time::Instant::now(), first_step: None, perplexity: None }
     }
 
     /// Leaves the last state standing.
@@ -54,7 +54,7 @@ impl Progress for Terminal {
     #[expect(clippy::print_stderr, reason = "plain progress where there is no terminal")]
     fn step(&mut self, view: &StepView) {
         let message = self.message(view);
-        if self.on_terminal {
+        if self.interactive {
             self.bar.set_position(view.step);
             self.bar.set_message(message);
         } else if !self.quiet && (view.step == view.steps || view.step.is_multiple_of((view.steps / 10).max(1))) {

@@ -106,7 +106,7 @@ impl Given {
             match value {
                 // `model` names both a section and the flag `--model`; only a table is the section.
                 Value::Table(section) if SECTIONS.contains(&name.as_str()) => {
-                    merge(section_table(&mut given.0, &name), section)
+                    merge(section_table(&mut given.0, &name), section);
                 }
                 value if section_of(&name).is_some() => given.set(&name, Some(value)),
                 _ => bail!(Wrong::usage(anyhow::anyhow!(

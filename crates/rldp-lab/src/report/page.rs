@@ -57,7 +57,7 @@ pub(super) fn page(runs: &[(RunFolder, Verdict)], figures: &[(String, Vec<String
     for (run, _) in runs {
         html.push_str(&settings(run));
     }
-    let _ = write!(html, "<script>{SCRIPT}</script></body></html>\n");
+    let _ = writeln!(html, "<script>{SCRIPT}</script></body></html>");
     html
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
         }
         base = base.or_else(|| first_perplexity(&settings.output.out));
         let verified = privacy::verify_run(&settings.output.out)?.holds;
-        report::write_for(&[settings.output.out.clone()], &settings.output.out.join(files::REPORT))?;
+        report::write_for(std::slice::from_ref(&settings.output.out), &settings.output.out.join(files::REPORT))?;
         rows.push((controller, outcome, verified));
     }
     let report = out.join(files::REPORT);

@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
     }
     let outcome = train(&settings, arguments.resume.is_some(), "train", arguments.quiet)?;
     let out = settings.output.out.display();
-    report::write_for(&[settings.output.out.clone()], &settings.output.out.join(files::REPORT))?;
+    report::write_for(std::slice::from_ref(&settings.output.out), &settings.output.out.join(files::REPORT))?;
     if !outcome.finished {
         note("stopped", &format!("after {} steps; continue with `rldp train --resume {out}`", outcome.steps));
     }

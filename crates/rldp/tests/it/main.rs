@@ -1,5 +1,7 @@
 //! The real binary in folders of its own: what a user types, what comes back.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
+
 mod bad_input;
 mod inspect;
 mod privacy;
