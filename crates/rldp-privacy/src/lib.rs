@@ -9,6 +9,7 @@ mod error;
 mod ledger;
 mod noise;
 mod spending;
+mod spent;
 mod verify;
 
 pub use accounting::Adjacency;

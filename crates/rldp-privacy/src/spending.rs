@@ -1,10 +1,11 @@
 //! Charging: the only way to a step's noise.
 
 use crate::{
-    accounting::{AccountantKind, Event, RenyiFilter, accountant},
+    accounting::{Event, RenyiFilter},
     claim::{Claim, Regime},
     error::PrivacyError,
     ledger::{Chain, Entry, LedgerSink, read},
+    spent::PrefixCosts,
 };
 
 /// One paid step. It cannot be made, copied or used twice outside this crate: beginning a sum consumes it, and
@@ -37,7 +38,7 @@ pub struct Spender {
     claim: Claim,
     chain: Chain,
     filter: Option<RenyiFilter>,
-    charged: Vec<Event>,
+    costs: PrefixCosts,
     steps: u64,
     exhausted: bool,
 }
@@ -80,7 +81,7 @@ impl Spender {
             Regime::Adaptive { filter } => Some(RenyiFilter::new(*filter)),
             Regime::Committed { .. } => None,
         };
-        Self { claim, chain, filter, charged: Vec::new(), steps: 0, exhausted: false }
+        Self { claim, chain, filter, costs: PrefixCosts::default(), steps: 0, exhausted: false }
     }
 
     fn replay(&mut self, entry: &Entry) -> Result<(), PrivacyError> {
@@ -90,7 +91,7 @@ impl Spender {
                 if *step != self.steps + 1 || self.refusal(&event)?.is_some() {
                     return Err(PrivacyError::Ledger(format!("step {step} was charged against the claim's rules")));
                 }
-                self.count(event);
+                self.steps += 1;
             }
             Entry::Refusal { .. } | Entry::Close { .. } => self.exhausted = true,
             Entry::Resume { .. } => {}
@@ -116,7 +117,7 @@ impl Spender {
             return Ok(None);
         }
         let step = self.steps + 1;
-        self.count(event);
+        self.steps += 1;
         let entry = Entry::Charge { step, sampling_rate: self.claim.sampling_rate, noise_multiplier };
         if let Err(error) = self.chain.append(&entry) {
             // The line may or may not have survived: nothing more is granted in this process.
@@ -144,14 +145,6 @@ impl Spender {
         let planned = self.claim.committed_noise(self.steps);
         let differs = planned != Some(event.noise_multiplier);
         Ok(differs.then(|| format!("noise multiplier {} is not the committed {planned:?}", event.noise_multiplier)))
-    }
-
-    fn count(&mut self, event: Event) {
-        self.steps += 1;
-        match self.charged.last_mut() {
-            Some(last) if last.noise_multiplier == event.noise_multiplier => last.steps += 1,
-            _ => self.charged.push(event),
-        }
     }
 
     /// Writes the last line. No step is granted afterwards.
@@ -187,17 +180,11 @@ impl Spender {
     }
 
     /// An upper bound on the epsilon of the steps so far at the claim's delta, for progress; the run's promise is always
-    /// the target. Under committed noise any prefix costs at most its own Rényi bound and at most the whole.
-    pub fn spent_epsilon(&self) -> f64 {
-        if self.charged.is_empty() {
-            return 0.0;
+    /// the target.
+    pub fn spent_epsilon(&mut self) -> f64 {
+        match &self.filter {
+            Some(filter) => filter.spent_epsilon().min(self.claim.target_epsilon),
+            None => self.costs.at(&self.claim, self.steps),
         }
-        let spent = match &self.filter {
-            Some(filter) => filter.spent_epsilon(),
-            None => accountant(AccountantKind::Rdp)
-                .epsilon(&self.charged, self.claim.ideal_delta())
-                .unwrap_or(f64::INFINITY),
-        };
-        spent.min(self.claim.target_epsilon)
     }
 }

@@ -6,6 +6,8 @@
 pub mod checkpoint;
 mod error;
 pub mod evaluate;
+#[cfg(test)]
+mod falsify;
 mod inputs;
 #[cfg(test)]
 mod loop_tests;

@@ -2,42 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
-
-use rldp_data::{TextTokenizer, demo};
-use rldp_model::{
-    ModelFiles,
-    cpu::{CpuEngine, CpuOptions},
-};
-
 use crate::{
-    Inputs, Silent, Trainer, load_records,
+    Silent,
     settings::{ClippingKind, TrainSettings},
-    start, testing,
+    testing::{demo_inputs as inputs, demo_settings as settings, demo_trainer as trainer},
 };
-
-/// Settings of a small run on `patients` demo patients in `folder`.
-fn settings(folder: &Path, patients: usize) -> TrainSettings {
-    let mut settings = testing::settings();
-    settings.data.train = folder.join("train.csv");
-    settings.data.unit_column = Some("patient".into());
-    settings.data.max_length = 32;
-    settings.output.out = folder.join("run");
-    demo::write_notes(&settings.data.train, 3, patients).unwrap();
-    settings
-}
-
-fn trainer(settings: &TrainSettings) -> Trainer {
-    start(settings.clone(), inputs(settings)).unwrap()
-}
-
-fn inputs(settings: &TrainSettings) -> Inputs {
-    let files = ModelFiles::from_bytes(demo::MODEL_CONFIG, demo::WEIGHTS).unwrap();
-    let tokenizer = TextTokenizer::from_bytes(demo::TOKENIZER.as_bytes()).unwrap();
-    let records = load_records(&settings.data, &tokenizer, &files.config).unwrap();
-    let engine = CpuEngine::new(&files, CpuOptions::default()).unwrap();
-    Inputs { engine: Box::new(engine), units: records.units, eval: None, base_name: "demo".into() }
-}
 
 /// Σ g² / (d s²) of each pair has mean 1 and deviation √(2/d) when only noise was released. 6 deviations: false alarm below
 /// 1e-7 for all pairs and steps together.

@@ -1,12 +1,24 @@
-//! Small settings and layouts for unit tests.
+//! Small settings, layouts and runs for unit tests.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
 
 use rldp_control::{ControllerKind, SacSettings};
-use rldp_model::{AdapterLayout, LinearKind, LinearSpec};
+use rldp_data::{TextTokenizer, demo};
+use rldp_model::{
+    AdapterLayout, LinearKind, LinearSpec, ModelFiles,
+    cpu::{CpuEngine, CpuOptions},
+};
 use rldp_privacy::accounting::AccountantKind;
 
-use crate::settings::{
-    ClippingKind, ControlSettings, DataSettings, Decay, EngineKind, ModelSettings, OptimizerSettings, OutputSettings,
-    PrivacySettings, RegimeKind, TrainSettings,
+use crate::{
+    Inputs, Trainer, load_records,
+    settings::{
+        ClippingKind, ControlSettings, DataSettings, Decay, EngineKind, ModelSettings, OptimizerSettings,
+        OutputSettings, PrivacySettings, RegimeKind, TrainSettings,
+    },
+    start,
 };
 
 /// One pair of rank 1 on a map of one number: two parameters.
@@ -75,4 +87,29 @@ pub(crate) fn settings() -> TrainSettings {
         },
         output: OutputSettings { out: "run".into(), eval_every: 10, checkpoint_every: 10 },
     }
+}
+
+/// Settings of a small run on `patients` demo patients in `folder`.
+pub(crate) fn demo_settings(folder: &Path, patients: usize) -> TrainSettings {
+    let mut settings = settings();
+    settings.data.train = folder.join("train.csv");
+    settings.data.unit_column = Some("patient".into());
+    settings.data.max_length = 32;
+    settings.output.out = folder.join("run");
+    demo::write_notes(&settings.data.train, 3, patients).unwrap();
+    settings
+}
+
+/// A run that is about to make its first step.
+pub(crate) fn demo_trainer(settings: &TrainSettings) -> Trainer {
+    start(settings.clone(), demo_inputs(settings)).unwrap()
+}
+
+/// The demo model and the records of the settings.
+pub(crate) fn demo_inputs(settings: &TrainSettings) -> Inputs {
+    let files = ModelFiles::from_bytes(demo::MODEL_CONFIG, demo::WEIGHTS).unwrap();
+    let tokenizer = TextTokenizer::from_bytes(demo::TOKENIZER.as_bytes()).unwrap();
+    let records = load_records(&settings.data, &tokenizer, &files.config).unwrap();
+    let engine = CpuEngine::new(&files, CpuOptions::default()).unwrap();
+    Inputs { engine: Box::new(engine), units: records.units, eval: None, base_name: "demo".into() }
 }

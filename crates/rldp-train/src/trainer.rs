@@ -116,7 +116,7 @@ impl Trainer {
     }
 
     /// Post-processing: the optimizer's step on the released gradient.
-    fn update(&mut self, step: u64, release: &NoisyRelease) -> UpdateSummary {
+    pub(crate) fn update(&mut self, step: u64, release: &NoisyRelease) -> UpdateSummary {
         self.observer.record(self.adapter.layout(), release, self.optimizer.first_moment());
         let rescale: Vec<f64> = self
             .first_noise_std

@@ -1,0 +1,60 @@
+//! What the steps of a committed plan have cost so far, for progress.
+
+use crate::{
+    accounting::{Event, accountant},
+    claim::{Claim, Regime},
+};
+
+/// A plan is priced at this many places; between two of them the cost of the later one stands.
+const PLACES: u64 = 16;
+
+/// Upper bounds on the epsilon of every prefix of a committed plan, by the claim's own accountant.
+///
+/// A prefix costs no more than a longer one, so a step is priced as the next of a few places; each is computed once, when
+/// the run gets there. The run's promise is always its target.
+#[derive(Default)]
+pub(crate) struct PrefixCosts {
+    place: u64,
+    epsilon: f64,
+}
+
+impl PrefixCosts {
+    /// Epsilon of the first `steps` steps, at most the target; 0 before the first.
+    pub(crate) fn at(&mut self, claim: &Claim, steps: u64) -> f64 {
+        let Regime::Committed { segments, accountant: kind } = &claim.regime else { return claim.target_epsilon };
+        if steps == 0 {
+            return 0.0;
+        }
+        let place = (steps * PLACES).div_ceil(claim.steps.max(1)).min(PLACES);
+        if place != self.place {
+            let prefix = prefix(segments, place * claim.steps / PLACES);
+            let epsilon = accountant(*kind).epsilon(&prefix, claim.ideal_delta()).unwrap_or(f64::INFINITY);
+            (self.place, self.epsilon) = (place, epsilon.min(claim.target_epsilon));
+        }
+        self.epsilon
+    }
+}
+
+/// The first `steps` steps of a plan.
+fn prefix(segments: &[Event], steps: u64) -> Vec<Event> {
+    let mut left = steps;
+    let taken = segments.iter().map(|event| {
+        let steps = event.steps.min(left);
+        left -= steps;
+        Event { steps, ..*event }
+    });
+    taken.filter(|event| event.steps > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_take_segments_in_order() {
+        let plan = [Event::new(0.1, 1.0, 5), Event::new(0.1, 2.0, 7)];
+        assert_eq!(prefix(&plan, 3), [Event::new(0.1, 1.0, 3)]);
+        assert_eq!(prefix(&plan, 6), [Event::new(0.1, 1.0, 5), Event::new(0.1, 2.0, 1)]);
+        assert_eq!(prefix(&plan, 99), plan);
+    }
+}

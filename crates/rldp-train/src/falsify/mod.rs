@@ -1,0 +1,83 @@
+//! Attempts to break the loop's promise: detectors that the honest step passes, and planted bugs that each of them catches.
+//!
+//! A bug that nobody catches is a hole in the tests; every one below names the detector that exposes it.
+
+#![allow(clippy::unwrap_used)]
+
+mod detectors;
+mod mutants;
+
+use rldp_privacy::{NoiseSource, NoisyRelease};
+
+use self::detectors::{
+    batch_sizes_vary, empty_batches_release_noise, noise_has_the_charged_energy, observation_is_post_processing,
+    one_unit_moves_the_release_too_far, resumed_noise_repeats, unplanned_noise_is_granted,
+};
+use crate::{TrainError, Trainer};
+
+/// How a step is made.
+type Step = fn(&mut Trainer) -> Result<Option<NoisyRelease>, TrainError>;
+
+const HONEST: Step = Trainer::private_step;
+
+#[test]
+fn the_honest_step_passes_every_detector() {
+    let largest = one_unit_moves_the_release_too_far(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
+    assert!(largest > 0.7, "no unit came near its bound ({largest}): the detector sees nothing");
+    empty_batches_release_noise(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
+    noise_has_the_charged_energy(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
+    batch_sizes_vary(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
+    unplanned_noise_is_granted(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
+    resumed_noise_repeats(|| NoiseSource::os().unwrap()).unwrap_or_else(|fault| panic!("{fault}"));
+    observation_is_post_processing(mutants::honest_observation).unwrap_or_else(|fault| panic!("{fault}"));
+}
+
+#[test]
+fn bug_one_sigma_is_charged_for_all_pairs() {
+    one_unit_moves_the_release_too_far(mutants::single_sigma_charge).unwrap_err();
+}
+
+#[test]
+fn bug_division_by_the_realised_batch() {
+    one_unit_moves_the_release_too_far(mutants::realised_batch_size).unwrap_err();
+}
+
+#[test]
+fn bug_clip_after_averaging() {
+    one_unit_moves_the_release_too_far(mutants::clip_after_averaging).unwrap_err();
+}
+
+#[test]
+fn bug_blocks_are_units() {
+    one_unit_moves_the_release_too_far(mutants::blocks_as_units).unwrap_err();
+}
+
+#[test]
+fn bug_shuffled_batches_are_accounted_as_poisson() {
+    batch_sizes_vary(mutants::shuffled_batches).unwrap_err();
+}
+
+#[test]
+fn bug_noise_for_every_micro_batch() {
+    noise_has_the_charged_energy(mutants::noise_per_micro_batch).unwrap_err();
+}
+
+#[test]
+fn bug_an_empty_batch_is_skipped() {
+    empty_batches_release_noise(mutants::skips_empty_batches).unwrap_err();
+}
+
+#[test]
+fn bug_noise_is_drawn_again_on_resume() {
+    resumed_noise_repeats(|| NoiseSource::unsafe_seeded(7)).unwrap_err();
+}
+
+#[test]
+fn bug_realised_noise_is_composed_by_pld() {
+    unplanned_noise_is_granted(mutants::charges_whatever_it_drew).unwrap_err();
+}
+
+#[test]
+fn bug_the_controller_sees_the_raw_loss() {
+    observation_is_post_processing(mutants::raw_loss_in_the_observation).unwrap_err();
+}

@@ -1,0 +1,198 @@
+//! Planted bugs: the honest step with one thing wrong. For tests only.
+
+use std::io;
+
+use rldp_model::{Pair, Sequence, UnitInput};
+use rldp_privacy::{Charge, ClippedSum, LedgerSink, NoisyRelease, Public, Sensitive, Spender};
+
+use crate::{
+    TrainError, Trainer,
+    observe::PublicFacts,
+    plan::{Plan, plan},
+    trainer::unit_input,
+};
+
+type Stepped = Result<Option<NoisyRelease>, TrainError>;
+
+struct Nowhere;
+
+impl LedgerSink for Nowhere {
+    fn append(&mut self, _line: &str) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A charge that no ledger of the run knows of, after the run's own plan was changed by `change`.
+fn secret_charge(trainer: &Trainer, change: impl FnOnce(&mut Plan)) -> Result<Charge, TrainError> {
+    let pairs = trainer.adapter.layout().pairs().len();
+    let mut other = plan(&trainer.settings, trainer.units.len(), pairs, trainer.adapter.parameters().len())?;
+    change(&mut other);
+    let mut spender = Spender::open(other.claim, Box::new(Nowhere))?;
+    Ok(spender.charge(other.noise_multiplier)?.expect("a fresh claim grants its first step"))
+}
+
+/// A plan for more epsilon, whose noise is `factor` times smaller than what the ledger says.
+fn louder(plan: &mut Plan, factor: f64) {
+    plan.noise_multiplier /= factor;
+    plan.claim.target_epsilon = 25.0;
+    if let rldp_privacy::Regime::Committed { segments, .. } = &mut plan.claim.regime {
+        segments.iter_mut().for_each(|event| event.noise_multiplier /= factor);
+    }
+    let claim = &plan.claim;
+    let reserve = rldp_privacy::noise_delta(25.0, claim.delta, claim.noise_coordinates, claim.steps);
+    plan.claim.noise_delta = reserve.expect("a small run");
+}
+
+fn sum(trainer: &Trainer, charge: Charge) -> Result<ClippedSum, TrainError> {
+    let sizes: Vec<usize> = trainer.adapter.layout().pairs().iter().map(Pair::parameter_count).collect();
+    Ok(ClippedSum::new(charge, &sizes, trainer.now.allocation()?, trainer.statistics.clone(), 1 << 16)?)
+}
+
+/// A block that counts as a whole unit.
+fn alone(block: Sequence<'_>) -> UnitInput<'_> {
+    let weight = 1.0 / block.scored_tokens().max(1) as f32;
+    UnitInput { sequences: vec![Sequence { weight, ..block }] }
+}
+
+/// Gradients and losses of units, one after another.
+fn gradients(trainer: &mut Trainer, indices: &[usize], each_block: bool) -> Result<Vec<(Vec<f32>, f64)>, TrainError> {
+    let mut inputs: Vec<UnitInput> = indices.iter().map(|&unit| unit_input(&trainer.units, unit)).collect();
+    if each_block {
+        inputs = inputs.iter().flat_map(|unit| unit.sequences.iter().map(|block| alone(*block))).collect();
+    }
+    let mut found = Vec::new();
+    trainer
+        .engine
+        .unit_gradients(&trainer.adapter, &inputs, &mut |_, unit| found.push((unit.gradient.to_vec(), unit.loss)))?;
+    Ok(found)
+}
+
+fn release(trainer: &mut Trainer, charge: Charge, units: &[(Vec<f32>, f64)], batch: f64) -> Stepped {
+    let mut sum = sum(trainer, charge)?;
+    for (gradient, loss) in units {
+        sum.add_unit(Sensitive::new(gradient.as_slice()), Sensitive::new(*loss));
+    }
+    Ok(Some(sum.release(&mut trainer.noise, batch)?))
+}
+
+/// What every step begins with.
+fn charge_and_sample(trainer: &mut Trainer) -> Result<Option<(Charge, Vec<usize>)>, TrainError> {
+    let Some(charge) = trainer.spender.charge(trainer.now.noise_multiplier)? else { return Ok(None) };
+    Ok(Some((charge, trainer.sampler.sample(trainer.units.len()).indices().to_vec())))
+}
+
+/// Every pair gets the noise of the whole: the true multiplier is z/√K, the ledger says z.
+pub(super) fn single_sigma_charge(trainer: &mut Trainer) -> Stepped {
+    let Some((_, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
+    let pairs = trainer.adapter.layout().pairs().len() as f64;
+    let charge = secret_charge(trainer, |plan| louder(plan, pairs.sqrt()))?;
+    let units = gradients(trainer, &indices, false)?;
+    let batch = trainer.settings.privacy.batch_size;
+    release(trainer, charge, &units, batch)
+}
+
+/// Divides by how many units there happened to be.
+pub(super) fn realised_batch_size(trainer: &mut Trainer) -> Stepped {
+    let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
+    let units = gradients(trainer, &indices, false)?;
+    release(trainer, charge, &units, indices.len().max(1) as f64)
+}
+
+/// Clips the mean gradient of the batch instead of every unit's.
+pub(super) fn clip_after_averaging(trainer: &mut Trainer) -> Stepped {
+    let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
+    let units = gradients(trainer, &indices, false)?;
+    let mut mean = vec![0.0; trainer.adapter.parameters().len()];
+    for (gradient, _) in &units {
+        mean.iter_mut().zip(gradient).for_each(|(mean, g)| *mean += g / units.len() as f32);
+    }
+    let batch = trainer.settings.privacy.batch_size;
+    let repeated: Vec<(Vec<f32>, f64)> = units.iter().map(|(_, loss)| (mean.clone(), *loss)).collect();
+    release(trainer, charge, &repeated, batch)
+}
+
+/// Clips every block of a unit on its own.
+pub(super) fn blocks_as_units(trainer: &mut Trainer) -> Stepped {
+    let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
+    let units = gradients(trainer, &indices, true)?;
+    let batch = trainer.settings.privacy.batch_size;
+    release(trainer, charge, &units, batch)
+}
+
+/// Takes B units in turn, as an epoch over shuffled data does.
+pub(super) fn shuffled_batches(trainer: &mut Trainer) -> Stepped {
+    let Some(charge) = trainer.spender.charge(trainer.now.noise_multiplier)? else { return Ok(None) };
+    let (batch, count) = (trainer.settings.privacy.batch_size, trainer.units.len());
+    let first = trainer.spender.steps_charged() as usize * batch as usize;
+    let indices: Vec<usize> = (first..first + batch as usize).map(|index| index % count).collect();
+    let units = gradients(trainer, &indices, false)?;
+    release(trainer, charge, &units, batch)
+}
+
+/// Two micro-batches, each with noise of its own.
+pub(super) fn noise_per_micro_batch(trainer: &mut Trainer) -> Stepped {
+    let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
+    let units = gradients(trainer, &indices, false)?;
+    let (first, second) = units.split_at(units.len() / 2);
+    let batch = trainer.settings.privacy.batch_size;
+    let uncharged = secret_charge(trainer, |_| ())?;
+    let one = release(trainer, charge, first, batch)?;
+    let two = release(trainer, uncharged, second, batch)?;
+    Ok(one.zip(two).map(|(one, two)| NoisyRelease {
+        mean_gradient: one.mean_gradient.zip(two.mean_gradient).map(|(mut one, two)| {
+            one.iter_mut().zip(&two).for_each(|(one, two)| *one += two);
+            one
+        }),
+        ..two
+    }))
+}
+
+/// No units, no step.
+pub(super) fn skips_empty_batches(trainer: &mut Trainer) -> Stepped {
+    let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
+    if indices.is_empty() {
+        return Ok(None);
+    }
+    let units = gradients(trainer, &indices, false)?;
+    let batch = trainer.settings.privacy.batch_size;
+    release(trainer, charge, &units, batch)
+}
+
+/// Draws first with the noise multiplier of the moment, and writes a committed plan that fits afterwards.
+pub(super) fn charges_whatever_it_drew(trainer: &mut Trainer) -> Stepped {
+    let factor = trainer.start.noise_multiplier / trainer.now.noise_multiplier;
+    let charge = secret_charge(trainer, |plan| louder(plan, factor))?;
+    let indices = trainer.sampler.sample(trainer.units.len()).indices().to_vec();
+    let units = gradients(trainer, &indices, false)?;
+    let batch = trainer.settings.privacy.batch_size;
+    release(trainer, charge, &units, batch)
+}
+
+fn facts(trainer: &Trainer) -> PublicFacts<'_> {
+    PublicFacts {
+        step_fraction: 0.5,
+        budget_fraction: 0.5,
+        start: &trainer.start,
+        now: &trainer.now,
+        last_reward: None,
+        drift: vec![0.0; trainer.now.clip_norms.len()],
+    }
+}
+
+/// The flat observation after one release.
+pub(super) fn honest_observation(trainer: &mut Trainer, release: &NoisyRelease) -> Vec<f64> {
+    let mut observer = crate::observe::Observer::default();
+    observer.record(trainer.adapter.layout(), release, trainer.optimizer.first_moment());
+    observer.finish(&facts(trainer)).unwrap().flat()
+}
+
+/// The same with the exact training loss declared public.
+pub(super) fn raw_loss_in_the_observation(trainer: &mut Trainer, release: &NoisyRelease) -> Vec<f64> {
+    let everybody: Vec<usize> = (0..trainer.units.len()).collect();
+    let losses = gradients(trainer, &everybody, false).unwrap();
+    let mean = losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64;
+    let mut observer = crate::observe::Observer::default();
+    observer.record(trainer.adapter.layout(), release, trainer.optimizer.first_moment());
+    let last_reward = Some(Public::declare(-mean).into());
+    observer.finish(&PublicFacts { last_reward, ..facts(trainer) }).unwrap().flat()
+}
