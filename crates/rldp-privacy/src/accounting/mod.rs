@@ -12,6 +12,7 @@ mod filter;
 mod gdp;
 mod log_moment;
 mod pld;
+mod profile;
 mod rdp;
 mod search;
 
@@ -23,4 +24,5 @@ pub use event::{Adaptivity, Adjacency, Event, events_under, merge};
 pub use filter::{FilterSpec, Refusal, RenyiFilter};
 pub use gdp::{GdpAccountant, gaussian_delta, gaussian_epsilon};
 pub use pld::{PldAccountant, PldBounds};
+pub use profile::{CurvePoint, PrivacyCurve};
 pub use rdp::{RdpAccountant, rdp};
