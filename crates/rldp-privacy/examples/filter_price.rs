@@ -36,7 +36,7 @@ impl Plan {
     }
 
     /// The least constant noise at which all steps are let through by filters planned for it.
-    fn least_noise(self, start: f64, affords: impl Fn(f64) -> bool) -> f64 {
+    fn least_noise(start: f64, affords: impl Fn(f64) -> bool) -> f64 {
         let (mut low, mut high) = (0.9 * start, start);
         while !affords(high) {
             (low, high) = (high, 1.2 * high);
@@ -88,9 +88,9 @@ fn row(plan: Plan) {
     let Plan { epsilon, q, steps } = plan;
     let committed = calibrate_noise_multiplier(AccountantKind::Pld, epsilon, DELTA, q, steps).expect("within range");
     let z = committed.noise_multiplier;
-    let fixed = plan.least_noise(z, |noise| plan.filter(noise).is_ok_and(|filter| plan.fits(&filter, noise)));
+    let fixed = Plan::least_noise(z, |noise| plan.filter(noise).is_ok_and(|filter| plan.fits(&filter, noise)));
     let union = |orders: &'static [(f64, f64)]| {
-        plan.least_noise(z, |noise| {
+        Plan::least_noise(z, |noise| {
             plan.union(noise, orders).is_ok_and(|spec| spec.filters().iter().any(|filter| plan.fits(filter, noise)))
         })
     };

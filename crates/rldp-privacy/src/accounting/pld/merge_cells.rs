@@ -63,11 +63,8 @@ fn cell_end(cells: &Cells, from: f64, target: &Level) -> Option<f64> {
     let (mut low, mut x) = (base.0, high);
     for _ in 0..MOST_NEWTON_STEPS {
         let value = base.1 + balance(base.0, x);
-        if value < 0.0 {
-            low = x
-        } else {
-            high = x
-        }
+        let end = if value < 0.0 { &mut low } else { &mut high };
+        *end = x;
         let newton = x - value / (density(x) * cells.at(x).minus(target));
         let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
         if (next - x).abs() <= 1e-12 * (high - turn) {

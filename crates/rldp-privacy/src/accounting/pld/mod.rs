@@ -80,7 +80,7 @@ impl PldAccountant {
     ///
     /// Rare large losses beside a tiny spread (a sampling rate of 1e-6, say) and billions of steps need that. A coarser
     /// grid is as sound, and where it says little the moment bound takes over.
-    fn coarsening<T>(&self, compute: impl Fn(f64) -> Result<T, AccountingError>) -> Result<T, AccountingError> {
+    fn coarsening<T>(self, compute: impl Fn(f64) -> Result<T, AccountingError>) -> Result<T, AccountingError> {
         let mut resolution = self.resolution;
         for _ in 0..MOST_COARSENINGS {
             match compute(resolution) {
