@@ -268,6 +268,15 @@ fn replace_one_costs_twice_the_sensitivity() {
     let events = events_under(Adjacency::ReplaceOne, &[Event::new(1.0, 1.0, 100)]).unwrap();
     let epsilon = PldAccountant::default().epsilon(&events, 1e-5).unwrap();
     assert!((epsilon - 284.4).abs() < 0.1, "{epsilon}");
+    let plain = [Event::new(1.0, 1.0, 100)];
+    for kind in [AccountantKind::Pld, AccountantKind::Rdp, AccountantKind::Gdp] {
+        let accountant = accountant(kind);
+        let under = |adjacency| accountant.epsilon_under(adjacency, &plain, 1e-5).unwrap();
+        assert!(under(Adjacency::ReplaceOne) > 284.0 && under(Adjacency::AddRemove) < 97.0);
+        assert_eq!(under(Adjacency::ZeroOut), under(Adjacency::AddRemove));
+        let subsampled = [Event::new(0.5, 1.0, 100)];
+        assert!(accountant.epsilon_under(Adjacency::ReplaceOne, &subsampled, 1e-5).is_err());
+    }
 }
 
 #[test]
