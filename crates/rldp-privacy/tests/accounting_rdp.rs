@@ -5,7 +5,7 @@ use rldp_privacy::accounting::rdp;
 /// One row of the table: q, z, order and the exact divergence.
 fn table() -> impl Iterator<Item = [f64; 4]> {
     include_str!("../testdata/accounting/rdp_mpmath.csv").lines().skip(1).map(|line| {
-        let cells: Vec<f64> = line.split(',').map(|cell| cell.parse().unwrap()).collect();
+        let cells: Vec<f64> = line.split(',').map(|cell| cell.parse().expect("a number")).collect();
         [cells[0], cells[1], cells[2], cells[3]]
     })
 }

@@ -14,7 +14,7 @@ use super::rdp::RdpAccountant;
 /// An upper bound on the privacy loss of a sequence of events under add/remove adjacency.
 ///
 /// Every implementation rounds towards more loss: the epsilon it returns is at least the true one for the delta, up to
-/// errors it bounds and adds. Use [`events_under`] first for another adjacency.
+/// errors it bounds and adds. For another adjacency use [`Accountant::epsilon_under`], or [`events_under`] first.
 pub trait Accountant: Send + Sync {
     /// Which accountant this is.
     fn kind(&self) -> AccountantKind;
@@ -30,6 +30,14 @@ pub trait Accountant: Send + Sync {
 
     /// The smallest delta the accountant can prove for `epsilon` (not below 0).
     fn delta(&self, events: &[Event], epsilon: f64) -> Result<f64, AccountingError>;
+
+    /// Epsilon of committed events under any adjacency the accountant supports: checks the scope and translates first.
+    fn epsilon_under(&self, adjacency: Adjacency, events: &[Event], delta: f64) -> Result<f64, AccountingError> {
+        for event in events {
+            self.supports(event, adjacency, Adaptivity::Committed)?;
+        }
+        self.epsilon(&events_under(adjacency, events)?, delta)
+    }
 
     /// Epsilon at several deltas; implementations share work between them.
     fn epsilons(&self, events: &[Event], deltas: &[f64]) -> Result<Vec<f64>, AccountingError> {

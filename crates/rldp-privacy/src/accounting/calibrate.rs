@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accountant::{AccountantKind, accountant};
 use super::error::{AccountingError, require, require_delta};
-use super::event::Event;
+use super::event::{Event, merge};
 
 /// How far below the target a calibrated epsilon may stay: relative, and absolute for targets above 1.
 const TOLERANCE: f64 = 5e-5;
@@ -44,6 +44,32 @@ pub fn calibrate_noise_multiplier(
     let search = Search { parameter: "noise multiplier", target: epsilon, range: NOISE, growth: 1.25 };
     let (noise_multiplier, epsilon) = search.decreasing(at, start)?;
     Ok(Calibration { sampling_rate, noise_multiplier, steps, epsilon })
+}
+
+/// The smallest factor on all noise multipliers of a plan with epsilon at most `epsilon`, and the epsilon it has.
+///
+/// This calibrates a schedule of noise, or a [`NoiseDeck`](super::NoiseDeck), given in proportions.
+pub fn calibrate_noise_scale(
+    kind: AccountantKind,
+    epsilon: f64,
+    delta: f64,
+    plan: &[Event],
+) -> Result<(f64, f64), AccountingError> {
+    require_target(epsilon, delta)?;
+    let plan = merge(plan)?;
+    let at = |kind: AccountantKind, scale: f64| accountant(kind).epsilon(&scaled(&plan, scale), delta);
+    let search = Search { parameter: "noise scale", target: epsilon, range: NOISE, growth: 1.25 };
+    let start = if kind == AccountantKind::Pld {
+        0.95 * search.decreasing(|x| at(AccountantKind::Rdp, x), 1.0)?.0
+    } else {
+        1.0
+    };
+    search.decreasing(|scale| at(kind, scale), start)
+}
+
+/// A plan with every noise multiplier times `scale`.
+fn scaled(plan: &[Event], scale: f64) -> Vec<Event> {
+    plan.iter().map(|event| Event { noise_multiplier: scale * event.noise_multiplier, ..*event }).collect()
 }
 
 /// The highest sampling rate (to the tolerance) with epsilon at most `epsilon`.

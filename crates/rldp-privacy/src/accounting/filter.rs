@@ -12,6 +12,10 @@ use super::error::{AccountingError, require, require_delta};
 use super::event::{Event, merge};
 use super::rdp::{best_order, rdp, total_rdp};
 
+/// Relative room for a recorded budget to differ from the recomputed one; every budget stays below its bound by twice
+/// as much.
+const RECORDED: f64 = 1e-9;
+
 /// A fixed order and its budget: everything the filter enforces, settled before the first step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FilterSpec {
@@ -47,7 +51,7 @@ impl FilterSpec {
         require(epsilon > 0.0, "target epsilon", epsilon, "above 0 and finite")?;
         require_delta(delta)?;
         require(order > 1.0, "Rényi order", order, "above 1 and finite")?;
-        let budget = lossless_budget(order, epsilon, delta);
+        let budget = lossless_budget(order, epsilon, delta) * (1.0 - 2.0 * RECORDED);
         if budget <= 0.0 {
             return Err(AccountingError::NoSolution {
                 parameter: "Rényi budget",
@@ -64,7 +68,7 @@ impl FilterSpec {
     pub fn verify(&self) -> Result<(), AccountingError> {
         let honest = Self::at_order(self.epsilon, self.delta, self.order)?;
         require(
-            self.budget > 0.0 && self.budget <= honest.budget * (1.0 + 1e-9),
+            self.budget > 0.0 && self.budget <= honest.budget * (1.0 + RECORDED),
             "Rényi budget",
             self.budget,
             "positive and at most what the order, epsilon and delta allow",

@@ -67,11 +67,7 @@ impl Composer {
         planner: &mut RealFftPlanner<f64>,
     ) -> Result<Self, AccountingError> {
         let points = (plan.high - plan.low) / spacing + 4.0;
-        if points > 5e5 {
-            eprintln!("{direction:?} {plan:?} {points}");
-        }
-        // Negated so that a NaN is refused too.
-        if !(points < MOST_ATOMS as f64) {
+        if points.is_nan() || points >= MOST_ATOMS as f64 {
             return Err(AccountingError::GridTooLarge { points, limit: MOST_ATOMS });
         }
         let size = transform_size(points.max(16.0) as usize);

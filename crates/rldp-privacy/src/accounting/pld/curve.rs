@@ -101,24 +101,32 @@ impl Curve {
 
     /// The smallest epsilon whose delta is at most `delta`.
     pub(super) fn epsilon(&self, delta: f64) -> Reading {
-        if self.bound_at(0) <= delta {
-            return Reading::Below;
-        }
         let last = self.values.len() - 1;
-        if self.bound_at(last) > delta {
+        let Some(above) = self.last_above(delta) else { return Reading::Below };
+        if above == last {
             return Reading::Above;
         }
-        let (mut above, mut below) = (0, last);
-        while below - above > 1 {
-            let middle = usize::midpoint(above, below);
-            if self.bound_at(middle) > delta { above = middle } else { below = middle }
-        }
-        // Inside the cell the errors of an upper bound are taken at its lower end, those of a lower bound at its upper
-        // end.
-        let error = self.error_at(self.loss(if self.sign > 0.0 { above } else { below }));
+        // Errors fall with epsilon, so those at the cell's lower end cover all of it, for either bound.
+        let error = self.error_at(self.loss(above));
         let wanted = (delta - self.sign * error) / (1.0 + self.sign * self.relative);
-        let (high, low) = (self.values[above], self.values[below]);
+        let (high, low) = (self.values[above], self.values[above + 1]);
         let share = ((high - wanted) / (high - low)).clamp(0.0, 1.0);
         Reading::At(self.loss(above) + (share * self.spacing.exp_m1()).ln_1p())
+    }
+
+    /// The last grid loss at which the bound lies above `delta`.
+    ///
+    /// An upper bound falls. A lower bound may first rise, where its error falls faster than delta; the true delta falls,
+    /// so what the bound says at its last such point holds at all points before.
+    fn last_above(&self, delta: f64) -> Option<usize> {
+        if self.sign < 0.0 {
+            return (0..self.values.len()).rfind(|&index| self.bound_at(index) > delta);
+        }
+        let (mut above, mut below) = (0, self.values.len());
+        while below > above {
+            let middle = usize::midpoint(above, below);
+            if self.bound_at(middle) > delta { above = middle + 1 } else { below = middle }
+        }
+        above.checked_sub(1)
     }
 }

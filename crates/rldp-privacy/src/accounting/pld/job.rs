@@ -85,7 +85,7 @@ impl Job {
         let shared = self.compose(direction, self.outline.for_deltas(direction, smallest, largest))?;
         let one = |&delta: &f64| {
             if let Some(found) = read(&shared, delta, TOLERATED_ERROR) {
-                return Ok(found);
+                return Ok(self.or_moments(Some(found), direction, delta));
             }
             let own = self.compose(direction, self.outline.for_deltas(direction, delta, delta))?;
             Ok(self.or_moments(read(&own, delta, 1.0), direction, delta))
@@ -93,12 +93,16 @@ impl Job {
         deltas.iter().map(one).collect()
     }
 
-    /// What was read from a curve, or what holds without one.
+    /// What was read from a curve, or what holds without one; for an upper bound the smaller of the two, which differ
+    /// in favour of the moments where the grid had to be coarsened.
     fn or_moments(&self, found: Option<Found>, direction: Direction, delta: f64) -> Found {
-        found.unwrap_or_else(|| match self.bound {
-            Bound::Pessimistic => Found { epsilon: self.outline.epsilon(direction, delta), error: 0.0 },
-            Bound::Optimistic => Found { epsilon: 0.0, error: 0.0 },
-        })
+        match (self.bound, found) {
+            (Bound::Pessimistic, found) => {
+                let moments = Found { epsilon: self.outline.epsilon(direction, delta), error: 0.0 };
+                found.filter(|found| found.epsilon <= moments.epsilon).unwrap_or(moments)
+            }
+            (Bound::Optimistic, found) => found.unwrap_or(Found { epsilon: 0.0, error: 0.0 }),
+        }
     }
 
     /// Delta at an epsilon over both directions, rounded up.

@@ -5,7 +5,7 @@
 //! losses lie on the grid. In the plane of e^ε and δ these are the tangents to the hockey-stick curve that meet
 //! on grid points. The error is of the same second order as that of connect-the-dots.
 
-use super::quadrature::Cells;
+use super::quadrature::{Cells, Level};
 use super::step::{StepPair, normal_density_at_zero};
 
 /// Newton steps for a cell's end; each squares the error, the first guess is off by a fraction of h.
@@ -23,9 +23,9 @@ pub(super) fn merge_cells(cells: &Cells) -> StepPair {
         if index > cells.last {
             break;
         }
-        let target = (index as f64 * cells.spacing).exp_m1();
-        let Some(to) = cell_end(cells, from, target) else { break };
-        let [p] = cells.integrate(from, to, |u| [1.0 + u]);
+        let target = Level::new(index as f64 * cells.spacing);
+        let Some(to) = cell_end(cells, from, &target) else { break };
+        let [p] = cells.integrate(from, to, |here| [here.ratio()]);
         mass[(index - cells.first) as usize] += p;
         from = to;
     }
@@ -33,19 +33,19 @@ pub(super) fn merge_cells(cells: &Cells) -> StepPair {
     StepPair { first: cells.first, log_mass, infinite_remove: 0.0, infinite_add: 0.0 }
 }
 
-/// The x at which the cell that starts at `from` has ∫ φ (u − target) = 0; `None` if that lies beyond the cut tail.
-fn cell_end(cells: &Cells, from: f64, target: f64) -> Option<f64> {
+/// The x at which the cell that starts at `from` has ∫ φ (dP/dQ − target) = 0; `None` if that lies beyond the cut tail.
+fn cell_end(cells: &Cells, from: f64, target: &Level) -> Option<f64> {
     let balance = |from: f64, to: f64| {
-        let [balance] = cells.integrate(from, to, |u| [u - target]);
+        let [balance] = cells.integrate(from, to, |here| [here.minus(target)]);
         balance
     };
     // The balance falls up to the x of the target and rises from there on.
-    let turn = cells.x_of_excess(target);
+    let turn = cells.x_of(target).max(from);
     if turn >= cells.high {
         return None;
     }
     let mut base = (turn, balance(from, turn));
-    let mut high = (turn + (turn - from)).min(cells.high);
+    let mut high = (turn + (turn - from).max(NARROWEST * cells.spacing * cells.z * cells.z)).min(cells.high);
     // Move the bracket until the balance is positive at its upper end.
     loop {
         let at_high = base.1 + balance(base.0, high);
@@ -63,12 +63,9 @@ fn cell_end(cells: &Cells, from: f64, target: f64) -> Option<f64> {
     let (mut low, mut x) = (base.0, high);
     for _ in 0..MOST_NEWTON_STEPS {
         let value = base.1 + balance(base.0, x);
-        if value < 0.0 {
-            low = x
-        } else {
-            high = x
-        }
-        let newton = x - value / (density(x) * (cells.excess(x) - target));
+        let end = if value < 0.0 { &mut low } else { &mut high };
+        *end = x;
+        let newton = x - value / (density(x) * cells.at(x).minus(target));
         let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
         if (next - x).abs() <= 1e-12 * (high - turn) {
             break;

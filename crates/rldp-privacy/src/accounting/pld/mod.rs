@@ -23,6 +23,9 @@ use grid::RESOLUTION;
 use job::Job;
 use step::Bound;
 
+/// How often a grid is coarsened before the refusal stands.
+const MOST_COARSENINGS: usize = 3;
+
 /// The accountant by privacy loss distributions.
 #[derive(Clone, Copy, Debug)]
 pub struct PldAccountant {
@@ -60,15 +63,32 @@ impl PldAccountant {
     /// Epsilon at `delta` from both sides.
     pub fn bounds(&self, events: &[Event], delta: f64) -> Result<PldBounds, AccountingError> {
         require_delta(delta)?;
-        let upper = Job::new(events, self.resolution, delta, Bound::Pessimistic)?;
-        let found = upper.epsilons(&[delta])?[0];
-        let lower = Job::new(events, self.resolution, delta, Bound::Optimistic)?.epsilons(&[delta])?[0];
-        Ok(PldBounds {
-            lower: lower.epsilon.min(found.epsilon),
-            upper: found.epsilon,
-            grid: upper.spacing(),
-            charged_delta: found.error,
+        self.coarsening(|resolution| {
+            let upper = Job::new(events, resolution, delta, Bound::Pessimistic)?;
+            let found = upper.epsilons(&[delta])?[0];
+            let lower = Job::new(events, resolution, delta, Bound::Optimistic)?.epsilons(&[delta])?[0];
+            Ok(PldBounds {
+                lower: lower.epsilon.min(found.epsilon),
+                upper: found.epsilon,
+                grid: upper.spacing(),
+                charged_delta: found.error,
+            })
         })
+    }
+
+    /// Computes on the grid of this accountant's resolution or, if that is too large, on a coarser one.
+    ///
+    /// Rare large losses beside a tiny spread (a sampling rate of 1e-6, say) and billions of steps need that. A coarser
+    /// grid is as sound, and where it says little the moment bound takes over.
+    fn coarsening<T>(self, compute: impl Fn(f64) -> Result<T, AccountingError>) -> Result<T, AccountingError> {
+        let mut resolution = self.resolution;
+        for _ in 0..MOST_COARSENINGS {
+            match compute(resolution) {
+                Err(AccountingError::GridTooLarge { points, limit }) => resolution *= 8.0 * points / limit as f64,
+                done => return done,
+            }
+        }
+        compute(resolution)
     }
 }
 
@@ -94,12 +114,14 @@ impl Accountant for PldAccountant {
             require_delta(delta)?;
         }
         let smallest = deltas.iter().copied().fold(1.0, f64::min);
-        let job = Job::new(events, self.resolution, smallest, Bound::Pessimistic)?;
-        Ok(job.epsilons(deltas)?.into_iter().map(|found| found.epsilon).collect())
+        self.coarsening(|resolution| {
+            let job = Job::new(events, resolution, smallest, Bound::Pessimistic)?;
+            Ok(job.epsilons(deltas)?.into_iter().map(|found| found.epsilon).collect())
+        })
     }
 
     fn delta(&self, events: &[Event], epsilon: f64) -> Result<f64, AccountingError> {
         require_epsilon(epsilon)?;
-        Job::delta(events, self.resolution, epsilon)
+        self.coarsening(|resolution| Job::delta(events, resolution, epsilon))
     }
 }

@@ -1,7 +1,7 @@
 //! Integrals over the cells of the loss grid, without cancellation.
 //!
-//! With u = dP/dQ − 1 and e_j = e^{jh} − 1, a cell [jh, (j+1)h] needs ∫ φ (u − e_j) and ∫ φ (e_{j+1} − u) over the x
-//! whose loss lies in it. Both integrands are positive and smooth; Gauss–Legendre rules on pieces across which no
+//! With w = dP/dQ = 1 + u, a cell [jh, (j+1)h] needs ∫ φ (w − e^{jh}) and ∫ φ (e^{(j+1)h} − w) over the x whose loss lies
+//! in it. Near loss 0 the differences are taken of u and e^{jh} − 1, far below it of w and e^{jh} ([`Level`]). Both integrands are positive and smooth; Gauss–Legendre rules on pieces across which no
 //! factor grows more than e³-fold integrate them to a relative 1e-13, where differences of normal distribution
 //! functions would lose all digits on a fine grid.
 
@@ -32,6 +32,45 @@ const NARROW: f64 = 0.3;
 /// Growth exponent of one piece.
 const WIDE: f64 = 3.0;
 
+/// Losses below this one are compared as ratios, others as excesses over 1.
+const DEEP: f64 = -1.0;
+
+/// A loss in the two forms in which it is compared with dP/dQ.
+///
+/// Far below 0 the excess of e^loss over 1 rounds to −1 and says nothing; near 0 the ratio has no digits left for the
+/// difference of neighbours.
+#[derive(Clone, Copy)]
+pub(super) struct Level {
+    ratio: f64,
+    excess: f64,
+    deep: bool,
+}
+
+impl Level {
+    pub(super) fn new(loss: f64) -> Self {
+        Self { ratio: loss.exp(), excess: loss.exp_m1(), deep: loss < DEEP }
+    }
+}
+
+/// dP/dQ at a point, and its excess over 1.
+#[derive(Clone, Copy)]
+pub(super) struct Likelihood {
+    ratio: f64,
+    excess: f64,
+}
+
+impl Likelihood {
+    /// dP/dQ.
+    pub(super) fn ratio(self) -> f64 {
+        self.ratio
+    }
+
+    /// dP/dQ − e^loss, without cancellation.
+    pub(super) fn minus(self, level: &Level) -> f64 {
+        if level.deep { self.ratio - level.ratio } else { self.excess - level.excess }
+    }
+}
+
 /// The grid cells of one step, from the first with mass to the last.
 pub(super) struct Cells {
     pub(super) q: f64,
@@ -56,27 +95,34 @@ impl Cells {
         cells
     }
 
-    /// u = q (e^{(2x−1)/(2z²)} − 1).
-    pub(super) fn excess(&self, x: f64) -> f64 {
-        self.q * ((x - 0.5) / (self.z * self.z)).exp_m1()
+    /// dP/dQ = 1 − q + q e^{(2x−1)/(2z²)}, given that exponential.
+    fn likelihood(&self, exponential: f64) -> Likelihood {
+        Likelihood { ratio: (1.0 - self.q) + self.q * exponential, excess: self.q * (exponential - 1.0) }
     }
 
-    /// ln(1 + u).
+    /// dP/dQ at x.
+    pub(super) fn at(&self, x: f64) -> Likelihood {
+        self.likelihood(((x - 0.5) / (self.z * self.z)).exp())
+    }
+
+    /// ln(dP/dQ) at x.
     pub(super) fn loss(&self, x: f64) -> f64 {
-        self.excess(x).ln_1p()
+        let exponent = (x - 0.5) / (self.z * self.z);
+        if exponent < DEEP { self.at(x).ratio.ln() } else { (self.q * exponent.exp_m1()).ln_1p() }
     }
 
-    /// The x, cut to [low, high], at which u takes a value.
-    pub(super) fn x_of_excess(&self, excess: f64) -> f64 {
-        let odds = excess / self.q;
-        if odds <= -1.0 {
-            return self.low;
-        }
-        (0.5 + self.z * self.z * odds.ln_1p()).clamp(self.low, self.high)
+    /// The x, cut to [low, high], at which dP/dQ takes a value.
+    pub(super) fn x_of(&self, level: &Level) -> f64 {
+        let log_odds = if level.deep {
+            ((level.ratio - (1.0 - self.q)).max(0.0) / self.q).ln()
+        } else {
+            (level.excess / self.q).max(-1.0).ln_1p()
+        };
+        (0.5 + self.z * self.z * log_odds).clamp(self.low, self.high)
     }
 
-    /// Integrates `f(u)` against φ over [from, to].
-    pub(super) fn integrate<const N: usize>(&self, from: f64, to: f64, f: impl Fn(f64) -> [f64; N]) -> [f64; N] {
+    /// Integrates a function of dP/dQ against φ over [from, to].
+    pub(super) fn integrate<const N: usize>(&self, from: f64, to: f64, f: impl Fn(Likelihood) -> [f64; N]) -> [f64; N] {
         let mut sums = [0.0; N];
         if to <= from {
             return sums;
@@ -95,8 +141,7 @@ impl Cells {
             let (middle, half) = (0.5 * (start + end), 0.5 * (end - start));
             let mut node = |x: f64, weight: f64| {
                 let density = (-0.5 * x * x * precision).exp() * weight * half;
-                let u = self.q * (((x - 0.5) * precision).exp() - 1.0);
-                let values = f(u);
+                let values = f(self.likelihood(((x - 0.5) * precision).exp()));
                 for (sum, value) in sums.iter_mut().zip(values) {
                     *sum += density * value;
                 }
@@ -110,15 +155,15 @@ impl Cells {
         sums.map(|sum| sum * normal_density_at_zero() / self.z)
     }
 
-    /// Calls back with each cell's position, ∫ φ (u − e_j) and ∫ φ (e_{j+1} − u).
+    /// Calls back with each cell's position, ∫ φ (dP/dQ − e^{jh}) and ∫ φ (e^{(j+1)h} − dP/dQ).
     pub(super) fn for_each(&self, mut visit: impl FnMut(usize, f64, f64)) {
-        let grid_excess = |index: i64| (index as f64 * self.spacing).exp_m1();
-        let mut lower = grid_excess(self.first);
+        let level = |index: i64| Level::new(index as f64 * self.spacing);
+        let mut lower = level(self.first);
         let mut from = self.low;
         for index in self.first..self.last {
-            let upper = grid_excess(index + 1);
-            let to = if index + 1 == self.last { self.high } else { self.x_of_excess(upper) };
-            let [below, above] = self.integrate(from, to, |u| [u - lower, upper - u]);
+            let upper = level(index + 1);
+            let to = if index + 1 == self.last { self.high } else { self.x_of(&upper) };
+            let [below, above] = self.integrate(from, to, |here| [here.minus(&lower), -here.minus(&upper)]);
             visit((index - self.first) as usize, below.max(0.0), above.max(0.0));
             (lower, from) = (upper, to);
         }
