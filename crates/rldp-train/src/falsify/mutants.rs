@@ -3,14 +3,9 @@
 use std::io;
 
 use rldp_model::{Pair, Sequence, UnitInput};
-use rldp_privacy::{Charge, ClippedSum, LedgerSink, NoisyRelease, Public, Sensitive, Spender};
+use rldp_privacy::{Charge, ClippedSum, LedgerSink, NoisyRelease, Public, Regime, Sensitive, Spender, noise_delta};
 
-use crate::{
-    TrainError, Trainer,
-    observe::PublicFacts,
-    plan::{Plan, plan},
-    trainer::unit_input,
-};
+use crate::{TrainError, Trainer, observe::PublicFacts, trainer::unit_input};
 
 type Stepped = Result<Option<NoisyRelease>, TrainError>;
 
@@ -22,25 +17,18 @@ impl LedgerSink for Nowhere {
     }
 }
 
-/// A charge that no ledger of the run knows of, after the run's own plan was changed by `change`.
-fn secret_charge(trainer: &Trainer, change: impl FnOnce(&mut Plan)) -> Result<Charge, TrainError> {
-    let pairs = trainer.adapter.layout().pairs().len();
-    let mut other = plan(&trainer.settings, trainer.units.len(), pairs, trainer.adapter.parameters().len())?;
-    change(&mut other);
-    let mut spender = Spender::open(other.claim, Box::new(Nowhere))?;
-    Ok(spender.charge(other.noise_multiplier)?.expect("a fresh claim grants its first step"))
-}
-
-/// A plan for more epsilon, whose noise is `factor` times smaller than what the ledger says.
-fn louder(plan: &mut Plan, factor: f64) {
-    plan.noise_multiplier /= factor;
-    plan.claim.target_epsilon = 25.0;
-    if let rldp_privacy::Regime::Committed { segments, .. } = &mut plan.claim.regime {
-        segments.iter_mut().for_each(|event| event.noise_multiplier /= factor);
+/// A charge that the run's ledger knows nothing of, with noise `factor` times smaller than planned.
+fn secret_charge(trainer: &Trainer, factor: f64) -> Result<Charge, TrainError> {
+    const EPSILON: f64 = 25.0;
+    let mut claim = trainer.spender.claim().clone();
+    let noise_multiplier = trainer.start.noise_multiplier / factor;
+    claim.target_epsilon = EPSILON;
+    claim.noise_delta = noise_delta(EPSILON, claim.delta, claim.noise_coordinates, claim.steps)?;
+    if let Regime::Committed { segments, .. } = &mut claim.regime {
+        segments.iter_mut().for_each(|event| event.noise_multiplier = noise_multiplier);
     }
-    let claim = &plan.claim;
-    let reserve = rldp_privacy::noise_delta(25.0, claim.delta, claim.noise_coordinates, claim.steps);
-    plan.claim.noise_delta = reserve.expect("a small run");
+    let mut spender = Spender::open(claim, Box::new(Nowhere))?;
+    Ok(spender.charge(noise_multiplier)?.expect("a fresh claim grants its first step"))
 }
 
 fn sum(trainer: &Trainer, charge: Charge) -> Result<ClippedSum, TrainError> {
@@ -85,7 +73,7 @@ fn charge_and_sample(trainer: &mut Trainer) -> Result<Option<(Charge, Vec<usize>
 pub(super) fn single_sigma_charge(trainer: &mut Trainer) -> Stepped {
     let Some((_, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
     let pairs = trainer.adapter.layout().pairs().len() as f64;
-    let charge = secret_charge(trainer, |plan| louder(plan, pairs.sqrt()))?;
+    let charge = secret_charge(trainer, pairs.sqrt())?;
     let units = gradients(trainer, &indices, false)?;
     let batch = trainer.settings.privacy.batch_size;
     release(trainer, charge, &units, batch)
@@ -135,7 +123,7 @@ pub(super) fn noise_per_micro_batch(trainer: &mut Trainer) -> Stepped {
     let units = gradients(trainer, &indices, false)?;
     let (first, second) = units.split_at(units.len() / 2);
     let batch = trainer.settings.privacy.batch_size;
-    let uncharged = secret_charge(trainer, |_| ())?;
+    let uncharged = secret_charge(trainer, 1.0)?;
     let one = release(trainer, charge, first, batch)?;
     let two = release(trainer, uncharged, second, batch)?;
     Ok(one.zip(two).map(|(one, two)| NoisyRelease {
@@ -161,7 +149,7 @@ pub(super) fn skips_empty_batches(trainer: &mut Trainer) -> Stepped {
 /// Draws first with the noise multiplier of the moment, and writes a committed plan that fits afterwards.
 pub(super) fn charges_whatever_it_drew(trainer: &mut Trainer) -> Stepped {
     let factor = trainer.start.noise_multiplier / trainer.now.noise_multiplier;
-    let charge = secret_charge(trainer, |plan| louder(plan, factor))?;
+    let charge = secret_charge(trainer, factor)?;
     let indices = trainer.sampler.sample(trainer.units.len()).indices().to_vec();
     let units = gradients(trainer, &indices, false)?;
     let batch = trainer.settings.privacy.batch_size;
