@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    accounting::{AccountantKind, Adaptivity, Adjacency, Event, FilterSpec, accountant},
+    accounting::Adjacency,
     error::PrivacyError,
     noise::{ideal_delta, noise_delta},
+    regime::Regime,
 };
 
 /// Whether the claim is a guarantee at all.
@@ -18,24 +19,6 @@ pub enum Guarantee {
     None {
         /// What breaks the promise.
         reason: String,
-    },
-}
-
-/// How noise multipliers are chosen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Regime {
-    /// All noise multipliers and the sampling rate are fixed in advance, in this order.
-    Committed {
-        /// The plan.
-        segments: Vec<Event>,
-        /// Whose epsilon the claim rests on.
-        accountant: AccountantKind,
-    },
-    /// Noise multipliers may depend on earlier releases; a fixed-order Rényi filter refuses what would overspend.
-    Adaptive {
-        /// Order and budget, fixed in advance.
-        filter: FilterSpec,
     },
 }
 
@@ -81,41 +64,7 @@ impl Claim {
             return refuse(format!("delta is {}, but must be strictly between 0 and 1", self.delta));
         }
         self.validate_noise()?;
-        match &self.regime {
-            Regime::Committed { segments, accountant: kind } => {
-                let accountant = accountant(*kind);
-                for event in segments {
-                    accountant.supports(event, self.adjacency, Adaptivity::Committed)?;
-                    if event.sampling_rate != self.sampling_rate {
-                        return refuse(format!(
-                            "a segment samples at {}, the claim at {}",
-                            event.sampling_rate, self.sampling_rate
-                        ));
-                    }
-                }
-                let planned: u64 = segments.iter().map(|event| event.steps).sum();
-                if planned != self.steps {
-                    return refuse(format!("the plan has {planned} steps, the claim {}", self.steps));
-                }
-                let epsilon = accountant.epsilon(segments, self.ideal_delta())?;
-                if epsilon > self.target_epsilon {
-                    return refuse(format!(
-                        "the plan costs epsilon {epsilon}, above the target {}",
-                        self.target_epsilon
-                    ));
-                }
-            }
-            Regime::Adaptive { filter } => {
-                filter.verify()?;
-                if filter.epsilon > self.target_epsilon || filter.delta > self.ideal_delta() {
-                    return refuse(format!(
-                        "the filter enforces ({}, {}), above the target ({}, {}) less {} of delta for the noise sampler",
-                        filter.epsilon, filter.delta, self.target_epsilon, self.delta, self.noise_delta
-                    ));
-                }
-            }
-        }
-        Ok(())
+        self.regime.validate(self)
     }
 
     /// Checks that enough of delta, and no large part of it, is set aside for the sampler.
@@ -137,16 +86,6 @@ impl Claim {
     /// The delta at which the regime must prove its epsilon for exact Gaussian noise: delta less its reserve.
     pub fn ideal_delta(&self) -> f64 {
         ideal_delta(self.delta, self.noise_delta)
-    }
-
-    /// The noise multiplier that a committed plan fixes for step `index`, counted from 0; `None` past its end.
-    pub(crate) fn committed_noise(&self, index: u64) -> Option<f64> {
-        let Regime::Committed { segments, .. } = &self.regime else { return None };
-        let mut end = 0;
-        segments.iter().find_map(|event| {
-            end += event.steps;
-            (index < end).then_some(event.noise_multiplier)
-        })
     }
 
     /// The first field in which `other` differs, by name with both values; one that was asked for before one that
@@ -176,14 +115,17 @@ impl Claim {
         } else {
             format!("all records with the same `{}`", self.unit)
         };
-        let regime = match self.regime {
-            Regime::Committed { .. } => "noise was fixed before the first step",
-            Regime::Adaptive { .. } => "noise was chosen during training, behind a filter fixed before the first step",
+        let neighbours = match self.adjacency {
+            Adjacency::AddRemove => "adding or removing",
+            Adjacency::ZeroOut => "leaving out the contribution of",
+            Adjacency::ReplaceOne => "replacing",
         };
         format!(
             "Everything released by this run (adapter, policy, metrics, ledger and report) is ({}, {})-differentially \
-             private with respect to adding or removing {unit}; {regime}.",
-            self.target_epsilon, self.delta
+             private with respect to {neighbours} {unit}; {}.",
+            self.target_epsilon,
+            self.delta,
+            self.regime.words()
         )
     }
 }

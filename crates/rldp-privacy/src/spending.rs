@@ -1,10 +1,11 @@
 //! Charging: the only way to a step's noise.
 
 use crate::{
-    accounting::{Event, RenyiFilter},
-    claim::{Claim, Regime},
+    accounting::{Event, NoiseDeck, RenyiFilter},
+    claim::Claim,
     error::PrivacyError,
     ledger::{Chain, Entry, LedgerSink, read},
+    regime::Regime,
     spent::PrefixCosts,
 };
 
@@ -33,11 +34,21 @@ impl Charge {
     }
 }
 
+/// What stands between a step and its charge.
+enum Guard {
+    /// The committed plan, step by step.
+    Plan,
+    /// The cards that are left.
+    Deck(NoiseDeck),
+    /// A Rényi budget at one order.
+    Filter(RenyiFilter),
+}
+
 /// Guards a claim: charges steps, refuses what would overspend, for good.
 pub struct Spender {
     claim: Claim,
     chain: Chain,
-    filter: Option<RenyiFilter>,
+    guard: Guard,
     costs: PrefixCosts,
     steps: u64,
     exhausted: bool,
@@ -52,7 +63,7 @@ impl Spender {
         claim.validate()?;
         let mut chain = Chain::new(sink);
         chain.append(&Entry::Open { claim: Box::new(claim.clone()) })?;
-        Ok(Self::fresh(claim, chain))
+        Self::fresh(claim, chain)
     }
 
     /// Takes over a run from its ledger. Every charge in it stays charged.
@@ -68,7 +79,7 @@ impl Spender {
             return Err(PrivacyError::Ledger(format!("the promise may not change: {difference}")));
         }
         let chain = Chain::after(sink, &reading);
-        let mut spender = Self::fresh((**opened).clone(), chain);
+        let mut spender = Self::fresh((**opened).clone(), chain)?;
         for entry in rest {
             spender.replay(entry)?;
         }
@@ -76,12 +87,13 @@ impl Spender {
         Ok(spender)
     }
 
-    fn fresh(claim: Claim, chain: Chain) -> Self {
-        let filter = match &claim.regime {
-            Regime::Adaptive { filter } => Some(RenyiFilter::new(*filter)),
-            Regime::Committed { .. } => None,
+    fn fresh(claim: Claim, chain: Chain) -> Result<Self, PrivacyError> {
+        let guard = match &claim.regime {
+            Regime::Committed { .. } => Guard::Plan,
+            Regime::Deck { cards, .. } => Guard::Deck(NoiseDeck::new(cards)?),
+            Regime::Adaptive { filter } => Guard::Filter(RenyiFilter::new(*filter)),
         };
-        Self { claim, chain, filter, costs: PrefixCosts::default(), steps: 0, exhausted: false }
+        Ok(Self { claim, chain, guard, costs: PrefixCosts::default(), steps: 0, exhausted: false })
     }
 
     fn replay(&mut self, entry: &Entry) -> Result<(), PrivacyError> {
@@ -139,12 +151,24 @@ impl Spender {
         if self.steps >= self.claim.steps {
             return Ok(Some(format!("all {} steps of the claim are spent", self.claim.steps)));
         }
-        if let Some(filter) = &mut self.filter {
-            return Ok(filter.try_charge(event).err().map(|refusal| refusal.to_string()));
+        Ok(match &mut self.guard {
+            Guard::Filter(filter) => filter.try_charge(event).err().map(|refusal| refusal.to_string()),
+            Guard::Deck(deck) => deck.try_charge(event).err().map(|refusal| refusal.to_string()),
+            Guard::Plan => {
+                let planned = self.claim.regime.committed_noise(self.steps);
+                let differs = planned != Some(event.noise_multiplier);
+                differs.then(|| format!("noise multiplier {} is not the committed {planned:?}", event.noise_multiplier))
+            }
+        })
+    }
+
+    /// The noise multiplier closest to `wanted` that the next step may have: the nearest card of a deck; `wanted` itself
+    /// in the other regimes, where [`Self::charge`] decides. Public.
+    pub fn nearest_noise(&self, wanted: f64) -> f64 {
+        match &self.guard {
+            Guard::Deck(deck) => deck.nearest(wanted).unwrap_or(wanted),
+            Guard::Plan | Guard::Filter(_) => wanted,
         }
-        let planned = self.claim.committed_noise(self.steps);
-        let differs = planned != Some(event.noise_multiplier);
-        Ok(differs.then(|| format!("noise multiplier {} is not the committed {planned:?}", event.noise_multiplier)))
     }
 
     /// Writes the last line. No step is granted afterwards.
@@ -173,18 +197,18 @@ impl Spender {
 
     /// Fraction of the budget that is spent, public: of the filter's divergence, or of the committed steps.
     pub fn spent_fraction(&self) -> f64 {
-        match &self.filter {
-            Some(filter) => filter.spent() / filter.spec().budget,
-            None => self.steps as f64 / self.claim.steps as f64,
+        match &self.guard {
+            Guard::Filter(filter) => filter.spent() / filter.spec().budget,
+            Guard::Plan | Guard::Deck(_) => self.steps as f64 / self.claim.steps as f64,
         }
     }
 
     /// An upper bound on the epsilon of the steps so far at the claim's delta, for progress; the run's promise is always
     /// the target.
     pub fn spent_epsilon(&mut self) -> f64 {
-        match &self.filter {
-            Some(filter) => filter.spent_epsilon().min(self.claim.target_epsilon),
-            None => self.costs.at(&self.claim, self.steps),
+        match &self.guard {
+            Guard::Filter(filter) => filter.spent_epsilon().min(self.claim.target_epsilon),
+            Guard::Plan | Guard::Deck(_) => self.costs.at(&self.claim, self.steps),
         }
     }
 }

@@ -1,14 +1,16 @@
-//! What the steps of a committed plan have cost so far, for progress.
+//! What the steps of a plan have cost so far, for progress.
 
 use crate::{
     accounting::{Event, accountant},
-    claim::{Claim, Regime},
+    claim::Claim,
+    regime::Regime,
 };
 
 /// A plan is priced at this many places; between two of them the cost of the later one stands.
 const PLACES: u64 = 16;
 
-/// Upper bounds on the epsilon of every prefix of a committed plan, by the claim's own accountant.
+/// Upper bounds on the epsilon of every prefix of a plan, by the claim's own accountant. A deck is priced as if its loudest
+/// cards had been played first, which bounds every order.
 ///
 /// A prefix costs no more than a longer one, so a step is priced as the next of a few places; each is computed once, when
 /// the run gets there. The run's promise is always its target.
@@ -21,7 +23,11 @@ pub(crate) struct PrefixCosts {
 impl PrefixCosts {
     /// Epsilon of the first `steps` steps, at most the target; 0 before the first.
     pub(crate) fn at(&mut self, claim: &Claim, steps: u64) -> f64 {
-        let Regime::Committed { segments, accountant: kind } = &claim.regime else { return claim.target_epsilon };
+        let (Regime::Committed { segments, accountant: kind } | Regime::Deck { cards: segments, accountant: kind }) =
+            &claim.regime
+        else {
+            return claim.target_epsilon;
+        };
         if steps == 0 {
             return 0.0;
         }

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::{
-    accounting::{AccountantKind, Event, accountant, merge},
-    claim::{Claim, Guarantee, Regime},
+    accounting::{AccountantKind, AccountingError, Event, FilterSpec, NoiseDeck, accountant, merge, rdp},
+    claim::{Claim, Guarantee},
     ledger::{Entry, Reading, read},
     noise::noise_delta,
+    regime::Regime,
 };
 
 /// One question and its answer.
@@ -131,10 +132,17 @@ impl Verification {
     }
 
     fn check_parameters(&mut self, claim: &Claim, charges: &[Event]) {
+        let mut deck = match &claim.regime {
+            Regime::Deck { cards, .. } => NoiseDeck::new(cards).ok(),
+            Regime::Committed { .. } | Regime::Adaptive { .. } => None,
+        };
         let wrong = charges.iter().enumerate().find(|(index, event)| {
-            let planned = claim.committed_noise(*index as u64);
-            let committed = matches!(claim.regime, Regime::Committed { .. });
-            event.sampling_rate != claim.sampling_rate || (committed && planned != Some(event.noise_multiplier))
+            let allowed = match &claim.regime {
+                Regime::Committed { .. } => claim.regime.committed_noise(*index as u64) == Some(event.noise_multiplier),
+                Regime::Deck { .. } => deck.as_mut().is_some_and(|deck| deck.try_charge(event).is_ok()),
+                Regime::Adaptive { .. } => true,
+            };
+            event.sampling_rate != claim.sampling_rate || !allowed
         });
         let within = charges.len() as u64 <= claim.steps;
         let detail = match wrong {
@@ -149,39 +157,38 @@ impl Verification {
         if charges.is_empty() {
             return self.check("epsilon", true, "nothing was charged");
         }
-        match merge(charges) {
-            Err(error) => self.check("epsilon", false, error.to_string()),
-            Ok(events) => match &claim.regime {
-                Regime::Committed { accountant: kind, .. } => self.recompute_committed(claim, *kind, &events),
-                Regime::Adaptive { filter } => {
-                    let spent: Result<f64, _> = events
-                        .iter()
-                        .map(|event| {
-                            Ok(crate::accounting::rdp(event.sampling_rate, event.noise_multiplier, filter.order)?
-                                * event.steps as f64)
-                        })
-                        .sum::<Result<f64, crate::accounting::AccountingError>>();
-                    match spent {
-                        Ok(spent) => {
-                            let detail =
-                                format!("Rényi divergence {spent} of {} at order {}", filter.budget, filter.order);
-                            self.epsilon_recomputed = Some(claim.target_epsilon);
-                            self.check("epsilon", spent <= filter.budget, detail);
-                        }
-                        Err(error) => self.check("epsilon", false, error.to_string()),
-                    }
-                    self.second_accountant = "pld over the realised noise: a diagnostic, not a guarantee";
-                    self.epsilon_second = accountant(AccountantKind::Pld).epsilon(&events, claim.ideal_delta()).ok();
-                }
-            },
+        let events = match merge(charges) {
+            Ok(events) => events,
+            Err(error) => return self.check("epsilon", false, error.to_string()),
+        };
+        match &claim.regime {
+            Regime::Committed { accountant: kind, .. } => self.recompute_plan(claim, *kind, &events),
+            // The order was chosen on the way: the theorem speaks of the whole deck, never of what was played of it.
+            Regime::Deck { cards, accountant: kind } => self.recompute_plan(claim, *kind, cards),
+            Regime::Adaptive { filter } => self.recompute_filtered(claim, filter, &events),
         }
     }
 
-    fn recompute_committed(&mut self, claim: &Claim, kind: AccountantKind, events: &[Event]) {
+    fn recompute_filtered(&mut self, claim: &Claim, filter: &FilterSpec, events: &[Event]) {
+        let cost =
+            |event: &Event| Ok(rdp(event.sampling_rate, event.noise_multiplier, filter.order)? * event.steps as f64);
+        match events.iter().map(cost).sum::<Result<f64, AccountingError>>() {
+            Ok(spent) => {
+                let detail = format!("Rényi divergence {spent} of {} at order {}", filter.budget, filter.order);
+                self.epsilon_recomputed = Some(claim.target_epsilon);
+                self.check("epsilon", spent <= filter.budget, detail);
+            }
+            Err(error) => self.check("epsilon", false, error.to_string()),
+        }
+        self.second_accountant = "pld over the realised noise: a diagnostic, not a guarantee";
+        self.epsilon_second = accountant(AccountantKind::Pld).epsilon(events, claim.ideal_delta()).ok();
+    }
+
+    fn recompute_plan(&mut self, claim: &Claim, kind: AccountantKind, events: &[Event]) {
         let other = if kind == AccountantKind::Rdp { AccountantKind::Pld } else { AccountantKind::Rdp };
         self.second_accountant = if other == AccountantKind::Rdp { "rdp" } else { "pld" };
-        self.epsilon_second = accountant(other).epsilon(events, claim.ideal_delta()).ok();
-        match accountant(kind).epsilon(events, claim.ideal_delta()) {
+        self.epsilon_second = accountant(other).epsilon_under(claim.adjacency, events, claim.ideal_delta()).ok();
+        match accountant(kind).epsilon_under(claim.adjacency, events, claim.ideal_delta()) {
             Ok(epsilon) => {
                 self.epsilon_recomputed = Some(epsilon);
                 let detail = format!("{epsilon} by {kind}, at most the claimed {}", claim.target_epsilon);

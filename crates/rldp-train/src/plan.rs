@@ -2,7 +2,7 @@
 
 use rldp_privacy::{
     Adjacency, Allocation, Claim, Guarantee, Regime, StatisticSpec,
-    accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier},
+    accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier, calibrate_noise_scale},
     ideal_delta, noise_delta,
 };
 
@@ -129,12 +129,30 @@ fn regime(privacy: &PrivacySettings, sampling_rate: f64, delta: f64) -> Result<(
             let segments = vec![Event::new(sampling_rate, noise_multiplier, steps)];
             Ok((Regime::Committed { segments, accountant: privacy.accountant }, noise_multiplier))
         }
+        RegimeKind::Deck => {
+            let shape = deck_shape(sampling_rate, steps);
+            let (scale, _) = calibrate_noise_scale(privacy.accountant, epsilon, delta, &shape)?;
+            let scaled = |event: &Event| Event { noise_multiplier: event.noise_multiplier * scale, ..*event };
+            let cards: Vec<Event> = shape.iter().map(scaled).collect();
+            Ok((Regime::Deck { cards, accountant: privacy.accountant }, scale))
+        }
         RegimeKind::Adaptive => {
             let noise_multiplier = calibrate(AccountantKind::Rdp)?.noise_multiplier;
             let filter = FilterSpec::plan(epsilon, delta, sampling_rate, noise_multiplier, steps)?;
             Ok((Regime::Adaptive { filter }, noise_multiplier))
         }
     }
+}
+
+/// Noise multipliers of a deck's cards over its middle one. Steps beyond this range gain little and cost the rest much.
+const DECK_LEVELS: [f64; 5] = [0.75, 0.87, 1.0, 1.15, 1.33];
+
+/// A deck of `steps` cards, evenly over the levels; what is left over goes to the middle ones first.
+fn deck_shape(sampling_rate: f64, steps: u64) -> Vec<Event> {
+    let count = DECK_LEVELS.len() as u64;
+    let extra = |level: usize| u64::from([2, 1, 3, 0, 4].iter().take((steps % count) as usize).any(|l| *l == level));
+    let card = |(level, noise): (usize, &f64)| Event::new(sampling_rate, *noise, steps / count + extra(level));
+    DECK_LEVELS.iter().enumerate().map(card).filter(|event| event.steps > 0).collect()
 }
 
 #[cfg(test)]
@@ -144,7 +162,7 @@ mod tests {
 
     #[test]
     fn committed_and_adaptive_plans_prove_their_claims() {
-        for regime in [RegimeKind::Committed, RegimeKind::Adaptive] {
+        for regime in [RegimeKind::Committed, RegimeKind::Deck, RegimeKind::Adaptive] {
             let mut settings = settings();
             settings.privacy.regime = regime;
             let plan = plan(&settings, 1000, 4, 4000).unwrap();

@@ -14,6 +14,8 @@ use crate::error::TrainError;
 pub enum RegimeKind {
     /// All noise multipliers are fixed in advance; numerical (PLD) accounting is valid.
     Committed,
+    /// A fixed multiset of noise multipliers, whose order the controller chooses: the price of the committed plan.
+    Deck,
     /// The controller also moves the noise multiplier; a fixed-order Rényi filter stands before every step.
     Adaptive,
 }

@@ -32,7 +32,7 @@ pub fn apply(now: &mut Steering, start: &Steering, action: &Action, regime: Regi
         let delta = if now.clipping == ClippingKind::Flat { common } else { action.clip_log_delta[k] };
         now.clip_norms[k] = clamp(now.clip_norms[k] * delta.exp(), start.clip_norms[k], CLIP_RANGE);
     }
-    if regime == RegimeKind::Adaptive {
+    if regime != RegimeKind::Committed {
         let proposal = now.noise_multiplier * action.noise_log_delta.exp();
         now.noise_multiplier = clamp(proposal, start.noise_multiplier, NOISE_RANGE);
     }

@@ -99,6 +99,7 @@ impl Trainer {
     /// The charge is durable before a record is touched; a sum begins with it and leaves with the noise it paid for.
     pub(crate) fn private_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
         let allocation = self.now.allocation()?;
+        self.now.noise_multiplier = self.spender.nearest_noise(self.now.noise_multiplier);
         let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
         let sizes: Vec<usize> = self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect();
         let sum = ClippedSum::new(charge, &sizes, allocation, self.statistics.clone(), self.units.len())?;

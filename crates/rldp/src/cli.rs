@@ -115,7 +115,8 @@ pub(crate) struct TrainArguments {
     /// Continue the run in --out (or in the folder given here) from its last checkpoint
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
     pub(crate) resume: Option<PathBuf>,
-    /// committed: noise fixed in advance, tight accounting; adaptive: the controller also moves the noise, behind a filter
+    /// committed: noise fixed in advance; deck: a fixed set of noise levels in an order the controller chooses, at the same
+    /// price; adaptive: the controller moves the noise freely, behind a Rényi filter that costs more
     #[arg(long)]
     pub(crate) regime: Option<String>,
     /// Accountant of the committed regime

@@ -1,10 +1,15 @@
-//! A charge pays for one release.
+//! A charge pays for one sum, and a sum is released once.
 
-use rldp_privacy::{Charge, ClippedSum, NoiseSource};
+use rldp_privacy::{Allocation, Charge, ClippedSum, NoiseSource};
 
-fn twice(charge: Charge, a: ClippedSum, b: ClippedSum, noise: &mut NoiseSource) {
-    let _ = a.release(charge, noise, 1.0);
-    let _ = b.release(charge, noise, 1.0);
+fn twice(charge: Charge, allocation: Allocation, noise: &mut NoiseSource) {
+    let first = ClippedSum::new(charge, &[1], allocation.clone(), None, 1).unwrap();
+    let second = ClippedSum::new(charge, &[1], allocation, None, 1);
+    let _ = first.release(noise, 1.0);
+    let _ = first.release(noise, 1.0);
+    drop(second);
 }
 
-fn main() {}
+fn main() {
+    let _ = twice;
+}

@@ -80,6 +80,19 @@ fn the_adaptive_regime_stays_behind_its_filter() {
 }
 
 #[test]
+fn a_deck_is_played_in_any_order_and_verifies() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run --regime deck --controller random")).expect(0);
+    let verified = scene.rldp("privacy verify run --json").expect(0).json();
+    assert_eq!(verified["holds"], true, "{verified}");
+    let charges = scene.json_lines("run/ledger.jsonl");
+    let mut noise: Vec<f64> = charges.iter().filter_map(|line| line["noise_multiplier"].as_f64()).collect();
+    noise.sort_by(f64::total_cmp);
+    noise.dedup();
+    assert_eq!(noise.len(), 5, "six steps play a deck of five levels: {noise:?}");
+}
+
+#[test]
 fn settings_come_from_file_and_flags_and_unknown_keys_are_refused() {
     let scene = Scene::new();
     scene.write("run.toml", "epsilon = 3.0\nsteps = 40\n[optimizer]\nbeta1 = 0.5\n");

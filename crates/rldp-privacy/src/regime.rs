@@ -1,0 +1,102 @@
+//! How noise multipliers are chosen, and what each way proves.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    accounting::{AccountantKind, Adjacency, Event, FilterSpec, NoiseDeck, accountant},
+    claim::Claim,
+    error::PrivacyError,
+};
+
+/// How noise multipliers are chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regime {
+    /// All noise multipliers and the sampling rate are fixed in advance, in this order.
+    Committed {
+        /// The plan.
+        segments: Vec<Event>,
+        /// Whose epsilon the claim rests on.
+        accountant: AccountantKind,
+    },
+    /// A fixed multiset of noise multipliers, played in an order that may depend on earlier releases: the price of the
+    /// committed plan (see [`NoiseDeck`] for the theorem).
+    Deck {
+        /// The cards.
+        cards: Vec<Event>,
+        /// Whose epsilon the claim rests on.
+        accountant: AccountantKind,
+    },
+    /// Noise multipliers may depend on earlier releases; a fixed-order Rényi filter refuses what would overspend.
+    Adaptive {
+        /// Order and budget, fixed in advance.
+        filter: FilterSpec,
+    },
+}
+
+impl Regime {
+    /// Checks that the regime proves the claim's target, under the claim's adjacency.
+    pub(crate) fn validate(&self, claim: &Claim) -> Result<(), PrivacyError> {
+        match self {
+            Self::Committed { segments, accountant } => validate_plan(claim, segments, *accountant),
+            Self::Deck { cards, accountant } => {
+                NoiseDeck::new(cards)?;
+                validate_plan(claim, cards, *accountant)
+            }
+            Self::Adaptive { filter } => validate_filter(claim, filter),
+        }
+    }
+
+    /// The noise multiplier that a committed plan fixes for step `index`, counted from 0; `None` past its end, and in the
+    /// other regimes.
+    pub(crate) fn committed_noise(&self, index: u64) -> Option<f64> {
+        let Self::Committed { segments, .. } = self else { return None };
+        let mut end = 0;
+        segments.iter().find_map(|event| {
+            end += event.steps;
+            (index < end).then_some(event.noise_multiplier)
+        })
+    }
+
+    /// The regime in words.
+    pub(crate) fn words(&self) -> &'static str {
+        match self {
+            Self::Committed { .. } => "noise was fixed before the first step",
+            Self::Deck { .. } => {
+                "noise was fixed before the first step as a set, whose order was chosen during training"
+            }
+            Self::Adaptive { .. } => "noise was chosen during training, behind a filter fixed before the first step",
+        }
+    }
+}
+
+fn validate_plan(claim: &Claim, plan: &[Event], kind: AccountantKind) -> Result<(), PrivacyError> {
+    let refuse = |reason: String| Err(PrivacyError::Claim(reason));
+    if let Some(event) = plan.iter().find(|event| event.sampling_rate != claim.sampling_rate) {
+        return refuse(format!("a segment samples at {}, the claim at {}", event.sampling_rate, claim.sampling_rate));
+    }
+    let planned: u64 = plan.iter().map(|event| event.steps).sum();
+    if planned != claim.steps {
+        return refuse(format!("the plan has {planned} steps, the claim {}", claim.steps));
+    }
+    let epsilon = accountant(kind).epsilon_under(claim.adjacency, plan, claim.ideal_delta())?;
+    if epsilon > claim.target_epsilon {
+        return refuse(format!("the plan costs epsilon {epsilon}, above the target {}", claim.target_epsilon));
+    }
+    Ok(())
+}
+
+fn validate_filter(claim: &Claim, filter: &FilterSpec) -> Result<(), PrivacyError> {
+    let refuse = |reason: String| Err(PrivacyError::Claim(reason));
+    if claim.adjacency == Adjacency::ReplaceOne {
+        return refuse("the filter's costs are those of add/remove and zero-out, not of replace-one".into());
+    }
+    filter.verify()?;
+    if filter.epsilon > claim.target_epsilon || filter.delta > claim.ideal_delta() {
+        return refuse(format!(
+            "the filter enforces ({}, {}), above the target ({}, {}) less {} of delta for the noise sampler",
+            filter.epsilon, filter.delta, claim.target_epsilon, claim.delta, claim.noise_delta
+        ));
+    }
+    Ok(())
+}
