@@ -43,6 +43,9 @@ pub struct Verification {
     pub second_accountant: &'static str,
     /// Every check.
     pub checks: Vec<Check>,
+    /// The claim at the ledger's head, for comparison with what the run says elsewhere.
+    #[serde(skip)]
+    pub claim: Option<Claim>,
 }
 
 /// Replays `ledger` (the text of `ledger.jsonl`).
@@ -57,6 +60,7 @@ pub fn verify(ledger: &str) -> Verification {
         epsilon_second: None,
         second_accountant: "",
         checks: Vec::new(),
+        claim: None,
     };
     match read(ledger) {
         Ok(reading) => found.replay(&reading),
@@ -80,6 +84,7 @@ impl Verification {
             return self.check("claim", false, "the ledger does not begin with a claim");
         };
         self.statement = claim.statement();
+        self.claim = Some((**claim).clone());
         (self.epsilon, self.delta) = (Some(claim.target_epsilon), Some(claim.delta));
         self.check_claim(claim);
         let charges = self.check_order(rest);

@@ -5,11 +5,14 @@ use std::{path::Path, process::ExitCode};
 use anyhow::{Context as _, Result};
 use fs_err as fs;
 use rldp_privacy::{
-    Verification,
+    Claim, Guarantee, Regime, Verification,
     accounting::{AccountantKind, Adaptivity, Adjacency, Event, accountant, calibrate_noise_multiplier},
     verify as verify_ledger,
 };
-use rldp_train::{files, settings::TrainSettings};
+use rldp_train::{
+    files,
+    settings::{RegimeKind, TrainSettings},
+};
 use serde::Serialize;
 
 use super::{print_json, print_line};
@@ -111,7 +114,7 @@ pub(crate) fn verify(arguments: &VerifyArguments) -> Result<ExitCode> {
     Ok(if found.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Replays a run's ledger and compares its claim with the run's settings.
+/// Replays a run's ledger and compares its claim with the run's settings and manifest.
 pub(crate) fn verify_run(run: &Path) -> Result<Verification> {
     let ledger = fs::read_to_string(run.join(files::LEDGER)).map_err(Wrong::input)?;
     let mut found = verify_ledger(&ledger);
@@ -119,12 +122,56 @@ pub(crate) fn verify_run(run: &Path) -> Result<Verification> {
     match toml::from_str::<TrainSettings>(&config) {
         Err(error) => found.check("settings", false, format!("{} cannot be read: {}", files::CONFIG, error.message())),
         Ok(settings) => {
-            let asked = (Some(settings.privacy.epsilon), Some(settings.privacy.delta));
-            let claimed = (found.epsilon, found.delta);
-            let detail = format!("claimed {claimed:?}, the settings ask for {asked:?}");
-            let within = found.steps <= settings.privacy.steps;
-            found.check("settings", claimed == asked && within, detail);
+            let differences = found.claim.as_ref().map_or_else(Vec::new, |claim| differences(claim, &settings));
+            let detail = if differences.is_empty() {
+                format!("the claim is what {} asks for", files::CONFIG)
+            } else {
+                differences.join("; ")
+            };
+            found.check("settings", differences.is_empty(), detail);
+            check_units(&mut found, &settings, &run.join(files::MANIFEST));
         }
     }
     Ok(found)
+}
+
+/// Where the ledger's claim is not the one that the settings ask for.
+fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
+    let privacy = &settings.privacy;
+    let regime = match claim.regime {
+        Regime::Committed { .. } => RegimeKind::Committed,
+        Regime::Deck { .. } => RegimeKind::Deck,
+        Regime::Adaptive { .. } => RegimeKind::Adaptive,
+    };
+    let unit = settings.data.unit_column.as_deref().unwrap_or("record");
+    let pairs = [
+        ("epsilon", format!("{:?}", claim.target_epsilon), format!("{:?}", privacy.epsilon)),
+        ("delta", format!("{:?}", claim.delta), format!("{:?}", privacy.delta)),
+        ("steps", claim.steps.to_string(), privacy.steps.to_string()),
+        ("batch_size", format!("{:?}", claim.expected_batch_size), format!("{:?}", privacy.batch_size)),
+        ("regime", format!("{regime:?}"), format!("{:?}", privacy.regime)),
+        ("unit", claim.unit.clone(), unit.to_owned()),
+        (
+            "guarantee",
+            (claim.guarantee == Guarantee::Holds).to_string(),
+            privacy.unsafe_noise_seed.is_none().to_string(),
+        ),
+    ];
+    let differing = pairs.into_iter().filter(|(_, claimed, asked)| claimed != asked);
+    differing.map(|(name, claimed, asked)| format!("{name}: claimed {claimed}, the settings ask for {asked}")).collect()
+}
+
+/// The sampling rate must be the batch size over the number of units that the manifest names.
+fn check_units(found: &mut Verification, settings: &TrainSettings, manifest: &Path) {
+    let read = fs::read_to_string(manifest).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let units = read.and_then(|manifest| manifest["units"].as_u64());
+    let claimed = found.claim.as_ref().map(|claim| claim.sampling_rate);
+    let asked = units.map(|units| settings.privacy.batch_size / units as f64);
+    let detail = match (claimed, asked) {
+        (Some(claimed), Some(asked)) => {
+            format!("claimed {claimed}, {asked} by the manifest's {} units", units.unwrap_or(0))
+        }
+        _ => format!("there is no number of units in {}", manifest.display()),
+    };
+    found.check("sampling rate", claimed.is_some() && claimed == asked, detail);
 }

@@ -38,6 +38,21 @@ fn a_changed_or_shortened_ledger_does_not_verify() {
 }
 
 #[test]
+fn settings_that_ask_for_another_promise_do_not_verify() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run --controller fixed")).expect(0);
+    let config = scene.read("run/config.toml");
+    for (from, to, name) in
+        [("epsilon = 8.0", "epsilon = 2.0", "epsilon"), ("batch_size = 12.0", "batch_size = 6.0", "batch_size")]
+    {
+        assert!(config.contains(from), "{config}");
+        scene.write("run/config.toml", config.replacen(from, to, 1));
+        let verified = scene.rldp("privacy verify run").expect(1);
+        assert!(verified.stdout.contains(&format!("{name}: claimed")), "{}", verified.stdout);
+    }
+}
+
+#[test]
 fn a_second_run_does_not_overwrite_the_first() {
     let scene = Scene::new();
     scene.rldp(&format!("{SMALL_RUN} --out run")).expect(0);
