@@ -121,7 +121,7 @@ impl Claim {
             Adjacency::ReplaceOne => "replacing",
         };
         format!(
-            "Everything released by this run (adapter, policy, metrics, ledger and report) is ({}, {})-differentially \
+            "Everything released by this run (adapter, policy, metrics, ledger and report) is ({}, {:?})-differentially \
              private with respect to {neighbours} {unit}; {}.",
             self.target_epsilon,
             self.delta,

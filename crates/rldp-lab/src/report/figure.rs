@@ -32,14 +32,33 @@ impl Series {
     pub(super) fn line(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), points, band: None }
     }
+
+    fn on(&self, axis: Axis) -> Self {
+        let place = |(x, y): &(f64, f64)| (*x, if axis == Axis::Logarithmic { y.log10() } else { *y });
+        Self { name: self.name.clone(), points: self.points.iter().map(place).collect(), band: self.band.clone() }
+    }
+}
+
+/// How the y axis is divided.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Axis {
+    Linear,
+    /// By powers of ten; for values above 0.
+    Logarithmic,
 }
 
 /// Lines over steps. Empty series are left out; without any point there is no figure.
 pub(super) fn lines(title: &str, y_label: &str, series: &[Series]) -> Result<String, LabError> {
-    let series: Vec<&Series> = series.iter().filter(|series| !series.points.is_empty()).collect();
+    lines_on(Axis::Linear, title, y_label, series)
+}
+
+/// [`lines`] on an axis of choice.
+pub(super) fn lines_on(axis: Axis, title: &str, y_label: &str, series: &[Series]) -> Result<String, LabError> {
+    let placed: Vec<Series> = series.iter().map(|series| series.on(axis)).collect();
+    let series: Vec<&Series> = placed.iter().filter(|series| !series.points.is_empty()).collect();
     let Some((x_range, y_range)) = ranges(&series) else { return Ok(String::new()) };
     let mut svg = String::new();
-    draw_lines(&mut svg, title, y_label, &series, x_range, y_range)
+    draw_lines(&mut svg, title, (axis, y_label), &series, x_range, y_range)
         .map_err(|error| LabError::Figure(error.to_string()))?;
     Ok(themed(&svg, title))
 }
@@ -47,7 +66,7 @@ pub(super) fn lines(title: &str, y_label: &str, series: &[Series]) -> Result<Str
 fn draw_lines(
     svg: &mut String,
     title: &str,
-    y_label: &str,
+    (axis, y_label): (Axis, &str),
     series: &[&Series],
     x_range: (f64, f64),
     y_range: (f64, f64),
@@ -68,7 +87,7 @@ fn draw_lines(
         .light_line_style(FAINT.mix(0.0))
         .label_style(("sans-serif", 12, &TEXT))
         .axis_desc_style(("sans-serif", 13, &TEXT))
-        .y_label_formatter(&|value| short(*value))
+        .y_label_formatter(&|value| if axis == Axis::Logarithmic { short(10_f64.powf(*value)) } else { short(*value) })
         .draw()?;
     for (index, series) in series.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
@@ -87,12 +106,21 @@ fn draw_lines(
     if series.iter().any(|series| !series.name.is_empty()) {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(if rises(series) { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight })
             .label_font(("sans-serif", 12, &TEXT))
             .draw()?;
     }
     root.present()?;
     Ok(())
+}
+
+/// Whether the lines end higher than they begin: then the legend goes below them.
+fn rises(series: &[&Series]) -> bool {
+    let change = |series: &&Series| {
+        let (first, last) = (series.points.first(), series.points.last());
+        first.zip(last).map_or(0.0, |(first, last)| last.1 - first.1)
+    };
+    series.iter().map(change).sum::<f64>() > 0.0
 }
 
 /// Ranges with a little room; degenerate ones are widened.
@@ -139,7 +167,7 @@ pub(super) fn heat_map(title: &str, rows: &[String], columns: &[f64], values: &[
             );
         }
         for (column, value) in row.iter().enumerate() {
-            let depth = if high > low { (value - low) / (high - low) } else { 0.5 };
+            let depth = if high - low > 1e-9 * high.abs() { (value - low) / (high - low) } else { 0.5 };
             let _ = write!(
                 svg,
                 "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{cell:.1}\" fill=\"rgb(0,114,178)\" fill-opacity=\"{:.2}\"><title>{} at step {}: {}</title></rect>",

@@ -5,7 +5,7 @@ mod page;
 
 use std::path::Path;
 
-use self::figure::{Series, heat_map, lines};
+use self::figure::{Axis, Series, heat_map, lines, lines_on};
 use crate::{error::LabError, run::RunFolder};
 
 /// Whether a run's ledger was replayed, and what that found.
@@ -47,7 +47,8 @@ fn shared_figures(runs: &[(RunFolder, Verdict)]) -> Result<Vec<(String, Vec<Stri
         move |run: &RunFolder| run.steps.iter().map(|line| (line.step, value(line))).collect::<Vec<_>>()
     };
     let utility = vec![
-        lines(
+        lines_on(
+            Axis::Logarithmic,
             "Perplexity on the public file",
             "perplexity",
             &each(&|run| run.evals.iter().map(|line| (line.step, line.perplexity)).collect()),

@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
         let verified = if verified { "yes" } else { "NO" };
         print_line(&format!("{controller:<12} {perplexity:>10.3} {EPSILON:>8} {:>7} {verified:>9}", outcome.steps))?;
     }
-    print_line(&format!("\nOne patient is one unit of privacy, delta {DELTA}. Report: {}", report.display()))?;
+    print_line(&format!("\nOne patient is one unit of privacy, delta {DELTA:?}. Report: {}", report.display()))?;
     print_line(&format!(
         "Try: rldp generate --model {0}/model --adapter {0}/sac/adapter --prompt \"Patient\"",
         out.display()
@@ -88,6 +88,7 @@ fn settings(out: &Path, controller: &str) -> Result<TrainSettings> {
     given.set("delta", Some(DELTA));
     given.set("max_records_per_unit", Some(2));
     given.set("steps", Some(40));
+    given.set("eval_every", Some(10));
     given.set("batch_size", Some(64.0));
     given.set("interval", Some(5));
     given.set("controller", Some(controller));
