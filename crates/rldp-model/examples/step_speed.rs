@@ -1,6 +1,7 @@
 //! Tokens per second of a whole step (losses and per-unit gradients) of one model.
 //!
-//! `step_speed MODEL [--rank R] [--units B] [--tokens T] [--spread S] [--repeats N] [--micro M]`, where MODEL is a Hugging
+//! `step_speed MODEL [--rank R] [--units B] [--tokens T] [--spread S] [--repeats N] [--micro M]
+//! [--precision f32|bf16]`, where MODEL is a Hugging
 //! Face directory or `gpt2-small`, which makes a model of that shape with random weights in a temporary folder. Units have
 //! T ± S random tokens each.
 
@@ -11,8 +12,9 @@ use std::{io::Write as _, path::Path, time::Instant};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rldp_model::{
-    Adapter, AdapterLayout, Engine as _, LoraSettings, ModelConfig, ModelSource, Sequence, UnitInput,
-    cpu::{CpuEngine, CpuOptions},
+    Adapter, AdapterLayout, Engine as _, LoraSettings, ModelConfig, ModelFiles, ModelSource, Sequence, UnitGradient,
+    UnitInput,
+    cpu::{CpuEngine, CpuOptions, Precision},
 };
 
 const GPT2_SMALL: &str = r#"{"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": 768,
@@ -26,13 +28,31 @@ struct Arguments {
     spread: usize,
     repeats: usize,
     micro: Option<usize>,
+    precisions: Vec<Precision>,
 }
 
 fn arguments() -> Arguments {
     let mut words = std::env::args().skip(1);
     let model = words.next().expect("name a model directory, or gpt2-small");
-    let mut found = Arguments { model, rank: 8, units: 16, tokens: 128, spread: 0, repeats: 5, micro: None };
+    let mut found = Arguments {
+        model,
+        rank: 8,
+        units: 16,
+        tokens: 128,
+        spread: 0,
+        repeats: 5,
+        micro: None,
+        precisions: vec![Precision::F32, Precision::Bf16],
+    };
     while let Some(name) = words.next() {
+        if name == "--precision" {
+            found.precisions = match words.next().as_deref() {
+                Some("f32") => vec![Precision::F32],
+                Some("bf16") => vec![Precision::Bf16],
+                _ => panic!("--precision takes f32 or bf16"),
+            };
+            continue;
+        }
         let value: usize = words.next().expect("every option takes a number").parse().unwrap();
         match name.as_str() {
             "--rank" => found.rank = value,
@@ -81,6 +101,14 @@ fn peak_memory() -> f64 {
     line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or(f64::NAN) * 1024.0 / 1e6
 }
 
+/// Processor time of all threads so far, in seconds.
+fn processor_seconds() -> f64 {
+    let threads = fs_err::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let used = |text: String| text.split_whitespace().next()?.parse::<f64>().ok();
+    let texts = threads.filter_map(|thread| fs_err::read_to_string(thread.path().join("schedstat")).ok());
+    texts.filter_map(used).sum::<f64>() / 1e9
+}
+
 fn main() {
     let arguments = arguments();
     let folder = tempfile::tempdir().unwrap();
@@ -106,28 +134,56 @@ fn main() {
         .map(|tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, weight: 0.01 }] })
         .collect();
     let tokens: usize = texts.iter().map(Vec::len).sum();
-    let mut engine = CpuEngine::new(&files, CpuOptions { micro_batch_tokens: arguments.micro }).unwrap();
+    let options = |precision| CpuOptions { micro_batch_tokens: arguments.micro, precision };
     let mut sum = vec![0.0_f32; adapter.layout().parameter_count()];
-    let mut seconds = Vec::new();
-    for _ in 0..=arguments.repeats {
-        let start = Instant::now();
-        engine
-            .unit_gradients(&adapter, &units, &mut |_, unit| {
-                sum.iter_mut().zip(unit.gradient).for_each(|(sum, g)| *sum += g);
-            })
-            .unwrap();
-        seconds.push(start.elapsed().as_secs_f64());
+    let mut runs: Vec<Run> =
+        arguments.precisions.iter().map(|precision| Run::new(&files, options(*precision))).collect();
+    // In turns, so that what else the machine does troubles all alike. The first turn also reads the file.
+    for turn in 0..=arguments.repeats {
+        for run in &mut runs {
+            let (start, used) = (Instant::now(), processor_seconds());
+            let mut sink = |_, unit: UnitGradient| sum.iter_mut().zip(unit.gradient).for_each(|(sum, g)| *sum += g);
+            run.engine.unit_gradients(&adapter, &units, &mut sink).unwrap();
+            if turn > 0 {
+                run.seconds.push(start.elapsed().as_secs_f64());
+                run.processor.push(processor_seconds() - used);
+            }
+        }
     }
-    // The first one also reads the file and fills the buffers.
-    seconds.remove(0);
+    for run in &mut runs {
+        report(run.precision, tokens, &mut run.seconds, &mut run.processor);
+    }
+}
+
+/// One precision's engine and times.
+struct Run {
+    precision: Precision,
+    engine: CpuEngine,
+    seconds: Vec<f64>,
+    processor: Vec<f64>,
+}
+
+impl Run {
+    fn new(files: &ModelFiles, options: CpuOptions) -> Self {
+        let engine = CpuEngine::new(files, options).unwrap();
+        Self { precision: options.precision, engine, seconds: Vec::new(), processor: Vec::new() }
+    }
+}
+
+fn report(precision: Precision, tokens: usize, seconds: &mut [f64], processor: &mut [f64]) {
     seconds.sort_by(f64::total_cmp);
-    let median = seconds[seconds.len() / 2];
+    processor.sort_by(f64::total_cmp);
+    let (median, used) = (seconds[seconds.len() / 2], processor[processor.len() / 2]);
     println!(
-        "step of {} units, {tokens} tokens: {median:.3} s ({:.3} to {:.3}), {:.0} tokens/s; peak memory {:.0} MB",
-        arguments.units,
+        "{}: {tokens} tokens in {median:.3} s ({:.3} to {:.3}), {:.0} tokens/s; processor time {used:.3} s ({:.3} to {:.3}), \
+         {:.0} tokens/s on two free cores; peak memory {:.0} MB",
+        precision.description(),
         seconds[0],
         seconds[seconds.len() - 1],
         tokens as f64 / median,
+        processor[0],
+        processor[processor.len() - 1],
+        2.0 * tokens as f64 / used,
         peak_memory()
     );
 }

@@ -10,7 +10,7 @@ use rldp_model::{
 };
 
 fn engine(golden: &Golden, micro_batch_tokens: Option<usize>) -> CpuEngine {
-    CpuEngine::new(&golden.files, CpuOptions { micro_batch_tokens }).unwrap()
+    CpuEngine::new(&golden.files, CpuOptions { micro_batch_tokens, ..CpuOptions::default() }).unwrap()
 }
 
 #[test]
@@ -20,7 +20,9 @@ fn agrees_with_pytorch_on_all_goldens() {
 
 #[test]
 fn agrees_with_pytorch_in_the_smallest_micro_batches() {
-    check_all(|files| CpuEngine::new(files, CpuOptions { micro_batch_tokens: Some(1) }).unwrap());
+    check_all(|files| {
+        CpuEngine::new(files, CpuOptions { micro_batch_tokens: Some(1), ..CpuOptions::default() }).unwrap()
+    });
 }
 
 /// Loss and gradient of every unit.

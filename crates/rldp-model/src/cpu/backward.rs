@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{
     forward::{BlockCache, Pass, find, resize},
     linear::Columns,
+    products::Products,
     weights::{Block, Linear},
 };
 use crate::{
@@ -45,13 +46,14 @@ impl Pass<'_> {
         layer: usize,
         cache: &BlockCache,
         dstream: &mut [f32],
+        products: &mut Products,
         scratch: &mut BackwardScratch,
         gradients: &mut Gradients,
         lowest: bool,
     ) {
         let block = &self.model.blocks[layer];
-        self.mlp_backward(layer, block, cache, dstream, scratch, gradients);
-        self.attention_backward(layer, block, cache, dstream, scratch, gradients, lowest);
+        self.mlp_backward(layer, block, cache, dstream, products, scratch, gradients);
+        self.attention_backward(layer, block, cache, dstream, products, scratch, gradients, lowest);
     }
 
     fn mlp_backward(
@@ -60,6 +62,7 @@ impl Pass<'_> {
         block: &Block,
         cache: &BlockCache,
         dstream: &mut [f32],
+        products: &mut Products,
         scratch: &mut BackwardScratch,
         gradients: &mut Gradients,
     ) {
@@ -69,7 +72,18 @@ impl Pass<'_> {
         zero(wide, rows * width);
         if let Some((map, linear)) = find(block, LinearKind::MlpDown) {
             let columns = Columns::all(hidden);
-            self.map_backward(layer, map, linear, &cache.activated, cache, dstream, columns, Some(wide), gradients);
+            self.map_backward(
+                products,
+                layer,
+                map,
+                linear,
+                &cache.activated,
+                cache,
+                dstream,
+                columns,
+                Some(wide),
+                gradients,
+            );
         }
         resize(gate, rows * width);
         let gated = find(block, LinearKind::MlpGate);
@@ -79,9 +93,21 @@ impl Pass<'_> {
             resize(up, rows * width);
             activation::backward(config.activation, &cache.gate, Some(&cache.up), wide, gate, Some(up));
             if let Some((map, linear)) = find(block, LinearKind::MlpUp) {
-                self.map_backward(layer, map, linear, &cache.mlp_input, cache, up, columns, Some(input), gradients);
+                self.map_backward(
+                    products,
+                    layer,
+                    map,
+                    linear,
+                    &cache.mlp_input,
+                    cache,
+                    up,
+                    columns,
+                    Some(input),
+                    gradients,
+                );
             }
             self.map_backward(
+                products,
                 layer,
                 gate_map,
                 gate_linear,
@@ -94,7 +120,18 @@ impl Pass<'_> {
             );
         } else if let Some((map, linear)) = find(block, LinearKind::MlpUp) {
             activation::backward(config.activation, &cache.gate, None, wide, gate, None);
-            self.map_backward(layer, map, linear, &cache.mlp_input, cache, gate, columns, Some(input), gradients);
+            self.map_backward(
+                products,
+                layer,
+                map,
+                linear,
+                &cache.mlp_input,
+                cache,
+                gate,
+                columns,
+                Some(input),
+                gradients,
+            );
         }
         let branch = &block.norms[1];
         norm::backward(&cache.middle, &branch.weight, branch.bias.is_some(), &cache.statistics[1], input, dstream);
@@ -107,6 +144,7 @@ impl Pass<'_> {
         block: &Block,
         cache: &BlockCache,
         dstream: &mut [f32],
+        products: &mut Products,
         scratch: &mut BackwardScratch,
         gradients: &mut Gradients,
         lowest: bool,
@@ -117,7 +155,18 @@ impl Pass<'_> {
         zero(attended, rows * out_width);
         if let Some((map, linear)) = find(block, LinearKind::AttentionOutput) {
             let columns = Columns::all(hidden);
-            self.map_backward(layer, map, linear, &cache.attended, cache, dstream, columns, Some(attended), gradients);
+            self.map_backward(
+                products,
+                layer,
+                map,
+                linear,
+                &cache.attended,
+                cache,
+                dstream,
+                columns,
+                Some(attended),
+                gradients,
+            );
         }
         zero(fused, rows * width);
         self.attend_backward(cache, attended, fused);
@@ -130,7 +179,18 @@ impl Pass<'_> {
             let Some(offset) = self.fused_offset(linear.spec.kind) else { continue };
             let columns = Columns { offset, stride: width };
             let dx = if lowest { None } else { Some(&mut *input) };
-            self.map_backward(layer, map, linear, &cache.attention_input, cache, fused, columns, dx, gradients);
+            self.map_backward(
+                products,
+                layer,
+                map,
+                linear,
+                &cache.attention_input,
+                cache,
+                fused,
+                columns,
+                dx,
+                gradients,
+            );
         }
         if !lowest {
             let branch = &block.norms[0];
@@ -164,6 +224,7 @@ impl Pass<'_> {
     #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     fn map_backward(
         &self,
+        products: &mut Products,
         layer: usize,
         map: usize,
         linear: &Linear,
@@ -182,7 +243,7 @@ impl Pass<'_> {
         }
         if let Some(dx) = dx {
             let pair = pair.zip(dinner.as_deref());
-            linear.backward(self.model, rows, dy, columns, pair, dx);
+            linear.backward(self.model, products, rows, dy, columns, pair, dx);
         }
     }
 

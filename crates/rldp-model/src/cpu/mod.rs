@@ -8,6 +8,8 @@ mod batch;
 mod forward;
 mod head;
 mod linear;
+mod precision;
+mod products;
 mod weights;
 mod worker;
 
@@ -26,10 +28,12 @@ use crate::{
     Adapter, Engine, EngineError, ModelConfig, ModelError, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput,
 };
 
+pub use self::precision::Precision;
 pub(crate) use self::{
     forward::{embed, find, head_view},
     head::all_logits,
     linear::{Columns, PairView},
+    products::Products,
     weights::Norm,
 };
 
@@ -38,11 +42,13 @@ const ACTIVATION_BYTES: usize = 384 << 20;
 /// Memory for one wave's per-unit gradients, in bytes.
 const GRADIENT_BYTES: usize = 512 << 20;
 
-/// Settings that bound memory and change no result.
+/// Precision, and settings that bound memory and change no result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuOptions {
     /// Tokens of one micro-batch; chosen from the model's size when absent. A longer sequence is a micro-batch by itself.
     pub micro_batch_tokens: Option<usize>,
+    /// Precision of the products with the frozen base model.
+    pub precision: Precision,
 }
 
 /// The engine.
@@ -68,7 +74,7 @@ impl CpuEngine {
         let model = BaseModel::new(files)?;
         let automatic = (ACTIVATION_BYTES / (4 * model.floats_per_token())).clamp(64, 1024);
         let micro_batch_tokens = options.micro_batch_tokens.unwrap_or(automatic).max(1);
-        let workers = (0..rayon::current_num_threads()).map(|_| Worker::default()).collect();
+        let workers = (0..rayon::current_num_threads()).map(|_| Worker::new(options.precision)).collect();
         Ok(Self { model, micro_batch_tokens, workers })
     }
 
@@ -182,7 +188,7 @@ impl Engine for CpuEngine {
         let (pairs, angles) = (self.pairs(adapter), self.angles(tokens.len()));
         let Self { model, workers, .. } = self;
         let pass = Pass { model, adapter, pairs: &pairs, batch: &batch, angles: &angles };
-        Ok(all_logits(model, workers[0].hidden(&pass)))
+        Ok(workers[0].logits(&pass))
     }
 }
 
