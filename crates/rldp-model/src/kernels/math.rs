@@ -27,14 +27,6 @@ pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     sum
 }
 
-/// y += factor · x.
-#[inline(always)]
-pub(crate) fn axpy<const FMA: bool>(factor: f32, x: &[f32], y: &mut [f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y = madd::<FMA>(factor, *x, *y);
-    }
-}
-
 #[inline(always)]
 fn sum_lanes(lanes: &[f32; LANES]) -> f32 {
     let mut half = [0.0_f32; LANES / 2];

@@ -14,5 +14,6 @@ pub(crate) mod norm;
 pub(crate) mod rope;
 mod simd;
 pub(crate) mod softmax;
+pub(crate) mod vector;
 
-pub(crate) use simd::{Level, dispatch, level};
+pub(crate) use simd::{Level, dispatch, dispatch_vectors, level};

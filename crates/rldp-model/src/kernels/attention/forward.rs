@@ -2,18 +2,21 @@
 
 use super::{
     HeadView,
-    lanes::{Block, LANES, Lanes, mix, scores, zip},
+    lanes::{Block, mix, scores},
 };
-use crate::kernels::{dispatch, math::exp};
+use crate::kernels::{
+    dispatch_vectors,
+    vector::{LANES, Lanes, Vector},
+};
 
-dispatch! {
+dispatch_vectors! {
     /// Attends from each of the last `queries` tokens of `rows`; writes its output to the rows of `out`, `out_stride` apart,
     /// and its log-sum-exp.
     pub(crate) fn forward = forward_body(head: HeadView, rows: &[f32], queries: usize, out: &mut [f32], out_stride: usize, lse: &mut [f32])
 }
 
 #[inline(always)]
-fn forward_body<const FMA: bool>(
+fn forward_body<V: Vector>(
     head: HeadView,
     rows: &[f32],
     queries: usize,
@@ -26,39 +29,44 @@ fn forward_body<const FMA: bool>(
     let oldest = head.first(tokens - queries);
     let keys = head.gather(rows, oldest..tokens, head.key);
     let values = head.gather(rows, oldest..tokens, head.value);
-    let mut weights = Vec::with_capacity(tokens - oldest);
+    let mut weights = vec![[0.0; LANES]; tokens - oldest];
+    let mut mixed = vec![[0.0; LANES]; padded];
     for first in (0..queries).step_by(LANES) {
         let block = Block::new(&head, tokens - queries + first, LANES.min(queries - first));
         let past = (block.past.start - oldest) * padded..(block.past.end - oldest) * padded;
         let columns = block.columns(&rows[block.start * head.stride + head.query..], head.stride, head.dim, scale);
-        scores::<FMA>(&columns, &keys[past.clone()], padded, &mut weights);
-        block.mask(&mut weights, f32::MIN);
-        let (max, sum) = softmax::<FMA>(&mut weights);
+        let weights = &mut weights[..block.past.len()];
+        scores::<V>(&columns, &keys[past.clone()], padded, weights);
+        block.mask(weights, f32::MIN);
+        let (max, sum) = softmax::<V>(weights);
         for lane in 0..block.count {
             lse[first + lane] = max[lane] + sum[lane].ln();
         }
-        mix::<FMA>(&weights, &values[past], padded, |feature, sums| {
-            for (i, sums) in sums.iter().enumerate().take(head.dim - feature) {
-                let mean = zip(*sums, sum, |x, sum| x / sum);
-                for lane in 0..block.count {
-                    out[(first + lane) * out_stride + feature + i] = mean[lane];
-                }
+        mix::<V>(weights, &values[past], padded, head.dim, &mut mixed);
+        let factor = sum.map(|sum| 1.0 / sum);
+        for (lane, out) in out[first * out_stride..].chunks_mut(out_stride).take(block.count).enumerate() {
+            for (out, mixed) in out.iter_mut().zip(&mixed[..head.dim]) {
+                *out = factor[lane] * mixed[lane];
             }
-        });
+        }
     }
 }
 
 /// Scores become e^(score − max); returns the largest scores and the sums.
 #[inline(always)]
-fn softmax<const FMA: bool>(weights: &mut [Lanes]) -> (Lanes, Lanes) {
-    let mut max = [f32::MIN; LANES];
+fn softmax<V: Vector>(weights: &mut [Lanes]) -> (Lanes, Lanes) {
+    let mut max = V::splat(f32::MIN);
     for weights in &*weights {
-        max = zip(*weights, max, |x, max| if x > max { x } else { max });
+        max = max.larger(V::load(weights));
     }
-    let mut sum = [0.0; LANES];
+    let mut sum = V::zero();
     for weights in weights {
-        *weights = zip(*weights, max, |x, max| exp::<FMA>(x - max));
-        sum = zip(*weights, sum, |x, sum| x + sum);
+        let power = V::load(weights).subtract(max).exp();
+        power.store(weights);
+        sum = sum.add(power);
     }
-    (max, sum)
+    let mut found = [[0.0; LANES]; 2];
+    max.store(&mut found[0]);
+    sum.store(&mut found[1]);
+    (found[0], found[1])
 }

@@ -2,36 +2,13 @@
 
 use std::ops::Range;
 
-use super::{GROUP, HeadView};
-use crate::kernels::math::madd;
+use super::HeadView;
+use crate::kernels::vector::{LANES, Lanes, Vector};
 
-/// Queries of a block.
-pub(super) const LANES: usize = 16;
-/// Past tokens that are scored side by side.
+/// Past tokens that are taken side by side.
 const PAST: usize = 4;
-
-/// One number for each query.
-pub(super) type Lanes = [f32; LANES];
-
-/// a·b + c.
-#[inline(always)]
-pub(super) fn madd_lanes<const FMA: bool>(a: Lanes, b: f32, c: Lanes) -> Lanes {
-    let mut sum = c;
-    for lane in 0..LANES {
-        sum[lane] = madd::<FMA>(a[lane], b, c[lane]);
-    }
-    sum
-}
-
-/// function(a, b), query by query.
-#[inline(always)]
-pub(super) fn zip(a: Lanes, b: Lanes, function: impl Fn(f32, f32) -> f32) -> Lanes {
-    let mut found = a;
-    for lane in 0..LANES {
-        found[lane] = function(a[lane], b[lane]);
-    }
-    found
-}
+/// Features that are summed side by side.
+const GROUP: usize = 8;
 
 /// Up to 16 consecutive queries of a head.
 pub(super) struct Block {
@@ -85,47 +62,79 @@ impl Block {
 
 /// Products of the queries' columns (D, 16) with every row (n, padded D): (n, 16).
 #[inline(always)]
-pub(super) fn scores<const FMA: bool>(columns: &[Lanes], rows: &[f32], padded: usize, out: &mut Vec<Lanes>) {
-    out.clear();
-    let four = rows.chunks_exact(PAST * padded);
-    let rest = four.remainder();
-    for rows in four {
-        let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; PAST];
-        let (first, second, third, fourth) =
-            (&rows[..padded], &rows[padded..2 * padded], &rows[2 * padded..3 * padded], &rows[3 * padded..]);
-        for (i, column) in columns.iter().enumerate() {
-            a = madd_lanes::<FMA>(*column, first[i], a);
-            b = madd_lanes::<FMA>(*column, second[i], b);
-            c = madd_lanes::<FMA>(*column, third[i], c);
-            d = madd_lanes::<FMA>(*column, fourth[i], d);
+pub(super) fn scores<V: Vector>(columns: &[Lanes], rows: &[f32], padded: usize, out: &mut [Lanes]) {
+    let (four, rest) = out.as_chunks_mut::<PAST>();
+    let whole = four.len() * PAST * padded;
+    for (out, rows) in four.iter_mut().zip(rows.chunks_exact(PAST * padded)) {
+        let [mut a, mut b, mut c, mut d] = [V::zero(); PAST];
+        let (ab, cd) = rows.split_at(2 * padded);
+        let ((first, second), (third, fourth)) = (ab.split_at(padded), cd.split_at(padded));
+        for ((((column, w), x), y), z) in columns.iter().zip(first).zip(second).zip(third).zip(fourth) {
+            let column = V::load(column);
+            a = column.madd(V::splat(*w), a);
+            b = column.madd(V::splat(*x), b);
+            c = column.madd(V::splat(*y), c);
+            d = column.madd(V::splat(*z), d);
         }
-        out.extend([a, b, c, d]);
+        let [first, second, third, fourth] = out;
+        a.store(first);
+        b.store(second);
+        c.store(third);
+        d.store(fourth);
     }
-    for row in rest.chunks_exact(padded) {
-        let mut sum = [0.0; LANES];
+    for (out, row) in rest.iter_mut().zip(rows[whole..].chunks_exact(padded)) {
+        let mut sum = V::zero();
         for (column, x) in columns.iter().zip(row) {
-            sum = madd_lanes::<FMA>(*column, *x, sum);
+            sum = V::load(column).madd(V::splat(*x), sum);
         }
-        out.push(sum);
+        sum.store(out);
     }
 }
 
-/// Σ_j weights_j · rows_j over some features, `GROUP` at a time: calls `put(first feature, sums)`.
+/// Σ_j weights_j · rows_j over the features of rows (n, padded D): (padded D, 16), as columns.
 #[inline(always)]
-pub(super) fn mix<const FMA: bool>(
-    weights: &[Lanes],
-    rows: &[f32],
-    padded: usize,
-    mut put: impl FnMut(usize, &[Lanes; GROUP]),
-) {
-    for first in (0..padded).step_by(GROUP) {
-        let mut sums = [[0.0; LANES]; GROUP];
+pub(super) fn mix<V: Vector>(weights: &[Lanes], rows: &[f32], padded: usize, dim: usize, out: &mut [Lanes]) {
+    for (first, out) in (0..dim).step_by(GROUP).zip(out.as_chunks_mut::<GROUP>().0) {
+        let mut sums = [V::zero(); GROUP];
         for (weight, row) in weights.iter().zip(rows.chunks_exact(padded)) {
+            let weight = V::load(weight);
             let row: &[f32; GROUP] = row[first..].first_chunk().expect("rows are whole groups");
             for i in 0..GROUP {
-                sums[i] = madd_lanes::<FMA>(*weight, row[i], sums[i]);
+                sums[i] = weight.madd(V::splat(row[i]), sums[i]);
             }
         }
-        put(first, &sums);
+        for i in 0..GROUP {
+            sums[i].store(&mut out[i]);
+        }
+    }
+}
+
+/// out_j += Σ_lane weights_j[lane] · rows[lane]: rows (16, padded D), out (n, padded D).
+#[inline(always)]
+pub(super) fn spread<V: Vector>(weights: &[Lanes], rows: &[f32], padded: usize, out: &mut [f32]) {
+    let (four, rest) = weights.as_chunks::<PAST>();
+    let whole = four.len() * PAST * padded;
+    for (weights, out) in four.iter().zip(out.chunks_exact_mut(PAST * padded)) {
+        spread_some::<V, PAST>(weights, rows, padded, out);
+    }
+    for (weights, out) in rest.iter().zip(out[whole..].chunks_exact_mut(padded)) {
+        spread_some::<V, 1>(std::array::from_ref(weights), rows, padded, out);
+    }
+}
+
+#[inline(always)]
+fn spread_some<V: Vector, const N: usize>(weights: &[Lanes; N], rows: &[f32], padded: usize, out: &mut [f32]) {
+    for first in (0..padded).step_by(LANES) {
+        let mut sums = [V::zero(); N];
+        for (lane, row) in rows.chunks_exact(padded).enumerate() {
+            let row = V::load(row[first..].first_chunk().expect("rows are whole vectors"));
+            for i in 0..N {
+                sums[i] = row.madd(V::splat(weights[i][lane % LANES]), sums[i]);
+            }
+        }
+        for i in 0..N {
+            let out = out[i * padded + first..].first_chunk_mut().expect("rows are whole vectors");
+            sums[i].add(V::load(out)).store(out);
+        }
     }
 }

@@ -12,9 +12,7 @@ mod tests;
 use std::ops::Range;
 
 pub(crate) use self::{backward::backward, forward::forward};
-
-/// Features that are summed side by side.
-const GROUP: usize = 8;
+use super::vector::LANES;
 
 /// Where one head's queries, keys and values lie in rows of a fused buffer.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +43,10 @@ impl HeadView {
         &mut rows[token * self.stride + offset..][..self.dim]
     }
 
-    /// D, rounded up so that loops over features have whole groups.
+    /// D, rounded up so that rows of features are whole vectors.
     #[inline(always)]
     fn padded(&self) -> usize {
-        self.dim.next_multiple_of(GROUP)
+        self.dim.next_multiple_of(LANES)
     }
 
     /// Some tokens' parts in one piece, (tokens, padded D), filled up with zeros.

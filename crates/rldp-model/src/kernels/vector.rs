@@ -1,0 +1,192 @@
+//! Vectors of 16 numbers that stay in registers. Compilers keep arrays that are summed into in memory; these they do not.
+
+use super::math::{exp, madd};
+
+/// Numbers of a vector.
+pub(crate) const LANES: usize = 16;
+
+/// Numbers side by side, in memory.
+pub(crate) type Lanes = [f32; LANES];
+
+/// Sixteen numbers. Implementations for an instruction set are used in functions that are compiled for it only; the
+/// `dispatch_vectors` macro sees to that.
+pub(crate) trait Vector: Copy {
+    fn load(lanes: &Lanes) -> Self;
+    fn store(self, lanes: &mut Lanes);
+    fn splat(x: f32) -> Self;
+    /// self · b + c.
+    fn madd(self, b: Self, c: Self) -> Self;
+    fn add(self, other: Self) -> Self;
+    fn subtract(self, other: Self) -> Self;
+    fn multiply(self, other: Self) -> Self;
+    fn divide(self, other: Self) -> Self;
+    fn larger(self, other: Self) -> Self;
+    /// e^self, as [`exp`] has it.
+    fn exp(self) -> Self;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::splat(0.0)
+    }
+}
+
+/// Vectors for any processor; `FMA` says whether fused multiply-add is an instruction.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable<const FMA: bool>(Lanes);
+
+impl<const FMA: bool> Portable<FMA> {
+    #[inline(always)]
+    fn zip(self, other: Self, function: impl Fn(f32, f32) -> f32) -> Self {
+        let mut lanes = self.0;
+        for i in 0..LANES {
+            lanes[i] = function(lanes[i], other.0[i]);
+        }
+        Self(lanes)
+    }
+}
+
+impl<const FMA: bool> Vector for Portable<FMA> {
+    #[inline(always)]
+    fn load(lanes: &Lanes) -> Self {
+        Self(*lanes)
+    }
+    #[inline(always)]
+    fn store(self, lanes: &mut Lanes) {
+        *lanes = self.0;
+    }
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self([x; LANES])
+    }
+    #[inline(always)]
+    fn madd(self, b: Self, c: Self) -> Self {
+        let mut lanes = self.0;
+        for i in 0..LANES {
+            lanes[i] = madd::<FMA>(lanes[i], b.0[i], c.0[i]);
+        }
+        Self(lanes)
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |x, y| x + y)
+    }
+    #[inline(always)]
+    fn subtract(self, other: Self) -> Self {
+        self.zip(other, |x, y| x - y)
+    }
+    #[inline(always)]
+    fn multiply(self, other: Self) -> Self {
+        self.zip(other, |x, y| x * y)
+    }
+    #[inline(always)]
+    fn divide(self, other: Self) -> Self {
+        self.zip(other, |x, y| x / y)
+    }
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.zip(other, |x, y| if x > y { x } else { y })
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let mut lanes = self.0;
+        for x in &mut lanes {
+            *x = exp::<FMA>(*x);
+        }
+        Self(lanes)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::{Lanes, Vector};
+
+    // SAFETY, for every block below: this implementation is named only in functions compiled for AVX-512F, which run only on
+    // processors that have it; loads and stores are of 16 floats.
+    impl Vector for __m512 {
+        #[inline(always)]
+        fn load(lanes: &Lanes) -> Self {
+            unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
+        }
+        #[inline(always)]
+        fn store(self, lanes: &mut Lanes) {
+            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), self) }
+        }
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        fn madd(self, b: Self, c: Self) -> Self {
+            unsafe { _mm512_fmadd_ps(self, b, c) }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            unsafe { _mm512_add_ps(self, other) }
+        }
+        #[inline(always)]
+        fn subtract(self, other: Self) -> Self {
+            unsafe { _mm512_sub_ps(self, other) }
+        }
+        #[inline(always)]
+        fn multiply(self, other: Self) -> Self {
+            unsafe { _mm512_mul_ps(self, other) }
+        }
+        #[inline(always)]
+        fn divide(self, other: Self) -> Self {
+            unsafe { _mm512_div_ps(self, other) }
+        }
+        #[inline(always)]
+        fn larger(self, other: Self) -> Self {
+            unsafe { _mm512_max_ps(self, other) }
+        }
+        #[inline(always)]
+        fn exp(self) -> Self {
+            unsafe {
+                let x = _mm512_min_ps(_mm512_max_ps(self, Self::splat(-87.0)), Self::splat(88.0));
+                let n = _mm512_roundscale_ps::<0>(x.multiply(Self::splat(std::f32::consts::LOG2_E)));
+                let r = n.madd(Self::splat(-0.693_359_4), x);
+                let r = n.madd(Self::splat(2.121_944_4e-4), r);
+                let mut p = Self::splat(1.0 / 5040.0);
+                for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+                    p = p.madd(r, Self::splat(coefficient));
+                }
+                let kept = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(self, Self::splat(-87.0));
+                _mm512_maskz_scalef_ps(kept, p, n)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<V: Vector>() {
+        for i in -600..600 {
+            let x: Lanes = std::array::from_fn(|lane| (i * 16 + lane as i32) as f32 * 0.0097);
+            let mut found = [0.0; LANES];
+            V::load(&x).exp().store(&mut found);
+            for (found, x) in found.iter().zip(x) {
+                let want = exp::<true>(x);
+                assert!((found - want).abs() <= 4e-7 * want, "e^{x} is {found}, not {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn exponentials_agree_in_every_implementation() {
+        check::<Portable<false>>();
+        check::<Portable<true>>();
+        #[cfg(target_arch = "x86_64")]
+        if crate::kernels::level() == crate::kernels::Level::V4 {
+            #[target_feature(enable = "avx512f")]
+            fn vectors() {
+                check::<std::arch::x86_64::__m512>();
+            }
+            // SAFETY: `level` found the feature.
+            unsafe { vectors() };
+        }
+    }
+}
