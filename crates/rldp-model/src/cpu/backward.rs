@@ -69,7 +69,7 @@ impl Pass<'_> {
         let (rows, config) = (self.batch.rows(), &self.model.config);
         let (width, hidden) = (config.intermediate_size, config.hidden_size);
         let BackwardScratch { input, wide, gate, up, .. } = scratch;
-        zero(wide, rows * width);
+        resize(wide, rows * width);
         if let Some((map, linear)) = find(block, LinearKind::MlpDown) {
             let columns = Columns::all(hidden);
             self.map_backward(
@@ -81,13 +81,13 @@ impl Pass<'_> {
                 cache,
                 dstream,
                 columns,
-                Some(wide),
+                Some((wide, false)),
                 gradients,
             );
         }
         resize(gate, rows * width);
         let gated = find(block, LinearKind::MlpGate);
-        zero(input, rows * hidden);
+        resize(input, rows * hidden);
         let columns = Columns::all(width);
         if let Some((gate_map, gate_linear)) = gated {
             resize(up, rows * width);
@@ -102,7 +102,7 @@ impl Pass<'_> {
                     cache,
                     up,
                     columns,
-                    Some(input),
+                    Some((input, false)),
                     gradients,
                 );
             }
@@ -115,7 +115,7 @@ impl Pass<'_> {
                 cache,
                 gate,
                 columns,
-                Some(input),
+                Some((input, true)),
                 gradients,
             );
         } else if let Some((map, linear)) = find(block, LinearKind::MlpUp) {
@@ -129,7 +129,7 @@ impl Pass<'_> {
                 cache,
                 gate,
                 columns,
-                Some(input),
+                Some((input, false)),
                 gradients,
             );
         }
@@ -152,7 +152,7 @@ impl Pass<'_> {
         let (rows, hidden) = (self.batch.rows(), self.model.config.hidden_size);
         let (width, out_width) = (self.model.fused_width(), self.model.attention_width());
         let BackwardScratch { input, attended, fused, .. } = scratch;
-        zero(attended, rows * out_width);
+        resize(attended, rows * out_width);
         if let Some((map, linear)) = find(block, LinearKind::AttentionOutput) {
             let columns = Columns::all(hidden);
             self.map_backward(
@@ -164,7 +164,7 @@ impl Pass<'_> {
                 cache,
                 dstream,
                 columns,
-                Some(attended),
+                Some((attended, false)),
                 gradients,
             );
         }
@@ -174,11 +174,11 @@ impl Pass<'_> {
         for (row, &position) in fused.chunks_exact_mut(width).zip(&self.batch.positions) {
             self.angles.rotate(&mut row[..turned], position, -1.0);
         }
-        zero(input, rows * hidden);
+        resize(input, rows * hidden);
         for (map, linear) in block.linears.iter().enumerate() {
             let Some(offset) = self.fused_offset(linear.spec.kind) else { continue };
             let columns = Columns { offset, stride: width };
-            let dx = if lowest { None } else { Some(&mut *input) };
+            let dx = if lowest { None } else { Some((&mut *input, offset > 0)) };
             self.map_backward(
                 products,
                 layer,
@@ -220,7 +220,8 @@ impl Pass<'_> {
         }
     }
 
-    /// One map: adds the adapter's per-unit gradients, and the input's gradient to `dx` when it is wanted.
+    /// One map: adds the adapter's per-unit gradients, and puts the input's gradient in `dx` when it is wanted, added to
+    /// what is there if the flag says so.
     #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     fn map_backward(
         &self,
@@ -232,18 +233,18 @@ impl Pass<'_> {
         cache: &BlockCache,
         dy: &[f32],
         columns: Columns,
-        dx: Option<&mut Vec<f32>>,
+        dx: Option<(&mut Vec<f32>, bool)>,
         gradients: &mut Gradients,
     ) {
         let rows = self.batch.rows();
         let pair = self.pair(layer, map);
-        let dinner = pair.map(|pair| linear.inner_gradient(rows, dy, columns, pair));
+        let dinner = pair.map(|pair| linear.inner_gradient(products, rows, dy, columns, pair));
         if let (Some(dinner), Some(index)) = (&dinner, self.pairs[layer][map]) {
             self.adapter_gradients(index, linear, x, &cache.inner[map], dinner, dy, columns, gradients);
         }
-        if let Some(dx) = dx {
+        if let Some((dx, accumulate)) = dx {
             let pair = pair.zip(dinner.as_deref());
-            linear.backward(self.model, products, rows, dy, columns, pair, dx);
+            linear.backward(self.model, products, rows, dy, columns, pair, dx, accumulate);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     batch::Scored,
+    forward::resize,
     products::{Frozen, Products},
     weights::BaseModel,
 };
@@ -76,9 +77,8 @@ fn chunk_logits(
     scratch: &mut HeadScratch,
 ) {
     let HeadScratch { hidden, logits, .. } = scratch;
-    logits.clear();
-    logits.resize(rows * count, 0.0);
-    products.add(rows, (hidden, model.config.hidden_size), &frozen(model, first, count, true), (logits, count));
+    resize(logits, rows * count);
+    products.put(rows, (hidden, model.config.hidden_size), &frozen(model, first, count, true), (logits, count), false);
 }
 
 /// Folds a chunk into the running log-sum-exp and notes the targets' logits.
@@ -114,7 +114,7 @@ fn chunk_backward(
         }
     }
     let HeadScratch { logits, dhidden, .. } = scratch;
-    products.add(rows, (logits, count), &frozen(model, first, count, false), (dhidden, width));
+    products.put(rows, (logits, count), &frozen(model, first, count, false), (dhidden, width), true);
 }
 
 /// Logits of every row of `hidden` (N, C), whole: (N, V).

@@ -4,10 +4,7 @@ use super::{
     products::{Frozen, Products},
     weights::{BaseModel, Linear},
 };
-use crate::{
-    Adapter,
-    kernels::gemm::{View, matmul},
-};
+use crate::{Adapter, kernels::lora};
 
 /// Columns of a row-major buffer: `width` columns from `offset` of rows that are `stride` apart.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +46,7 @@ impl Linear {
         Frozen { stored, rows: 0..stored.shape()[0], transposed }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     /// out = x Wᵀ + bias + scaling · (x Aᵀ) Bᵀ for `rows` rows of x (N, in). Leaves x Aᵀ (N, R) in `inner`.
     pub(crate) fn forward(
         &self,
@@ -63,24 +61,27 @@ impl Linear {
     ) {
         let (fan_in, fan_out) = (self.spec.in_features, self.spec.out_features);
         let Columns { offset, stride } = columns;
-        for row in out.chunks_mut(stride).take(rows) {
-            let row = &mut row[offset..offset + fan_out];
-            if self.bias.is_empty() { row.fill(0.0) } else { row.copy_from_slice(&self.bias) }
+        for row in out.chunks_mut(stride).take(if self.bias.is_empty() { 0 } else { rows }) {
+            row[offset..offset + fan_out].copy_from_slice(&self.bias);
         }
         let matrix = self.frozen(model, !self.spec.transposed);
-        products.add(rows, (x, fan_in), &matrix, (&mut out[offset..], stride));
+        products.put(rows, (x, fan_in), &matrix, (&mut out[offset..], stride), !self.bias.is_empty());
         inner.clear();
         if let Some(pair) = pair {
             inner.resize(rows * pair.rank, 0.0);
-            let a = View::rows(pair.a, fan_in).transposed();
-            matmul((rows, fan_in, pair.rank), View::rows(x, fan_in), a, inner, pair.rank, false);
-            let scaled: Vec<f32> = inner.iter().map(|value| value * pair.scaling).collect();
-            let b = View::rows(pair.b, pair.rank).transposed();
-            matmul((rows, pair.rank, fan_out), View::rows(&scaled, pair.rank), b, &mut out[offset..], stride, true);
+            let Products { packed, turned, .. } = products;
+            lora::pack(fan_in, pair.rank, packed, |i, r| pair.a[r * fan_in + i]);
+            lora::narrow(pair.rank, 1.0, x, fan_in, packed, inner);
+            turned.clear();
+            turned.extend(
+                (0..pair.rank).flat_map(|r| pair.b.iter().skip(r).step_by(pair.rank)).map(|b| b * pair.scaling),
+            );
+            lora::widen(pair.rank, fan_out, inner, turned, &mut out[offset..], stride);
         }
     }
 
-    /// dx (N, in) += dy W, and + scaling · (dy B) A when there is an adapter; dy are columns of a buffer.
+    /// dx (N, in) = dy W, and + scaling · (dy B) A when there is an adapter; dy are columns of a buffer. Adds to what is
+    /// there with `accumulate`.
     pub(crate) fn backward(
         &self,
         model: &BaseModel,
@@ -90,30 +91,30 @@ impl Linear {
         columns: Columns,
         pair: Option<(PairView, &[f32])>,
         dx: &mut [f32],
+        accumulate: bool,
     ) {
         let fan_in = self.spec.in_features;
         let Columns { offset, stride } = columns;
         let matrix = self.frozen(model, self.spec.transposed);
-        products.add(rows, (&dy[offset..], stride), &matrix, (dx, fan_in));
+        products.put(rows, (&dy[offset..], stride), &matrix, (dx, fan_in), accumulate);
         if let Some((pair, dinner)) = pair {
-            matmul(
-                (rows, pair.rank, fan_in),
-                View::rows(dinner, pair.rank),
-                View::rows(pair.a, fan_in),
-                dx,
-                fan_in,
-                true,
-            );
+            lora::widen(pair.rank, fan_in, dinner, pair.a, dx, fan_in);
         }
     }
 
     /// scaling · dy B, (N, R): the gradient of x Aᵀ.
-    pub(crate) fn inner_gradient(&self, rows: usize, dy: &[f32], columns: Columns, pair: PairView) -> Vec<f32> {
-        let fan_out = self.spec.out_features;
+    pub(crate) fn inner_gradient(
+        &self,
+        products: &mut Products,
+        rows: usize,
+        dy: &[f32],
+        columns: Columns,
+        pair: PairView,
+    ) -> Vec<f32> {
         let mut dinner = vec![0.0; rows * pair.rank];
-        let dy = View::rows(&dy[columns.offset..], columns.stride);
-        matmul((rows, fan_out, pair.rank), dy, View::rows(pair.b, pair.rank), &mut dinner, pair.rank, false);
-        dinner.iter_mut().for_each(|value| *value *= pair.scaling);
+        let packed = &mut products.packed;
+        lora::pack(self.spec.out_features, pair.rank, packed, |i, r| pair.b[i * pair.rank + r]);
+        lora::narrow(pair.rank, pair.scaling, &dy[columns.offset..], columns.stride, packed, &mut dinner);
         dinner
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     kernels::{
         bf16,
         gemm::{View, matmul},
+        vector::Lanes,
     },
 };
 
@@ -33,6 +34,10 @@ pub(crate) struct Products {
     kernel: Option<bf16::Kernel>,
     scratch: bf16::Scratch,
     piece: Vec<f32>,
+    /// A factor of an adapter, laid out for `lora::narrow`.
+    pub(crate) packed: Vec<Lanes>,
+    /// A factor of an adapter, transposed.
+    pub(crate) turned: Vec<f32>,
 }
 
 impl Products {
@@ -41,29 +46,31 @@ impl Products {
         Self { kernel, ..Self::default() }
     }
 
-    /// out += x · matrix, or · its transpose, for `rows` rows of x and out, `stride`s apart.
-    pub(crate) fn add(
+    /// out = x · matrix, or · its transpose, for `rows` rows of x and out, `stride`s apart; adds to what is there with
+    /// `accumulate`.
+    pub(crate) fn put(
         &mut self,
         rows: usize,
         (x, x_stride): (&[f32], usize),
         matrix: &Frozen,
         (out, stride): (&mut [f32], usize),
+        accumulate: bool,
     ) {
         let Frozen { stored, rows: used, transposed } = matrix.clone();
         let width = stored.shape()[1];
         if let Some(kernel) = self.kernel {
             let (k, n) = if transposed { (width, used.len()) } else { (used.len(), width) };
             let matrix = bf16::Matrix { stored, first: used.start, transposed };
-            bf16::product(kernel, (rows, k, n), (x, x_stride), matrix, &mut self.scratch, (out, stride));
+            bf16::product(kernel, (rows, k, n), (x, x_stride), matrix, &mut self.scratch, (out, stride), accumulate);
             return;
         }
         for_pieces(matrix, &mut self.piece, |first, count, piece| {
             if transposed {
                 let (x, weights) = (View::rows(x, x_stride), View::rows(piece, width).transposed());
-                matmul((rows, width, count), x, weights, &mut out[first..], stride, true);
+                matmul((rows, width, count), x, weights, &mut out[first..], stride, accumulate);
             } else {
                 let (x, weights) = (View::rows(&x[first..], x_stride), View::rows(piece, width));
-                matmul((rows, count, width), x, weights, out, stride, true);
+                matmul((rows, count, width), x, weights, out, stride, accumulate || first > 0);
             }
         });
     }

@@ -28,6 +28,28 @@ pub(crate) trait Vector: Copy {
     fn zero() -> Self {
         Self::splat(0.0)
     }
+
+    /// At most 16 numbers; what is missing is zero.
+    #[inline(always)]
+    fn load_some(values: &[f32]) -> Self {
+        if let Some(lanes) = values.first_chunk() {
+            return Self::load(lanes);
+        }
+        let mut lanes = [0.0; LANES];
+        lanes[..values.len()].copy_from_slice(values);
+        Self::load(&lanes)
+    }
+
+    /// At most 16 numbers.
+    #[inline(always)]
+    fn store_some(self, values: &mut [f32]) {
+        if let Some(lanes) = values.first_chunk_mut() {
+            return self.store(lanes);
+        }
+        let mut lanes = [0.0; LANES];
+        self.store(&mut lanes);
+        values.copy_from_slice(&lanes[..values.len()]);
+    }
 }
 
 /// Vectors for any processor; `FMA` says whether fused multiply-add is an instruction.

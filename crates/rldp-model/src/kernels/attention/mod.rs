@@ -53,10 +53,9 @@ impl HeadView {
     #[inline(always)]
     fn gather(&self, rows: &[f32], tokens: Range<usize>, offset: usize) -> Vec<f32> {
         let padded = self.padded();
-        let mut found = Vec::with_capacity(tokens.len() * padded);
-        for token in tokens {
-            found.extend_from_slice(self.at(rows, token, offset));
-            found.resize(found.len().next_multiple_of(padded), 0.0);
+        let mut found = vec![0.0; tokens.len() * padded];
+        for (found, token) in found.chunks_exact_mut(padded).zip(tokens) {
+            found[..self.dim].copy_from_slice(self.at(rows, token, offset));
         }
         found
     }

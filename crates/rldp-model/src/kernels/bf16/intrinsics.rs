@@ -70,6 +70,7 @@ fn tiles_permitted() -> bool {
 /// The running thread's use of a kernel; holds the thread's tile configuration.
 pub(super) struct Unit {
     kernel: Kernel,
+    accumulate: bool,
     /// The configuration belongs to the thread.
     thread: PhantomData<*const ()>,
 }
@@ -96,23 +97,37 @@ impl Unit {
                 asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(readonly, nostack, preserves_flags));
             }
         }
-        Self { kernel, thread: PhantomData }
+        Self { kernel, accumulate: true, thread: PhantomData }
     }
 
-    /// out (32, 32) += a · b, with two panels of each operand, one above or beside the other; rows of out are `stride`
+    /// Whether blocks are added to what is there, or replace it.
+    pub(super) fn set_accumulate(&mut self, accumulate: bool) {
+        self.accumulate = accumulate;
+    }
+
+    /// out (32, 32) = or += a · b, with two panels of each operand, one above or beside the other; rows of out are `stride`
     /// floats apart.
-    pub(super) fn add_block(&self, a: [&[Tile]; 2], b: [&[Tile]; 2], out: &mut [f32], stride: usize) {
+    pub(super) fn block(&self, a: [&[Tile]; 2], b: [&[Tile]; 2], out: &mut [f32], stride: usize) {
         let depth = a[0].len();
         assert!(depth > 0 && a[1].len() == depth && b.iter().all(|b| b.len() == depth), "panels of different depth");
         assert!(stride >= BLOCK && out.len() >= (BLOCK - 1) * stride + BLOCK, "the block does not fit the output");
         match self.kernel {
             // SAFETY: the tiles are configured for this thread, and the assertions bound every address.
-            Kernel::Amx => unsafe { add_tiles(a, b, depth, out.as_mut_ptr(), stride) },
+            Kernel::Amx => unsafe {
+                if self.accumulate {
+                    load_tiles(out.as_ptr(), stride);
+                } else {
+                    zero_tiles();
+                }
+                add_tiles(a, b, depth, out.as_mut_ptr(), stride);
+            },
             Kernel::Avx512 => {
                 for (i, a) in a.iter().enumerate() {
                     for (j, b) in b.iter().enumerate() {
                         // SAFETY: `product` has checked the processor's features.
-                        unsafe { add_vectors(a, b, &mut out[i * SIDE * stride + j * SIDE..], stride) };
+                        unsafe {
+                            add_vectors(a, b, &mut out[i * SIDE * stride + j * SIDE..], stride, self.accumulate);
+                        };
                     }
                 }
             }
@@ -130,16 +145,47 @@ impl Drop for Unit {
 }
 
 /// # Safety
-/// The thread's tiles are configured, every panel has `depth` > 0 tiles, and out holds 32 rows of 32 floats.
-unsafe fn add_tiles(a: [&[Tile]; 2], b: [&[Tile]; 2], depth: usize, out: *mut f32, stride: usize) {
-    // SAFETY: by the contract all rows are inside their buffers: 16 rows of 64 bytes for a tile, `stride` floats apart for
-    // the output's. No other code uses tile registers, so that none needs to be declared as changed.
+/// The thread's tiles are configured, and out holds 32 rows of 32 floats.
+unsafe fn load_tiles(out: *const f32, stride: usize) {
+    // SAFETY: by the contract all rows are inside the buffer.
     unsafe {
         asm!(
             "tileloadd tmm0, [{c0} + {stride}]",
             "tileloadd tmm1, [{c0} + {stride} + 64]",
             "tileloadd tmm2, [{c1} + {stride}]",
             "tileloadd tmm3, [{c1} + {stride} + 64]",
+            c0 = in(reg) out,
+            c1 = in(reg) out.add(SIDE * stride),
+            stride = in(reg) 4 * stride,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
+}
+
+/// # Safety
+/// The thread's tiles are configured.
+unsafe fn zero_tiles() {
+    // SAFETY: by the contract.
+    unsafe {
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+}
+
+/// Adds to tiles 0 to 3, and stores them.
+///
+/// # Safety
+/// The thread's tiles are configured, every panel has `depth` > 0 tiles, and out holds 32 rows of 32 floats.
+unsafe fn add_tiles(a: [&[Tile]; 2], b: [&[Tile]; 2], depth: usize, out: *mut f32, stride: usize) {
+    // SAFETY: by the contract all rows are inside their buffers: 16 rows of 64 bytes for a tile, `stride` floats apart for
+    // the output's. No other code uses tile registers, so that none needs to be declared as changed.
+    unsafe {
+        asm!(
             "2:",
             "tileloadd tmm4, [{a0} + {row}]",
             "tileloadd tmm6, [{b0} + {row}]",
@@ -173,9 +219,9 @@ unsafe fn add_tiles(a: [&[Tile]; 2], b: [&[Tile]; 2], depth: usize, out: *mut f3
     }
 }
 
-/// out (16, 16) += a · b for one panel of each.
+/// out (16, 16) = or += a · b for one panel of each.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn add_vectors(a: &[Tile], b: &[Tile], out: &mut [f32], stride: usize) {
+fn add_vectors(a: &[Tile], b: &[Tile], out: &mut [f32], stride: usize, accumulate: bool) {
     let mut sums = [_mm512_setzero_ps(); SIDE];
     for (a, b) in a.iter().zip(b) {
         for pair in 0..SIDE {
@@ -189,7 +235,10 @@ fn add_vectors(a: &[Tile], b: &[Tile], out: &mut [f32], stride: usize) {
     for (row, sum) in sums.into_iter().enumerate() {
         let row: &mut [f32; SIDE] = (&mut out[row * stride..][..SIDE]).try_into().expect("a row of 16");
         // SAFETY: a row is 16 floats.
-        unsafe { _mm512_storeu_ps(row.as_mut_ptr(), _mm512_add_ps(_mm512_loadu_ps(row.as_ptr()), sum)) };
+        unsafe {
+            let sum = if accumulate { _mm512_add_ps(_mm512_loadu_ps(row.as_ptr()), sum) } else { sum };
+            _mm512_storeu_ps(row.as_mut_ptr(), sum);
+        }
     }
 }
 

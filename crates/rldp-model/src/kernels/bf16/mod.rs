@@ -62,7 +62,8 @@ pub(crate) struct Scratch {
     right: Vec<Tile>,
 }
 
-/// out (m, n) += x (m, k) · matrix (k, n), operands rounded to bf16; rows of x and of out are `stride`s apart.
+/// out (m, n) = x (m, k) · matrix (k, n), operands rounded to bf16; rows of x and of out are `stride`s apart. Adds to what is
+/// there with `accumulate`.
 ///
 /// # Panics
 /// When a buffer is smaller than its shape says, or the processor lacks the kernel.
@@ -73,20 +74,27 @@ pub(crate) fn product(
     matrix: Matrix,
     scratch: &mut Scratch,
     (out, stride): (&mut [f32], usize),
+    accumulate: bool,
 ) {
     assert!(fastest().is_some_and(|best| best == kernel || best == Kernel::Amx), "the processor lacks {kernel:?}");
-    if m == 0 || n == 0 || k == 0 {
+    if m == 0 || n == 0 {
         return;
     }
     assert!(stride >= n && (m - 1) * stride + n <= out.len(), "the output is smaller than ({m}, {n})");
+    if k == 0 {
+        let rows = if accumulate { 0 } else { m };
+        out.chunks_mut(stride).take(rows).for_each(|row| row[..n].fill(0.0));
+        return;
+    }
     let Scratch { left, right } = scratch;
     left.pack(x, x_stride, (m, k));
     // Parts of about the same depth.
     let depth = k.div_ceil(DEPTH);
     let deep = depth.div_ceil(depth.div_ceil(DEEPEST));
-    let unit = Unit::new(kernel);
+    let mut unit = Unit::new(kernel);
     for from in (0..depth).step_by(deep) {
         let tiles = from..(from + deep).min(depth);
+        unit.set_accumulate(accumulate || from > 0);
         for first in (0..n).step_by(WIDEST) {
             let columns = first..(first + WIDEST).min(n);
             pack::right(matrix, k, tiles.clone(), columns.clone(), right);
@@ -95,7 +103,7 @@ pub(crate) fn product(
     }
 }
 
-/// out (m, n) += the given tiles of depth of `left` · `right`.
+/// out (m, n) = the given tiles of depth of `left` · `right`, or += as the unit is set.
 fn multiply(
     unit: &Unit,
     left: &Left,
@@ -112,16 +120,16 @@ fn multiply(
             let (rows, columns) = ((m - row).min(BLOCK), (n - column).min(BLOCK));
             let out = &mut out[row * stride + column..];
             if rows == BLOCK && columns == BLOCK {
-                unit.add_block(a, b, out, stride);
+                unit.block(a, b, out, stride);
             } else {
-                add_edge(unit, a, b, (rows, columns), (out, stride));
+                edge(unit, a, b, (rows, columns), (out, stride));
             }
         }
     }
 }
 
 /// A block of which only some rows and columns are wanted.
-fn add_edge(
+fn edge(
     unit: &Unit,
     a: [&[Tile]; 2],
     b: [&[Tile]; 2],
@@ -132,7 +140,7 @@ fn add_edge(
     for (block, out) in block.chunks_exact_mut(BLOCK).zip(out.chunks(stride)).take(rows) {
         block[..columns].copy_from_slice(&out[..columns]);
     }
-    unit.add_block(a, b, &mut block, BLOCK);
+    unit.block(a, b, &mut block, BLOCK);
     for (block, out) in block.chunks_exact(BLOCK).zip(out.chunks_mut(stride)).take(rows) {
         out[..columns].copy_from_slice(&block[..columns]);
     }
@@ -148,7 +156,9 @@ impl Unit {
         unreachable!("no processor of this kind has {kernel:?}")
     }
 
-    fn add_block(&self, _: [&[Tile]; 2], _: [&[Tile]; 2], _: &mut [f32], _: usize) {}
+    fn set_accumulate(&mut self, _: bool) {}
+
+    fn block(&self, _: [&[Tile]; 2], _: [&[Tile]; 2], _: &mut [f32], _: usize) {}
 }
 
 #[cfg(test)]

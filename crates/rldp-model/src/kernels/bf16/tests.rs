@@ -41,21 +41,23 @@ fn check(kernel: Kernel, (m, k, n): (usize, usize, usize), dtype: StoredType, tr
     let view = TensorView::new(dtype, &shape, &bytes);
     let (x_stride, stride) = (k + 5, n + 3);
     let x: Vec<f32> = (0..m * x_stride).map(value).collect();
-    let mut out = vec![0.5; m * stride];
     let matrix = Matrix { stored: view, first: FIRST, transposed };
-    product(kernel, (m, k, n), (&x, x_stride), matrix, scratch, (&mut out, stride));
     let wide = view.to_f32_vec();
-    for i in 0..m {
-        for j in 0..n {
-            let weight = |l: usize| {
-                if transposed { wide[(FIRST + j) * k + l] } else { wide[(FIRST + l) * n + j] }
-            };
-            let terms = (0..k).map(|l| rounded(x[i * x_stride + l]) * rounded(weight(l)));
-            let (sum, size) = terms.fold((0.5, 0.5), |(sum, size), term| (sum + term, size + term.abs()));
-            let error = (f64::from(out[i * stride + j]) - sum).abs();
-            assert!(error <= 1e-5 * size, "{kernel:?} {dtype:?} ({m}, {k}, {n}) {transposed}: {error:e} of {size}");
+    for (accumulate, start) in [(false, 0.0), (true, 0.5)] {
+        let mut out = vec![0.5; m * stride];
+        product(kernel, (m, k, n), (&x, x_stride), matrix, scratch, (&mut out, stride), accumulate);
+        for i in 0..m {
+            for j in 0..n {
+                let weight = |l: usize| {
+                    if transposed { wide[(FIRST + j) * k + l] } else { wide[(FIRST + l) * n + j] }
+                };
+                let terms = (0..k).map(|l| rounded(x[i * x_stride + l]) * rounded(weight(l)));
+                let (sum, size) = terms.fold((start, start), |(sum, size), term| (sum + term, size + term.abs()));
+                let error = (f64::from(out[i * stride + j]) - sum).abs();
+                assert!(error <= 1e-5 * size, "{kernel:?} {dtype:?} ({m}, {k}, {n}) {transposed}: {error:e} of {size}");
+            }
+            assert!(out[i * stride + n..(i + 1) * stride].iter().all(|x| *x == 0.5), "wrote past a row");
         }
-        assert!(out[i * stride + n..(i + 1) * stride].iter().all(|x| *x == 0.5), "wrote past a row");
     }
 }
 
