@@ -73,8 +73,10 @@ fn widen_body<V: Vector>(rank: usize, width: usize, left: &[f32], weights: &[f32
         for start in (0..width).step_by(LANES) {
             let end = (start + LANES).min(width);
             let mut sums = [V::zero(); TOKENS];
-            for row in 0..rows {
-                sums[row % TOKENS] = V::load_some(&out[row * stride..][start..end]);
+            for row in 0..TOKENS {
+                if row < rows {
+                    sums[row] = V::load_some(&out[row * stride..][start..end]);
+                }
             }
             for (r, weights) in weights.chunks_exact(width).enumerate() {
                 let weights = V::load_some(&weights[start..end]);
@@ -82,8 +84,10 @@ fn widen_body<V: Vector>(rank: usize, width: usize, left: &[f32], weights: &[f32
                     sums[row] = weights.madd(V::splat(left[row.min(rows - 1) * rank + r]), sums[row]);
                 }
             }
-            for row in 0..rows {
-                sums[row % TOKENS].store_some(&mut out[row * stride..][start..end]);
+            for row in 0..TOKENS {
+                if row < rows {
+                    sums[row].store_some(&mut out[row * stride..][start..end]);
+                }
             }
         }
     }
@@ -111,9 +115,11 @@ fn outer_sum_body<V: Vector>(
             for start in (tile..tile_end).step_by(LANES) {
                 let end = (start + LANES).min(tile_end);
                 let mut rows = [V::zero(); TOKENS];
-                for token in 0..tokens {
-                    let row = V::load_some(&right[token * right_stride..][start..end]);
-                    rows[token % TOKENS] = row.multiply(V::splat(factor));
+                for token in 0..TOKENS {
+                    if token < tokens {
+                        let row = V::load_some(&right[token * right_stride..][start..end]);
+                        rows[token] = row.multiply(V::splat(factor));
+                    }
                 }
                 for r in 0..rank {
                     let sum = &mut sum[r * width + start..r * width + end];

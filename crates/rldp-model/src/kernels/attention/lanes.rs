@@ -50,11 +50,12 @@ impl Block {
             if self.shared.contains(&token) {
                 continue;
             }
-            for (lane, score) in scores.iter_mut().enumerate() {
-                let query = self.start + lane;
-                if token > query || query - token >= self.window {
-                    *score = value;
-                }
+            // Queries before the token, and those whose window it has left.
+            let first = token.saturating_sub(self.start);
+            let behind = token.saturating_add(self.window).saturating_sub(self.start);
+            for lane in 0..LANES {
+                let attends = lane >= first && lane < behind;
+                scores[lane] = if attends { scores[lane] } else { value };
             }
         }
     }
