@@ -280,17 +280,25 @@ fn round_tail(values: &[f32]) -> __m512i {
     round_32(&padded)
 }
 
-/// Rounds values to nearest even, two in a word; the last words are filled with zeros up to a multiple of 16.
-pub(super) fn round_strip(values: &[f32], words: &mut [u32]) {
+/// Rounds values to nearest even, two in a word; the last words are filled with zeros up to a multiple of 16. Fetches what
+/// lies `ahead` floats further on: strips are too short for the processor to see that their rows go on.
+pub(super) fn round_strip(values: &[f32], words: &mut [u32], ahead: usize) {
     // SAFETY: `product` has checked the processor's features.
-    unsafe { round_strip_vectors(values, words) }
+    unsafe { round_strip_vectors(values, words, ahead) }
 }
 
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn round_strip_vectors(values: &[f32], words: &mut [u32]) {
+fn round_strip_vectors(values: &[f32], words: &mut [u32], ahead: usize) {
     let (whole, tail) = values.as_chunks::<DEPTH>();
     let mut words = words.as_chunks_mut::<SIDE>().0.iter_mut();
     for (values, words) in whole.iter().zip(&mut words) {
+        let next = values.as_ptr().wrapping_add(ahead);
+        // SAFETY: fetching ahead is a hint and may name any address.
+        #[allow(unused_unsafe, reason = "the oldest supported compiler asks for it")]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(next.cast());
+            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(SIDE).cast());
+        }
         store(words, round_32(values));
     }
     if let (false, Some(words)) = (tail.is_empty(), words.next()) {

@@ -8,6 +8,9 @@ use crate::{StoredType, TensorView};
 /// Values of a row that are rounded at once.
 const STRIP: usize = if DEEPEST * DEPTH > WIDEST { DEEPEST * DEPTH } else { WIDEST };
 
+/// Stored rows that are fetched ahead.
+const ROWS_AHEAD: usize = 6;
+
 /// Rows of a stored matrix, used as the right operand of a product.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
@@ -97,7 +100,7 @@ fn strip_of(matrix: Matrix, row: usize, values: Range<usize>, strip: &mut [u32; 
     let width = matrix.stored.shape()[1];
     let range = (matrix.first + row) * width + values.start..(matrix.first + row) * width + values.end;
     if let Some(stored) = matrix.stored.as_f32() {
-        round_strip(&stored[range], strip);
+        round_strip(&stored[range], strip, ROWS_AHEAD * width);
     } else if let (StoredType::Bf16, Some(stored)) = (matrix.stored.dtype(), matrix.stored.as_bf16()) {
         let length = range.len();
         let halves: &mut [u16] = bytemuck::cast_slice_mut(&mut strip[..]);
@@ -107,7 +110,7 @@ fn strip_of(matrix: Matrix, row: usize, values: Range<usize>, strip: &mut [u32; 
         let mut wide = [0.0; STRIP];
         let wide = &mut wide[..range.len()];
         matrix.stored.range_to_f32(range.start, wide);
-        round_strip(wide, strip);
+        round_strip(wide, strip, 0);
     }
 }
 
@@ -119,7 +122,7 @@ mod unused {
     //! No processor of this kind has a kernel, so that nothing is ever packed.
     use super::{SIDE, Tile};
 
-    pub(super) fn round_strip(_: &[f32], _: &mut [u32]) {}
+    pub(super) fn round_strip(_: &[f32], _: &mut [u32], _: usize) {}
     pub(super) fn round_row(_: &[f32], _: &mut [Tile], _: usize) {}
     pub(super) fn interleave(_: &[u32], _: &[u32], _: &mut [Tile], _: usize, _: usize) {}
     pub(super) fn transpose<const N: usize>(_: &[[u32; N]; SIDE], _: usize, _: &mut [[u32; SIDE]; SIDE]) {}
