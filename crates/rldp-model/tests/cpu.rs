@@ -1,5 +1,7 @@
 //! The CPU engine against PyTorch's numbers, and against itself cut differently.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{CASES, Golden, check_all, relative_error};

@@ -137,7 +137,6 @@ impl Pass<'_> {
         norm::backward(&cache.middle, &branch.weight, branch.bias.is_some(), &cache.statistics[1], input, dstream);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     fn attention_backward(
         &self,
         layer: usize,
@@ -249,7 +248,6 @@ impl Pass<'_> {
     }
 
     /// dA += Σ_t dinner_t ⊗ x_t and dB += scaling · Σ_t dy_t ⊗ inner_t over each unit's rows.
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     fn adapter_gradients(
         &self,
         index: usize,

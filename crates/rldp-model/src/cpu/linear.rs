@@ -46,7 +46,6 @@ impl Linear {
         Frozen { stored, rows: 0..stored.shape()[0], transposed }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     /// out = x Wᵀ + bias + scaling · (x Aᵀ) Bᵀ for `rows` rows of x (N, in). Leaves x Aᵀ (N, R) in `inner`.
     pub(crate) fn forward(
         &self,

@@ -11,6 +11,7 @@ mod linear;
 mod precision;
 mod products;
 mod queue;
+mod speed;
 mod weights;
 mod worker;
 
@@ -27,13 +28,16 @@ use crate::{
     Adapter, Engine, EngineError, ModelConfig, ModelError, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput,
 };
 
-pub use self::precision::Precision;
 pub(crate) use self::{
     forward::{embed, find, head_view},
     head::all_logits,
     linear::{Columns, PairView},
     products::Products,
     weights::Norm,
+};
+pub use self::{
+    precision::Precision,
+    speed::{peak_speed, product_speed},
 };
 
 /// Memory for one core's activations when the micro-batch is chosen automatically, in bytes.
@@ -268,7 +272,8 @@ impl OpenUnit {
         let parts = result.units.iter().zip(&result.losses).zip(result.gradients.chunks_exact(parameters));
         for ((unit, &loss), gradient) in parts {
             self.finish(*unit, sink);
-            if !self.pending && !(result.goes_on && last == Some(unit)) {
+            let goes_on = result.goes_on && last == Some(unit);
+            if !self.pending && !goes_on {
                 sink(*unit, UnitGradient { loss, gradient });
                 self.next = unit + 1;
                 continue;

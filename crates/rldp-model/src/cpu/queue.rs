@@ -111,7 +111,7 @@ mod tests {
         for (workers, jobs) in [(1, 5), (3, 0), (3, 1), (3, 2), (2, 40)] {
             let jobs: Vec<usize> = (0..jobs).collect();
             let mut found = Vec::new();
-            let run = |_: &mut (), job: &usize| {
+            let run = |(): &mut (), job: &usize| {
                 thread::sleep(std::time::Duration::from_micros(((job * 7919) % 13) as u64 * 50));
                 job * 2
             };
@@ -124,12 +124,12 @@ mod tests {
     fn a_panic_ends_it() {
         let jobs: Vec<usize> = (0..50).collect();
         for bad in [0, 20] {
-            let run = |_: &mut (), job: &usize| assert!(*job != bad, "bad job");
+            let run = |(): &mut (), job: &usize| assert!(*job != bad, "bad job");
             let attempt = || in_order(&mut [(); 2], &jobs, run, |()| ());
             assert!(std::panic::catch_unwind(attempt).is_err());
             let attempt = || {
                 let mut left = bad;
-                in_order(&mut [(); 2], &jobs, |_, _| (), |()| left = left.checked_sub(1).expect("bad sink"));
+                in_order(&mut [(); 2], &jobs, |(), _| (), |()| left = left.checked_sub(1).expect("bad sink"));
             };
             assert!(std::panic::catch_unwind(attempt).is_err());
         }

@@ -24,6 +24,9 @@ pub(crate) trait Vector: Copy {
     /// e^self, as [`exp`] has it.
     fn exp(self) -> Self;
 
+    /// Rows become columns.
+    fn transpose(rows: &mut [Self; LANES]);
+
     #[inline(always)]
     fn zero() -> Self {
         Self::splat(0.0)
@@ -116,13 +119,24 @@ impl<const FMA: bool> Vector for Portable<FMA> {
         }
         Self(lanes)
     }
+    #[inline(always)]
+    fn transpose(rows: &mut [Self; LANES]) {
+        let before = *rows;
+        for i in 0..LANES {
+            for j in 0..LANES {
+                rows[i].0[j] = before[j].0[i];
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
+    #![allow(clippy::wildcard_imports, reason = "dozens of instructions")]
+
     use std::arch::x86_64::*;
 
-    use super::{Lanes, Vector};
+    use super::{LANES, Lanes, Vector};
 
     // SAFETY, for every block below: this implementation is named only in functions compiled for AVX-512F, which run only on
     // processors that have it; loads and stores are of 16 floats.
@@ -178,6 +192,33 @@ mod avx512 {
                 _mm512_maskz_scalef_ps(kept, p, n)
             }
         }
+        #[inline(always)]
+        fn transpose(rows: &mut [Self; LANES]) {
+            unsafe {
+                // Quarters of four rows become four columns each.
+                for rows in rows.as_chunks_mut::<4>().0 {
+                    let [a, b, c, d] = *rows;
+                    let (ab, ab_high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                    let (cd, cd_high) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                    *rows = [
+                        _mm512_shuffle_ps::<0x44>(ab, cd),
+                        _mm512_shuffle_ps::<0xee>(ab, cd),
+                        _mm512_shuffle_ps::<0x44>(ab_high, cd_high),
+                        _mm512_shuffle_ps::<0xee>(ab_high, cd_high),
+                    ];
+                }
+                // Then quarters are gathered across rows.
+                for j in 0..4 {
+                    let [a, b, c, d] = [rows[j], rows[4 + j], rows[8 + j], rows[12 + j]];
+                    let (ab, ab_odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                    let (cd, cd_odd) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                    rows[j] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                    rows[8 + j] = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+                    rows[4 + j] = _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd);
+                    rows[12 + j] = _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd);
+                }
+            }
+        }
     }
 }
 
@@ -195,10 +236,17 @@ mod tests {
                 assert!((found - want).abs() <= 4e-7 * want, "e^{x} is {found}, not {want}");
             }
         }
+        let mut rows: [V; LANES] = std::array::from_fn(|i| V::load(&std::array::from_fn(|j| (i * LANES + j) as f32)));
+        V::transpose(&mut rows);
+        for (i, row) in rows.into_iter().enumerate() {
+            let mut found = [0.0; LANES];
+            row.store(&mut found);
+            assert_eq!(found, std::array::from_fn(|j| (j * LANES + i) as f32));
+        }
     }
 
     #[test]
-    fn exponentials_agree_in_every_implementation() {
+    fn every_implementation_does_the_same() {
         check::<Portable<false>>();
         check::<Portable<true>>();
         #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 
 use super::{
     HeadView,
-    lanes::{Block, mix, scores, spread},
+    lanes::{Block, columns, mix, rows as to_rows, scores, spread},
 };
 use crate::kernels::{
     dispatch_vectors,
@@ -31,32 +31,39 @@ fn backward_body<V: Vector>(
     let (mut dkeys, mut dvalues) = (vec![0.0; keys.len()], vec![0.0; keys.len()]);
     let (mut weights, mut slopes) = (vec![[0.0; LANES]; tokens], vec![[0.0; LANES]; tokens]);
     let mut mixed = vec![[0.0; LANES]; padded];
+    // Rows of a block's queries, d(out) and out, and the same as columns.
+    let mut straight = [(); 3].map(|()| vec![0.0; LANES * padded]);
+    let mut turned = [(); 3].map(|()| vec![[0.0; LANES]; padded]);
     for start in (0..tokens).step_by(LANES) {
         let block = Block::new(&head, start, LANES.min(tokens - start));
         let past = block.past.start * padded..block.past.end * padded;
         let query_rows = &rows[start * head.stride + head.query..];
         let (out, dout) = (&out[start * out_stride..], &dout[start * out_stride..]);
-        let queries = block.columns(query_rows, head.stride, head.dim, scale);
-        let douts = block.columns(dout, out_stride, head.dim, 1.0);
-        let outs = block.columns(out, out_stride, head.dim, 1.0);
+        block.gather(query_rows, head.stride, &head, scale, &mut straight[0]);
+        block.gather(dout, out_stride, &head, 1.0, &mut straight[1]);
+        block.gather(out, out_stride, &head, 1.0, &mut straight[2]);
+        for (straight, turned) in straight.iter().zip(&mut turned) {
+            columns::<V>(straight, padded, turned);
+        }
+        let [queries, douts, outs] = turned.each_ref().map(|columns| &columns[..head.dim]);
         let (weights, slopes) = (&mut weights[..block.past.len()], &mut slopes[..block.past.len()]);
-        scores::<V>(&queries, &keys[past.clone()], padded, weights);
-        scores::<V>(&douts, &values[past.clone()], padded, slopes);
+        scores::<V>(queries, &keys[past.clone()], padded, weights);
+        scores::<V>(douts, &values[past.clone()], padded, slopes);
         block.mask(weights, f32::MIN);
         // An idle lane's log-sum-exp is the largest number, which makes its weights zero.
         let mut own_lse = [f32::MAX; LANES];
         own_lse[..block.count].copy_from_slice(&lse[start..start + block.count]);
-        differentiate::<V>(weights, slopes, &own_lse, &douts, &outs);
+        differentiate::<V>(weights, slopes, &own_lse, douts, outs);
         mix::<V>(slopes, &keys[past.clone()], padded, head.dim, &mut mixed);
-        for lane in 0..block.count {
+        to_rows::<V>(&mixed, padded, &mut straight[2]);
+        for (lane, mixed) in straight[2].chunks_exact(padded).enumerate().take(block.count) {
             let sum = head.at_mut(drows, start + lane, head.query);
-            for (sum, mixed) in sum.iter_mut().zip(&mixed) {
-                *sum += scale * mixed[lane];
+            for (sum, mixed) in sum.iter_mut().zip(mixed) {
+                *sum += scale * mixed;
             }
         }
-        let queries = rows_of(query_rows, head.stride, &block, &head, scale);
-        spread::<V>(slopes, &queries, padded, &mut dkeys[past.clone()]);
-        spread::<V>(weights, &rows_of(dout, out_stride, &block, &head, 1.0), padded, &mut dvalues[past]);
+        spread::<V>(slopes, &straight[0], padded, &mut dkeys[past.clone()]);
+        spread::<V>(weights, &straight[1], padded, &mut dvalues[past]);
     }
     for token in 0..tokens {
         for (offset, gradients) in [(head.key, &dkeys), (head.value, &dvalues)] {
@@ -66,19 +73,6 @@ fn backward_body<V: Vector>(
             }
         }
     }
-}
-
-/// The block's rows times `factor`, filled up with zeros: (16, padded D).
-#[inline(always)]
-fn rows_of(rows: &[f32], stride: usize, block: &Block, head: &HeadView, factor: f32) -> Vec<f32> {
-    let padded = head.padded();
-    let mut found = vec![0.0; LANES * padded];
-    for (found, row) in found.chunks_exact_mut(padded).zip(rows.chunks(stride)).take(block.count) {
-        for (found, x) in found.iter_mut().zip(&row[..head.dim]) {
-            *found = factor * x;
-        }
-    }
-    found
 }
 
 /// Scores become weights, and ⟨dout, v⟩ become the scores' gradients.

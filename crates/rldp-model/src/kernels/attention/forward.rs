@@ -2,7 +2,7 @@
 
 use super::{
     HeadView,
-    lanes::{Block, mix, scores},
+    lanes::{Block, columns, mix, rows as to_rows, scores},
 };
 use crate::kernels::{
     dispatch_vectors,
@@ -30,23 +30,28 @@ fn forward_body<V: Vector>(
     let keys = head.gather(rows, oldest..tokens, head.key);
     let values = head.gather(rows, oldest..tokens, head.value);
     let mut weights = vec![[0.0; LANES]; tokens - oldest];
-    let mut mixed = vec![[0.0; LANES]; padded];
+    let (mut turned, mut mixed) = (vec![[0.0; LANES]; padded], vec![[0.0; LANES]; padded]);
+    let mut straight = vec![0.0; LANES * padded];
     for first in (0..queries).step_by(LANES) {
         let block = Block::new(&head, tokens - queries + first, LANES.min(queries - first));
         let past = (block.past.start - oldest) * padded..(block.past.end - oldest) * padded;
-        let columns = block.columns(&rows[block.start * head.stride + head.query..], head.stride, head.dim, scale);
+        let query_rows = &rows[block.start * head.stride + head.query..];
+        block.gather(query_rows, head.stride, &head, scale, &mut straight);
+        columns::<V>(&straight, padded, &mut turned);
         let weights = &mut weights[..block.past.len()];
-        scores::<V>(&columns, &keys[past.clone()], padded, weights);
+        scores::<V>(&turned[..head.dim], &keys[past.clone()], padded, weights);
         block.mask(weights, f32::MIN);
         let (max, sum) = softmax::<V>(weights);
         for lane in 0..block.count {
             lse[first + lane] = max[lane] + sum[lane].ln();
         }
         mix::<V>(weights, &values[past], padded, head.dim, &mut mixed);
-        let factor = sum.map(|sum| 1.0 / sum);
-        for (lane, out) in out[first * out_stride..].chunks_mut(out_stride).take(block.count).enumerate() {
+        to_rows::<V>(&mixed, padded, &mut straight);
+        let outs = out[first * out_stride..].chunks_mut(out_stride).zip(straight.chunks_exact(padded));
+        for (lane, (out, mixed)) in outs.enumerate().take(block.count) {
+            let factor = 1.0 / sum[lane];
             for (out, mixed) in out.iter_mut().zip(&mixed[..head.dim]) {
-                *out = factor[lane] * mixed[lane];
+                *out = factor * mixed;
             }
         }
     }

@@ -31,16 +31,16 @@ impl Block {
         Self { start, count, past, shared: head.first(last)..start + 1, window: head.window }
     }
 
-    /// The queries' rows (at least `count`, `stride` apart) as columns, times `factor`: (D, 16).
+    /// The queries' rows (at least `count`, `stride` apart) times `factor`, filled up with zeros: (16, padded D).
     #[inline(always)]
-    pub(super) fn columns(&self, rows: &[f32], stride: usize, dim: usize, factor: f32) -> Vec<Lanes> {
-        let mut columns = vec![[0.0; LANES]; dim];
-        for (lane, row) in rows.chunks(stride).take(self.count).enumerate() {
-            for (column, x) in columns.iter_mut().zip(row) {
-                column[lane] = factor * x;
+    pub(super) fn gather(&self, rows: &[f32], stride: usize, head: &HeadView, factor: f32, out: &mut [f32]) {
+        let padded = head.padded();
+        for (out, row) in out.chunks_exact_mut(padded).zip(rows.chunks(stride)).take(self.count) {
+            for (out, x) in out.iter_mut().zip(&row[..head.dim]) {
+                *out = factor * x;
             }
         }
-        columns
+        out[self.count * padded..].fill(0.0);
     }
 
     /// Puts `value` where a query does not attend to a token.
@@ -61,7 +61,37 @@ impl Block {
     }
 }
 
-/// Products of the queries' columns (D, 16) with every row (n, padded D): (n, 16).
+/// Rows (16, padded D) as columns (padded D, 16).
+#[inline(always)]
+pub(super) fn columns<V: Vector>(rows: &[f32], padded: usize, out: &mut [Lanes]) {
+    for (first, out) in (0..padded).step_by(LANES).zip(out.as_chunks_mut::<LANES>().0) {
+        let mut square = [V::zero(); LANES];
+        for (square, row) in square.iter_mut().zip(rows.chunks_exact(padded)) {
+            *square = V::load(row[first..].first_chunk().expect("rows are whole vectors"));
+        }
+        V::transpose(&mut square);
+        for i in 0..LANES {
+            square[i].store(&mut out[i]);
+        }
+    }
+}
+
+/// Columns (padded D, 16) as rows (16, padded D).
+#[inline(always)]
+pub(super) fn rows<V: Vector>(columns: &[Lanes], padded: usize, out: &mut [f32]) {
+    for (first, columns) in (0..padded).step_by(LANES).zip(columns.as_chunks::<LANES>().0) {
+        let mut square = [V::zero(); LANES];
+        for i in 0..LANES {
+            square[i] = V::load(&columns[i]);
+        }
+        V::transpose(&mut square);
+        for (square, row) in square.iter().zip(out.chunks_exact_mut(padded)) {
+            square.store(row[first..].first_chunk_mut().expect("rows are whole vectors"));
+        }
+    }
+}
+
+/// Products of the queries' columns (at least D, 16) with every row (n, padded D): (n, 16).
 #[inline(always)]
 pub(super) fn scores<V: Vector>(columns: &[Lanes], rows: &[f32], padded: usize, out: &mut [Lanes]) {
     let (four, rest) = out.as_chunks_mut::<PAST>();

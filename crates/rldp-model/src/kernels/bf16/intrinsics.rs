@@ -3,6 +3,8 @@
 //! Every function below is reached through `product`, which has established that the processor has AVX512-BF16 (the tile
 //! unit is used on processors that have both).
 
+#![allow(clippy::wildcard_imports, reason = "dozens of instructions")]
+
 use std::{
     arch::{asm, x86_64::*},
     marker::PhantomData,

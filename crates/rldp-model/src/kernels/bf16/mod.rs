@@ -128,6 +128,26 @@ fn multiply(
     }
 }
 
+/// Blocks that [`hot`] multiplies.
+const HOT: usize = 1000;
+
+/// Operations of [`hot`].
+pub(crate) fn hot_flops() -> usize {
+    HOT * 2 * BLOCK * BLOCK * DEEPEST * DEPTH
+}
+
+/// Multiplies the same block over and over, for a measure of the unit itself.
+pub(crate) fn hot(kernel: Kernel) {
+    assert!(fastest().is_some_and(|best| best == kernel || best == Kernel::Amx), "the processor lacks {kernel:?}");
+    let panels = vec![Tile::ZERO; 4 * DEEPEST];
+    let panel = |i: usize| &panels[i * DEEPEST..][..DEEPEST];
+    let mut out = [0.0; BLOCK * BLOCK];
+    let unit = Unit::new(kernel);
+    for _ in 0..HOT {
+        unit.block([panel(0), panel(1)], [panel(2), panel(3)], &mut out, BLOCK);
+    }
+}
+
 /// A block of which only some rows and columns are wanted.
 fn edge(
     unit: &Unit,
