@@ -1,6 +1,8 @@
 //! Products with LoRA's narrow factors, and the per-unit sums of outer products that are their gradients. Ranks are too
 //! small for a general matrix product to be fast.
 
+use std::ops::Range;
+
 use super::{
     dispatch_vectors,
     vector::{LANES, Lanes, Vector},
@@ -70,27 +72,39 @@ fn widen_body<V: Vector>(rank: usize, width: usize, left: &[f32], weights: &[f32
     let blocks = left.chunks(TOKENS * rank).zip(out.chunks_mut(TOKENS * stride));
     for (left, out) in blocks {
         let rows = left.len() / rank;
+        let [a, b, c, d] = four_rows(left, rank);
         for start in (0..width).step_by(LANES) {
-            let end = (start + LANES).min(width);
-            let mut sums = [V::zero(); TOKENS];
-            for row in 0..TOKENS {
-                if row < rows {
-                    sums[row] = V::load_some(&out[row * stride..][start..end]);
-                }
+            let part = start..(start + LANES).min(width);
+            let old = |row: usize| out.get(row * stride..).filter(|_| row < rows).unwrap_or_default();
+            let mut p = some_or_zero::<V>(old(0), &part);
+            let mut q = some_or_zero::<V>(old(1), &part);
+            let mut r = some_or_zero::<V>(old(2), &part);
+            let mut s = some_or_zero::<V>(old(3), &part);
+            for ((((weights, a), b), c), d) in weights.chunks_exact(width).zip(a).zip(b).zip(c).zip(d) {
+                let weights = V::load_some(&weights[part.clone()]);
+                p = weights.madd(V::splat(*a), p);
+                q = weights.madd(V::splat(*b), q);
+                r = weights.madd(V::splat(*c), r);
+                s = weights.madd(V::splat(*d), s);
             }
-            for (r, weights) in weights.chunks_exact(width).enumerate() {
-                let weights = V::load_some(&weights[start..end]);
-                for row in 0..TOKENS {
-                    sums[row] = weights.madd(V::splat(left[row.min(rows - 1) * rank + r]), sums[row]);
-                }
-            }
-            for row in 0..TOKENS {
-                if row < rows {
-                    sums[row].store_some(&mut out[row * stride..][start..end]);
-                }
+            for (row, sum) in [p, q, r, s].into_iter().enumerate().take(rows) {
+                sum.store_some(&mut out[row * stride..][part.clone()]);
             }
         }
     }
+}
+
+/// Four rows of `rank` numbers; the last is repeated where there are fewer.
+#[inline(always)]
+fn four_rows(left: &[f32], rank: usize) -> [&[f32]; TOKENS] {
+    let last = left.len() / rank - 1;
+    [0, 1, 2, 3].map(|row: usize| &left[row.min(last) * rank..][..rank])
+}
+
+/// Part of a row, or zeros when there is no row.
+#[inline(always)]
+fn some_or_zero<V: Vector>(row: &[f32], part: &Range<usize>) -> V {
+    if row.is_empty() { V::zero() } else { V::load_some(&row[part.clone()]) }
 }
 
 dispatch_vectors! {
@@ -112,23 +126,21 @@ fn outer_sum_body<V: Vector>(
         let tile_end = (tile + TILE).min(width);
         for (left, right) in left.chunks(TOKENS * rank).zip(right.chunks(TOKENS * right_stride)) {
             let tokens = left.len() / rank;
+            let [a, b, c, d] = four_rows(left, rank);
+            let row = |token: usize| right.get(token * right_stride..).filter(|_| token < tokens).unwrap_or_default();
+            let rows = [row(0), row(1), row(2), row(3)];
             for start in (tile..tile_end).step_by(LANES) {
-                let end = (start + LANES).min(tile_end);
-                let mut rows = [V::zero(); TOKENS];
-                for token in 0..TOKENS {
-                    if token < tokens {
-                        let row = V::load_some(&right[token * right_stride..][start..end]);
-                        rows[token] = row.multiply(V::splat(factor));
-                    }
-                }
-                for r in 0..rank {
-                    let sum = &mut sum[r * width + start..r * width + end];
-                    let mut total = V::load_some(sum);
-                    for token in 0..TOKENS {
-                        // Tokens beyond the last have rows of zeros.
-                        total = rows[token].madd(V::splat(left[token.min(tokens - 1) * rank + r]), total);
-                    }
-                    total.store_some(sum);
+                let part = start..(start + LANES).min(tile_end);
+                let factor = V::splat(factor);
+                let p = some_or_zero::<V>(rows[0], &part).multiply(factor);
+                let q = some_or_zero::<V>(rows[1], &part).multiply(factor);
+                let r = some_or_zero::<V>(rows[2], &part).multiply(factor);
+                let s = some_or_zero::<V>(rows[3], &part).multiply(factor);
+                for ((((sum, a), b), c), d) in sum.chunks_exact_mut(width).zip(a).zip(b).zip(c).zip(d) {
+                    let sum = &mut sum[part.clone()];
+                    let first = p.madd(V::splat(*a), V::load_some(sum));
+                    let second = r.madd(V::splat(*c), q.multiply(V::splat(*b)));
+                    s.madd(V::splat(*d), first).add(second).store_some(sum);
                 }
             }
         }
