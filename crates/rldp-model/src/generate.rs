@@ -6,7 +6,7 @@ use rand_chacha::ChaCha12Rng;
 use crate::{
     Adapter, EngineError,
     config::LinearKind,
-    cpu::{Columns, CpuEngine, PairView, all_logits, embed, find, head_view, pair_index},
+    cpu::{Columns, CpuEngine, PairView, Products, all_logits, embed, find, head_view, pair_index},
     kernels::{activation, attention, norm, norm::RowStatistics},
 };
 
@@ -80,6 +80,8 @@ struct Decoder<'a> {
     pairs: Vec<Vec<Option<usize>>>,
     cache: Vec<Vec<f32>>,
     length: usize,
+    /// In f32: for one row, rounding the matrices to bf16 would cost more than the products.
+    products: Products,
 }
 
 impl<'a> Decoder<'a> {
@@ -91,6 +93,7 @@ impl<'a> Decoder<'a> {
             pairs: pair_index(model, adapter),
             cache: vec![Vec::new(); model.blocks.len()],
             length: 0,
+            products: Products::default(),
         }
     }
 
@@ -106,7 +109,8 @@ impl<'a> Decoder<'a> {
         }
         self.length += tokens.len();
         let last = stream.split_off(stream.len() - model.config.hidden_size);
-        all_logits(model, self.normed(&model.final_norm, &last))
+        let normed = self.normed(&model.final_norm, &last);
+        all_logits(model, &mut self.products, normed)
     }
 
     fn attention(&mut self, layer: usize, positions: &[usize], stream: &mut [f32]) {
@@ -137,7 +141,7 @@ impl<'a> Decoder<'a> {
         self.branch(layer, LinearKind::AttentionOutput, rows, &attended, stream);
     }
 
-    fn mlp(&self, layer: usize, rows: usize, stream: &mut [f32]) {
+    fn mlp(&mut self, layer: usize, rows: usize, stream: &mut [f32]) {
         let model = self.engine.model();
         let width = model.config.intermediate_size;
         let input = self.normed(&model.blocks[layer].norms[1], stream);
@@ -155,15 +159,23 @@ impl<'a> Decoder<'a> {
     }
 
     /// Runs the block's map of a kind; tells whether there is one.
-    fn apply(&self, layer: usize, kind: LinearKind, rows: usize, x: &[f32], out: &mut [f32], columns: Columns) -> bool {
+    fn apply(
+        &mut self,
+        layer: usize,
+        kind: LinearKind,
+        rows: usize,
+        x: &[f32],
+        out: &mut [f32],
+        columns: Columns,
+    ) -> bool {
         let model = self.engine.model();
         let Some((map, linear)) = find(&model.blocks[layer], kind) else { return false };
         let pair = self.adapter.zip(self.pairs[layer][map]).map(|(adapter, index)| PairView::of(adapter, index));
-        linear.forward(model, rows, x, pair, &mut Vec::new(), out, columns);
+        linear.forward(model, &mut self.products, rows, x, pair, &mut Vec::new(), out, columns);
         true
     }
 
-    fn branch(&self, layer: usize, kind: LinearKind, rows: usize, x: &[f32], stream: &mut [f32]) {
+    fn branch(&mut self, layer: usize, kind: LinearKind, rows: usize, x: &[f32], stream: &mut [f32]) {
         let mut out = vec![0.0; stream.len()];
         self.apply(layer, kind, rows, x, &mut out, Columns::all(stream.len() / rows));
         stream.iter_mut().zip(&out).for_each(|(stream, out)| *stream += out);

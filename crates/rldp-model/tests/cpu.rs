@@ -1,16 +1,18 @@
 //! The CPU engine against PyTorch's numbers, and against itself cut differently.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
-use common::{CASES, Golden, check_all};
+use common::{CASES, Golden, check_all, relative_error};
 use rldp_model::{
     Engine as _, UnitInput,
-    cpu::{CpuEngine, CpuOptions},
+    cpu::{CpuEngine, CpuOptions, Precision},
     generate::{GenerateOptions, generate},
 };
 
 fn engine(golden: &Golden, micro_batch_tokens: Option<usize>) -> CpuEngine {
-    CpuEngine::new(&golden.files, CpuOptions { micro_batch_tokens }).unwrap()
+    CpuEngine::new(&golden.files, CpuOptions { micro_batch_tokens, ..CpuOptions::default() }).unwrap()
 }
 
 #[test]
@@ -20,7 +22,9 @@ fn agrees_with_pytorch_on_all_goldens() {
 
 #[test]
 fn agrees_with_pytorch_in_the_smallest_micro_batches() {
-    check_all(|files| CpuEngine::new(files, CpuOptions { micro_batch_tokens: Some(1) }).unwrap());
+    check_all(|files| {
+        CpuEngine::new(files, CpuOptions { micro_batch_tokens: Some(1), ..CpuOptions::default() }).unwrap()
+    });
 }
 
 /// Loss and gradient of every unit.
@@ -71,4 +75,45 @@ fn greedy_decoding_follows_the_logits() {
             tokens.push(token);
         }
     }
+}
+
+/// bf16 has 8 bits of significand: operands are off by up to 1/256, at random, and sums average it out.
+#[test]
+fn bf16_stays_near_f32_on_all_goldens() {
+    if Precision::best() == Precision::F32 {
+        eprintln!("skipped: this processor multiplies no bf16");
+        return;
+    }
+    for case in CASES {
+        let golden = Golden::load(case);
+        let options = CpuOptions { precision: Precision::Bf16, ..CpuOptions::default() };
+        let mut rounded = CpuEngine::new(&golden.files, options).unwrap();
+        let units: Vec<UnitInput> = (0..golden.len())
+            .map(|i| UnitInput { sequences: vec![golden.sequence(i, golden.mean_weight(i))] })
+            .collect();
+        let exact = gradients(&mut engine(&golden, None), &golden, &units);
+        let mut differs = false;
+        for ((loss, gradient), (near_loss, near)) in exact.iter().zip(gradients(&mut rounded, &golden, &units)) {
+            assert!((loss - near_loss).abs() <= 0.02 * loss.abs(), "{case}: loss {near_loss}, in f32 {loss}");
+            let cosine = cosine(gradient, &near);
+            assert!(cosine > 0.999, "{case}: cosine {cosine}");
+            let error = relative_error(&near, gradient);
+            assert!(error < 0.05, "{case}: relative error {error}");
+            differs |= *loss != near_loss;
+        }
+        assert!(differs, "{case}: nothing was rounded");
+    }
+}
+
+/// Of two gradients; 1 where both are zero.
+fn cosine(x: &[f32], y: &[f32]) -> f64 {
+    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    if x.iter().chain(y).all(|x| *x == 0.0) { 1.0 } else { dot(x, y) / (dot(x, x) * dot(y, y)).sqrt() }
+}
+
+#[test]
+fn precisions_have_names() {
+    assert!(Precision::F32.description().starts_with("f32"));
+    let best = if Precision::best() == Precision::Bf16 { "bf16" } else { "f32" };
+    assert!(Precision::Bf16.description().starts_with(best));
 }

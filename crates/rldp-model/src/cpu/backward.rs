@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{
     forward::{BlockCache, Pass, find, resize},
     linear::Columns,
+    products::Products,
     weights::{Block, Linear},
 };
 use crate::{
@@ -45,13 +46,14 @@ impl Pass<'_> {
         layer: usize,
         cache: &BlockCache,
         dstream: &mut [f32],
+        products: &mut Products,
         scratch: &mut BackwardScratch,
         gradients: &mut Gradients,
         lowest: bool,
     ) {
         let block = &self.model.blocks[layer];
-        self.mlp_backward(layer, block, cache, dstream, scratch, gradients);
-        self.attention_backward(layer, block, cache, dstream, scratch, gradients, lowest);
+        self.mlp_backward(layer, block, cache, dstream, products, scratch, gradients);
+        self.attention_backward(layer, block, cache, dstream, products, scratch, gradients, lowest);
     }
 
     fn mlp_backward(
@@ -60,28 +62,52 @@ impl Pass<'_> {
         block: &Block,
         cache: &BlockCache,
         dstream: &mut [f32],
+        products: &mut Products,
         scratch: &mut BackwardScratch,
         gradients: &mut Gradients,
     ) {
         let (rows, config) = (self.batch.rows(), &self.model.config);
         let (width, hidden) = (config.intermediate_size, config.hidden_size);
         let BackwardScratch { input, wide, gate, up, .. } = scratch;
-        zero(wide, rows * width);
+        resize(wide, rows * width);
         if let Some((map, linear)) = find(block, LinearKind::MlpDown) {
             let columns = Columns::all(hidden);
-            self.map_backward(layer, map, linear, &cache.activated, cache, dstream, columns, Some(wide), gradients);
+            self.map_backward(
+                products,
+                layer,
+                map,
+                linear,
+                &cache.activated,
+                cache,
+                dstream,
+                columns,
+                Some((wide, false)),
+                gradients,
+            );
         }
         resize(gate, rows * width);
         let gated = find(block, LinearKind::MlpGate);
-        zero(input, rows * hidden);
+        resize(input, rows * hidden);
         let columns = Columns::all(width);
         if let Some((gate_map, gate_linear)) = gated {
             resize(up, rows * width);
             activation::backward(config.activation, &cache.gate, Some(&cache.up), wide, gate, Some(up));
             if let Some((map, linear)) = find(block, LinearKind::MlpUp) {
-                self.map_backward(layer, map, linear, &cache.mlp_input, cache, up, columns, Some(input), gradients);
+                self.map_backward(
+                    products,
+                    layer,
+                    map,
+                    linear,
+                    &cache.mlp_input,
+                    cache,
+                    up,
+                    columns,
+                    Some((input, false)),
+                    gradients,
+                );
             }
             self.map_backward(
+                products,
                 layer,
                 gate_map,
                 gate_linear,
@@ -89,24 +115,35 @@ impl Pass<'_> {
                 cache,
                 gate,
                 columns,
-                Some(input),
+                Some((input, true)),
                 gradients,
             );
         } else if let Some((map, linear)) = find(block, LinearKind::MlpUp) {
             activation::backward(config.activation, &cache.gate, None, wide, gate, None);
-            self.map_backward(layer, map, linear, &cache.mlp_input, cache, gate, columns, Some(input), gradients);
+            self.map_backward(
+                products,
+                layer,
+                map,
+                linear,
+                &cache.mlp_input,
+                cache,
+                gate,
+                columns,
+                Some((input, false)),
+                gradients,
+            );
         }
         let branch = &block.norms[1];
         norm::backward(&cache.middle, &branch.weight, branch.bias.is_some(), &cache.statistics[1], input, dstream);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     fn attention_backward(
         &self,
         layer: usize,
         block: &Block,
         cache: &BlockCache,
         dstream: &mut [f32],
+        products: &mut Products,
         scratch: &mut BackwardScratch,
         gradients: &mut Gradients,
         lowest: bool,
@@ -114,10 +151,21 @@ impl Pass<'_> {
         let (rows, hidden) = (self.batch.rows(), self.model.config.hidden_size);
         let (width, out_width) = (self.model.fused_width(), self.model.attention_width());
         let BackwardScratch { input, attended, fused, .. } = scratch;
-        zero(attended, rows * out_width);
+        resize(attended, rows * out_width);
         if let Some((map, linear)) = find(block, LinearKind::AttentionOutput) {
             let columns = Columns::all(hidden);
-            self.map_backward(layer, map, linear, &cache.attended, cache, dstream, columns, Some(attended), gradients);
+            self.map_backward(
+                products,
+                layer,
+                map,
+                linear,
+                &cache.attended,
+                cache,
+                dstream,
+                columns,
+                Some((attended, false)),
+                gradients,
+            );
         }
         zero(fused, rows * width);
         self.attend_backward(cache, attended, fused);
@@ -125,12 +173,23 @@ impl Pass<'_> {
         for (row, &position) in fused.chunks_exact_mut(width).zip(&self.batch.positions) {
             self.angles.rotate(&mut row[..turned], position, -1.0);
         }
-        zero(input, rows * hidden);
+        resize(input, rows * hidden);
         for (map, linear) in block.linears.iter().enumerate() {
             let Some(offset) = self.fused_offset(linear.spec.kind) else { continue };
             let columns = Columns { offset, stride: width };
-            let dx = if lowest { None } else { Some(&mut *input) };
-            self.map_backward(layer, map, linear, &cache.attention_input, cache, fused, columns, dx, gradients);
+            let dx = if lowest { None } else { Some((&mut *input, offset > 0)) };
+            self.map_backward(
+                products,
+                layer,
+                map,
+                linear,
+                &cache.attention_input,
+                cache,
+                fused,
+                columns,
+                dx,
+                gradients,
+            );
         }
         if !lowest {
             let branch = &block.norms[0];
@@ -160,10 +219,12 @@ impl Pass<'_> {
         }
     }
 
-    /// One map: adds the adapter's per-unit gradients, and the input's gradient to `dx` when it is wanted.
+    /// One map: adds the adapter's per-unit gradients, and puts the input's gradient in `dx` when it is wanted, added to
+    /// what is there if the flag says so.
     #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     fn map_backward(
         &self,
+        products: &mut Products,
         layer: usize,
         map: usize,
         linear: &Linear,
@@ -171,23 +232,22 @@ impl Pass<'_> {
         cache: &BlockCache,
         dy: &[f32],
         columns: Columns,
-        dx: Option<&mut Vec<f32>>,
+        dx: Option<(&mut Vec<f32>, bool)>,
         gradients: &mut Gradients,
     ) {
         let rows = self.batch.rows();
         let pair = self.pair(layer, map);
-        let dinner = pair.map(|pair| linear.inner_gradient(rows, dy, columns, pair));
+        let dinner = pair.map(|pair| linear.inner_gradient(products, rows, dy, columns, pair));
         if let (Some(dinner), Some(index)) = (&dinner, self.pairs[layer][map]) {
             self.adapter_gradients(index, linear, x, &cache.inner[map], dinner, dy, columns, gradients);
         }
-        if let Some(dx) = dx {
+        if let Some((dx, accumulate)) = dx {
             let pair = pair.zip(dinner.as_deref());
-            linear.backward(self.model, rows, dy, columns, pair, dx);
+            linear.backward(self.model, products, rows, dy, columns, pair, dx, accumulate);
         }
     }
 
     /// dA += Σ_t dinner_t ⊗ x_t and dB += scaling · Σ_t dy_t ⊗ inner_t over each unit's rows.
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     fn adapter_gradients(
         &self,
         index: usize,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{
     batch::Batch,
     linear::{Columns, PairView},
+    products::Products,
     weights::{BaseModel, Block, Linear, Norm},
 };
 use crate::{
@@ -95,19 +96,19 @@ impl Pass<'_> {
     }
 
     /// Runs block `layer` on `cache.input`; the output replaces `stream`.
-    pub(crate) fn block(&self, layer: usize, cache: &mut BlockCache, stream: &mut Vec<f32>) {
+    pub(crate) fn block(&self, layer: usize, products: &mut Products, cache: &mut BlockCache, stream: &mut Vec<f32>) {
         let block = &self.model.blocks[layer];
         cache.inner.resize_with(block.linears.len(), Vec::new);
-        self.attention_maps(layer, block, cache);
+        self.attention_maps(layer, block, products, cache);
         self.attend(cache);
         stream.clone_from(&cache.input);
-        self.residual(layer, block, LinearKind::AttentionOutput, cache, stream);
+        self.residual(layer, LinearKind::AttentionOutput, products, cache, stream);
         cache.middle.clone_from(stream);
-        self.mlp_maps(layer, block, cache);
-        self.residual(layer, block, LinearKind::MlpDown, cache, stream);
+        self.mlp_maps(layer, block, products, cache);
+        self.residual(layer, LinearKind::MlpDown, products, cache, stream);
     }
 
-    fn attention_maps(&self, layer: usize, block: &Block, cache: &mut BlockCache) {
+    fn attention_maps(&self, layer: usize, block: &Block, products: &mut Products, cache: &mut BlockCache) {
         let rows = self.batch.rows();
         self.norm(&block.norms[0], &cache.input, &mut cache.attention_input, &mut cache.statistics[0]);
         let width = self.model.fused_width();
@@ -116,7 +117,16 @@ impl Pass<'_> {
             let Some(offset) = self.fused_offset(linear.spec.kind) else { continue };
             let columns = Columns { offset, stride: width };
             let BlockCache { attention_input, fused, inner, .. } = cache;
-            linear.forward(self.model, rows, attention_input, self.pair(layer, map), &mut inner[map], fused, columns);
+            linear.forward(
+                self.model,
+                products,
+                rows,
+                attention_input,
+                self.pair(layer, map),
+                &mut inner[map],
+                fused,
+                columns,
+            );
         }
         let turned = (self.model.config.heads + self.model.config.kv_heads) * self.model.config.head_dim;
         for (row, &position) in cache.fused.chunks_exact_mut(width).zip(&self.batch.positions) {
@@ -155,7 +165,7 @@ impl Pass<'_> {
         }
     }
 
-    fn mlp_maps(&self, layer: usize, block: &Block, cache: &mut BlockCache) {
+    fn mlp_maps(&self, layer: usize, block: &Block, products: &mut Products, cache: &mut BlockCache) {
         let rows = self.batch.rows();
         self.norm(&block.norms[1], &cache.middle, &mut cache.mlp_input, &mut cache.statistics[1]);
         let width = self.model.config.intermediate_size;
@@ -169,7 +179,7 @@ impl Pass<'_> {
             };
             resize(out, rows * width);
             let columns = Columns::all(width);
-            linear.forward(self.model, rows, mlp_input, self.pair(layer, map), &mut inner[map], out, columns);
+            linear.forward(self.model, products, rows, mlp_input, self.pair(layer, map), &mut inner[map], out, columns);
         }
         resize(&mut cache.activated, rows * width);
         let up = gated.then_some(cache.up.as_slice());
@@ -177,14 +187,21 @@ impl Pass<'_> {
     }
 
     /// stream += map of the branch.
-    fn residual(&self, layer: usize, block: &Block, kind: LinearKind, cache: &mut BlockCache, stream: &mut [f32]) {
+    fn residual(
+        &self,
+        layer: usize,
+        kind: LinearKind,
+        products: &mut Products,
+        cache: &mut BlockCache,
+        stream: &mut [f32],
+    ) {
         let rows = self.batch.rows();
-        let Some((map, linear)) = find(block, kind) else { return };
+        let Some((map, linear)) = find(&self.model.blocks[layer], kind) else { return };
         let BlockCache { attended, activated, inner, .. } = cache;
         let input = if kind == LinearKind::AttentionOutput { attended } else { activated };
         let mut branch = vec![0.0; rows * linear.spec.out_features];
         let columns = Columns::all(linear.spec.out_features);
-        linear.forward(self.model, rows, input, self.pair(layer, map), &mut inner[map], &mut branch, columns);
+        linear.forward(self.model, products, rows, input, self.pair(layer, map), &mut inner[map], &mut branch, columns);
         for (stream, branch) in stream.iter_mut().zip(&branch) {
             *stream += branch;
         }

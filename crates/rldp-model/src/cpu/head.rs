@@ -1,10 +1,12 @@
 //! The output head: cross-entropy over chunks of the vocabulary, without all logits at once.
 
-use super::{batch::Scored, forward::resize, weights::BaseModel};
-use crate::kernels::{
-    gemm::{View, matmul},
-    softmax,
+use super::{
+    batch::Scored,
+    forward::resize,
+    products::{Frozen, Products},
+    weights::BaseModel,
 };
+use crate::kernels::softmax;
 
 /// Floats of one chunk of logits: 4 MiB.
 const CHUNK: usize = 1024 * 1024;
@@ -17,7 +19,6 @@ pub(crate) struct HeadScratch {
     /// Their gradients (S, C).
     pub(crate) dhidden: Vec<f32>,
     logits: Vec<f32>,
-    matrix: Vec<f32>,
     lse: Vec<(f32, f32)>,
     target: Vec<f32>,
 }
@@ -26,6 +27,7 @@ pub(crate) struct HeadScratch {
 /// Σ weight · NLL goes to `scratch.dhidden`.
 pub(crate) fn cross_entropy(
     model: &BaseModel,
+    products: &mut Products,
     scored: &[Scored],
     scratch: &mut HeadScratch,
     differentiate: bool,
@@ -39,7 +41,7 @@ pub(crate) fn cross_entropy(
     let starts: Vec<usize> = (0..vocab).step_by(at_once).collect();
     for &first in &starts {
         let count = at_once.min(vocab - first);
-        chunk_logits(model, rows, first, count, scratch);
+        chunk_logits(model, products, rows, first, count, scratch);
         absorb(scored, first, count, scratch);
     }
     let nll: Vec<f32> =
@@ -52,36 +54,31 @@ pub(crate) fn cross_entropy(
         for (index, &first) in starts.iter().enumerate().rev() {
             let count = at_once.min(vocab - first);
             if index + 1 < starts.len() {
-                chunk_logits(model, rows, first, count, scratch);
+                chunk_logits(model, products, rows, first, count, scratch);
             }
-            chunk_backward(model, scored, first, count, scratch);
+            chunk_backward(model, products, scored, first, count, scratch);
         }
     }
     nll
 }
 
-/// logits (S, count) of the vocabulary from `first` on; leaves the matrix's piece in `scratch.matrix` unless it is f32.
-fn chunk_logits(model: &BaseModel, rows: usize, first: usize, count: usize, scratch: &mut HeadScratch) {
-    let width = model.config.hidden_size;
-    let HeadScratch { hidden, logits, matrix, .. } = scratch;
+/// Rows of the head's matrix: some of the vocabulary.
+fn frozen(model: &BaseModel, first: usize, count: usize, transposed: bool) -> Frozen<'_> {
+    Frozen { stored: model.head(), rows: first..first + count, transposed }
+}
+
+/// logits (S, count) of the vocabulary from `first` on.
+fn chunk_logits(
+    model: &BaseModel,
+    products: &mut Products,
+    rows: usize,
+    first: usize,
+    count: usize,
+    scratch: &mut HeadScratch,
+) {
+    let HeadScratch { hidden, logits, .. } = scratch;
     resize(logits, rows * count);
-    let view = model.head();
-    let piece = match view.as_f32() {
-        Some(values) => &values[first * width..(first + count) * width],
-        None => {
-            resize(matrix, count * width);
-            view.range_to_f32(first * width, matrix);
-            matrix
-        }
-    };
-    matmul(
-        (rows, width, count),
-        View::rows(hidden, width),
-        View::rows(piece, width).transposed(),
-        logits,
-        count,
-        false,
-    );
+    products.put(rows, (hidden, model.config.hidden_size), &frozen(model, first, count, true), (logits, count), false);
 }
 
 /// Folds a chunk into the running log-sum-exp and notes the targets' logits.
@@ -99,7 +96,14 @@ fn absorb(scored: &[Scored], first: usize, count: usize, scratch: &mut HeadScrat
 }
 
 /// dhidden += (weight · (softmax − one-hot)) · matrix for a chunk whose logits are in place.
-fn chunk_backward(model: &BaseModel, scored: &[Scored], first: usize, count: usize, scratch: &mut HeadScratch) {
+fn chunk_backward(
+    model: &BaseModel,
+    products: &mut Products,
+    scored: &[Scored],
+    first: usize,
+    count: usize,
+    scratch: &mut HeadScratch,
+) {
     let (rows, width) = (scored.len(), model.config.hidden_size);
     for (index, scored) in scored.iter().enumerate() {
         let row = &mut scratch.logits[index * count..(index + 1) * count];
@@ -109,17 +113,12 @@ fn chunk_backward(model: &BaseModel, scored: &[Scored], first: usize, count: usi
             row[offset] -= scored.weight;
         }
     }
-    let view = model.head();
-    let piece = match view.as_f32() {
-        Some(values) => &values[first * width..(first + count) * width],
-        None => &scratch.matrix[..],
-    };
-    let logits = View::rows(&scratch.logits, count);
-    matmul((rows, count, width), logits, View::rows(piece, width), &mut scratch.dhidden, width, true);
+    let HeadScratch { logits, dhidden, .. } = scratch;
+    products.put(rows, (logits, count), &frozen(model, first, count, false), (dhidden, width), true);
 }
 
 /// Logits of every row of `hidden` (N, C), whole: (N, V).
-pub(crate) fn all_logits(model: &BaseModel, hidden: Vec<f32>) -> Vec<f32> {
+pub(crate) fn all_logits(model: &BaseModel, products: &mut Products, hidden: Vec<f32>) -> Vec<f32> {
     let (width, vocab) = (model.config.hidden_size, model.config.vocab_size);
     let rows = hidden.len() / width;
     let mut scratch = HeadScratch { hidden, ..HeadScratch::default() };
@@ -127,7 +126,7 @@ pub(crate) fn all_logits(model: &BaseModel, hidden: Vec<f32>) -> Vec<f32> {
     let at_once = (CHUNK / width).clamp(1, vocab);
     for first in (0..vocab).step_by(at_once) {
         let count = at_once.min(vocab - first);
-        chunk_logits(model, rows, first, count, &mut scratch);
+        chunk_logits(model, products, rows, first, count, &mut scratch);
         for (out, chunk) in out.chunks_exact_mut(vocab).zip(scratch.logits.chunks_exact(count)) {
             out[first..first + count].copy_from_slice(chunk);
         }

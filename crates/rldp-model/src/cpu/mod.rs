@@ -8,12 +8,14 @@ mod batch;
 mod forward;
 mod head;
 mod linear;
+mod precision;
+mod products;
+mod queue;
+mod speed;
 mod weights;
 mod worker;
 
-use std::ops::Range;
-
-use rayon::prelude::*;
+use std::{ops::Range, sync::Mutex};
 
 use self::{
     backward::UnitRows,
@@ -30,19 +32,30 @@ pub(crate) use self::{
     forward::{embed, find, head_view},
     head::all_logits,
     linear::{Columns, PairView},
+    products::Products,
     weights::Norm,
+};
+pub use self::{
+    precision::Precision,
+    speed::{peak_speed, product_speed},
 };
 
 /// Memory for one core's activations when the micro-batch is chosen automatically, in bytes.
 const ACTIVATION_BYTES: usize = 384 << 20;
-/// Memory for one wave's per-unit gradients, in bytes.
+/// Memory for one core's activations of a small model, in bytes: they stay in the second cache, or nearly.
+const CACHED_BYTES: usize = 3 << 20;
+/// Tokens below which a micro-batch is too small to share the work on the weights.
+const CACHED_TOKENS: usize = 128;
+/// Memory for the per-unit gradients of all jobs in progress, in bytes.
 const GRADIENT_BYTES: usize = 512 << 20;
 
-/// Settings that bound memory and change no result.
+/// Precision, and settings that bound memory and change no result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuOptions {
     /// Tokens of one micro-batch; chosen from the model's size when absent. A longer sequence is a micro-batch by itself.
     pub micro_batch_tokens: Option<usize>,
+    /// Precision of the products with the frozen base model.
+    pub precision: Precision,
 }
 
 /// The engine.
@@ -52,11 +65,13 @@ pub struct CpuEngine {
     workers: Vec<Worker>,
 }
 
-/// One core's share of a wave: consecutive units (or parts of one), and where their gradients go.
-struct Job<'a> {
-    sequences: Vec<Sequence<'a>>,
+/// One core's work: consecutive units, or parts of one.
+struct Job {
+    batch: Batch,
     /// Unit of each sequence, counted in the input.
     units: Vec<usize>,
+    /// Whether the last unit goes on in the next job.
+    goes_on: bool,
 }
 
 impl CpuEngine {
@@ -66,9 +81,11 @@ impl CpuEngine {
     /// When a tensor is missing or of another shape.
     pub fn new(files: &ModelFiles, options: CpuOptions) -> Result<Self, ModelError> {
         let model = BaseModel::new(files)?;
-        let automatic = (ACTIVATION_BYTES / (4 * model.floats_per_token())).clamp(64, 1024);
+        let within = |bytes: usize| bytes / (4 * model.floats_per_token());
+        let cached = within(CACHED_BYTES);
+        let automatic = if cached >= CACHED_TOKENS { cached } else { within(ACTIVATION_BYTES) }.clamp(64, 1024);
         let micro_batch_tokens = options.micro_batch_tokens.unwrap_or(automatic).max(1);
-        let workers = (0..rayon::current_num_threads()).map(|_| Worker::default()).collect();
+        let workers = (0..rayon::current_num_threads()).map(|_| Worker::new(options.precision)).collect();
         Ok(Self { model, micro_batch_tokens, workers })
     }
 
@@ -98,15 +115,21 @@ fn longest<'a>(sequences: impl IntoIterator<Item = &'a Sequence<'a>>) -> usize {
     sequences.into_iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0)
 }
 
-/// Consecutive ranges of items whose tokens add up to at most `budget`, at least one item each.
-fn split(tokens: &[usize], budget: usize) -> Vec<Range<usize>> {
-    let (mut ranges, mut start, mut sum) = (Vec::new(), 0, 0);
-    for (index, &count) in tokens.iter().enumerate() {
-        if index > start && sum + count > budget {
+/// Consecutive ranges of items, at least one item each, whose tokens add up to at most `most` and which are about equal, in
+/// a number that suits `workers`.
+fn split(tokens: &[usize], most: usize, workers: usize) -> Vec<Range<usize>> {
+    let total: usize = tokens.iter().sum();
+    let count = total.div_ceil(most).next_multiple_of(workers).max(1);
+    let (mut ranges, mut start, mut sum, mut before) = (Vec::new(), 0, 0, 0);
+    for (index, &length) in tokens.iter().enumerate() {
+        // The next range begins where the items so far come nearest to their even share.
+        let enough = (before + sum + length / 2) * count > total * (ranges.len() + 1);
+        if index > start && (sum + length > most || enough) {
             ranges.push(start..index);
+            before += sum;
             (start, sum) = (index, 0);
         }
-        sum += count;
+        sum += length;
     }
     if start < tokens.len() {
         ranges.push(start..tokens.len());
@@ -122,25 +145,16 @@ impl Engine for CpuEngine {
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
         let (pairs, angles) = (self.pairs(adapter), self.angles(longest(sequences)));
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
-        let ranges = split(&lengths, self.micro_batch_tokens);
+        let ranges = split(&lengths, self.micro_batch_tokens, self.workers.len());
         let mut found = Vec::with_capacity(sequences.len());
         let Self { model, workers, .. } = self;
-        for wave in ranges.chunks(workers.len()) {
-            let batches: Vec<Batch> = wave
-                .iter()
-                .map(|range| Batch::new(&model.config, sequences[range.clone()].iter().copied()))
-                .collect::<Result<_, _>>()?;
-            let losses: Vec<Vec<SequenceLoss>> = workers
-                .par_iter_mut()
-                .zip(&batches)
-                .map(|(worker, batch)| {
-                    let pass = Pass { model, adapter, pairs: &pairs, batch, angles: &angles };
-                    let nll = worker.losses(&pass);
-                    sequence_losses(batch, &nll)
-                })
-                .collect();
-            found.extend(losses.into_iter().flatten());
-        }
+        let batch = |range: &Range<usize>| Batch::new(&model.config, sequences[range.clone()].iter().copied());
+        let batches: Vec<Batch> = ranges.iter().map(batch).collect::<Result<_, _>>()?;
+        let run = |worker: &mut Worker, batch: &Batch| {
+            let nll = worker.losses(&Pass { model, adapter, pairs: &pairs, batch, angles: &angles });
+            sequence_losses(batch, &nll)
+        };
+        queue::in_order(workers, &batches, run, |losses| found.extend(losses));
         Ok(found)
     }
 
@@ -153,26 +167,22 @@ impl Engine for CpuEngine {
         let parameters = adapter.layout().parameter_count();
         let angles = self.angles(longest(units.iter().flat_map(|unit| &unit.sequences)));
         let pairs = self.pairs(Some(adapter));
-        let jobs = self.jobs(units, parameters);
+        let jobs = self.jobs(units, parameters)?;
         let Self { model, workers, .. } = self;
-        let mut open = OpenUnit { next: 0, loss: 0.0, gradient: vec![0.0; parameters] };
-        for wave in jobs.chunks(workers.len()) {
-            let batches: Vec<Batch> = wave
-                .iter()
-                .map(|job| Batch::new(&model.config, job.sequences.iter().copied()))
-                .collect::<Result<_, _>>()?;
-            let results: Vec<JobResult> = workers
-                .par_iter_mut()
-                .zip(wave.par_iter().zip(&batches))
-                .map(|(worker, (job, batch))| {
-                    let pass = Pass { model, adapter: Some(adapter), pairs: &pairs, batch, angles: &angles };
-                    run_job(worker, &pass, job, parameters)
-                })
-                .collect();
-            for result in results {
-                open.absorb(result, parameters, sink);
+        let mut open = OpenUnit { next: 0, pending: false, loss: 0.0, gradient: vec![0.0; parameters] };
+        let spare = Mutex::new(Vec::new());
+        let run = |worker: &mut Worker, job: &Job| {
+            let batch = &job.batch;
+            let pass = Pass { model, adapter: Some(adapter), pairs: &pairs, batch, angles: &angles };
+            let gradients = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
+            run_job(worker, &pass, job, parameters, gradients)
+        };
+        queue::in_order(workers, &jobs, run, |result| {
+            open.absorb(&result, parameters, sink);
+            if let Ok(mut spare) = spare.lock() {
+                spare.push(result.gradients);
             }
-        }
+        });
         open.finish(units.len(), sink);
         Ok(())
     }
@@ -182,25 +192,28 @@ impl Engine for CpuEngine {
         let (pairs, angles) = (self.pairs(adapter), self.angles(tokens.len()));
         let Self { model, workers, .. } = self;
         let pass = Pass { model, adapter, pairs: &pairs, batch: &batch, angles: &angles };
-        Ok(all_logits(model, workers[0].hidden(&pass)))
+        Ok(workers[0].logits(&pass))
     }
 }
 
 impl CpuEngine {
     /// Splits units into jobs by tokens, and by the memory of their gradients.
-    fn jobs<'a>(&self, units: &[UnitInput<'a>], parameters: usize) -> Vec<Job<'a>> {
+    fn jobs(&self, units: &[UnitInput], parameters: usize) -> Result<Vec<Job>, EngineError> {
         let mut sequences = Vec::new();
         for (unit, input) in units.iter().enumerate() {
             sequences.extend(input.sequences.iter().map(|sequence| (unit, *sequence)));
         }
         // A job's gradients take P floats a unit: many short sequences of large adapters are split by that.
-        let most_units = (GRADIENT_BYTES / self.workers.len() / (4 * parameters)).max(1);
+        let most_units = (GRADIENT_BYTES / (queue::AHEAD * self.workers.len()) / (4 * parameters).max(1)).max(1);
         let least = self.micro_batch_tokens.div_ceil(most_units).max(1);
         let tokens: Vec<usize> = sequences.iter().map(|(_, sequence)| sequence.tokens.len().max(least)).collect();
-        let ranges = split(&tokens, self.micro_batch_tokens);
-        let job = |range: Range<usize>| Job {
-            units: sequences[range.clone()].iter().map(|(unit, _)| *unit).collect(),
-            sequences: sequences[range].iter().map(|(_, sequence)| *sequence).collect(),
+        let ranges = split(&tokens, self.micro_batch_tokens, self.workers.len());
+        let job = |range: Range<usize>| {
+            Ok(Job {
+                goes_on: sequences.get(range.end).is_some_and(|(unit, _)| *unit == sequences[range.end - 1].0),
+                units: sequences[range.clone()].iter().map(|(unit, _)| *unit).collect(),
+                batch: Batch::new(&self.model.config, sequences[range].iter().map(|(_, sequence)| *sequence))?,
+            })
         };
         ranges.into_iter().map(job).collect()
     }
@@ -221,9 +234,11 @@ struct JobResult {
     losses: Vec<f64>,
     /// (units of the job, P).
     gradients: Vec<f32>,
+    goes_on: bool,
 }
 
-fn run_job(worker: &mut Worker, pass: &Pass, job: &Job, parameters: usize) -> JobResult {
+/// `gradients` is a buffer of any content.
+fn run_job(worker: &mut Worker, pass: &Pass, job: &Job, parameters: usize, mut gradients: Vec<f32>) -> JobResult {
     let mut units = job.units.clone();
     units.dedup();
     let slot = |unit: usize| units.binary_search(&unit).unwrap_or_default();
@@ -233,28 +248,37 @@ fn run_job(worker: &mut Worker, pass: &Pass, job: &Job, parameters: usize) -> Jo
         .zip(&pass.batch.sequences)
         .map(|(unit, rows)| UnitRows { rows: rows.clone(), slot: slot(*unit) })
         .collect();
-    let mut gradients = vec![0.0; units.len() * parameters];
+    gradients.clear();
+    gradients.resize(units.len() * parameters, 0.0);
     let nll = worker.gradients(pass, &rows, parameters, &mut gradients);
     let mut losses = vec![0.0; units.len()];
     for (scored, nll) in pass.batch.scored.iter().zip(&nll) {
         losses[rows[scored.sequence].slot] += f64::from(scored.weight) * f64::from(*nll);
     }
-    JobResult { units, losses, gradients }
+    JobResult { units, losses, gradients, goes_on: job.goes_on }
 }
 
-/// A unit whose sequences may go on in the next job.
+/// The next unit to hand over, and what earlier jobs have found of it.
 struct OpenUnit {
     next: usize,
+    pending: bool,
     loss: f64,
     gradient: Vec<f32>,
 }
 
 impl OpenUnit {
-    fn absorb(&mut self, result: JobResult, parameters: usize, sink: &mut dyn FnMut(usize, UnitGradient)) {
-        for ((unit, loss), gradient) in
-            result.units.iter().zip(&result.losses).zip(result.gradients.chunks_exact(parameters))
-        {
+    fn absorb(&mut self, result: &JobResult, parameters: usize, sink: &mut dyn FnMut(usize, UnitGradient)) {
+        let last = result.units.last();
+        let parts = result.units.iter().zip(&result.losses).zip(result.gradients.chunks_exact(parameters));
+        for ((unit, &loss), gradient) in parts {
             self.finish(*unit, sink);
+            let goes_on = result.goes_on && last == Some(unit);
+            if !self.pending && !goes_on {
+                sink(*unit, UnitGradient { loss, gradient });
+                self.next = unit + 1;
+                continue;
+            }
+            self.pending = true;
             self.loss += loss;
             for (sum, g) in self.gradient.iter_mut().zip(gradient) {
                 *sum += g;
@@ -266,8 +290,10 @@ impl OpenUnit {
     fn finish(&mut self, unit: usize, sink: &mut dyn FnMut(usize, UnitGradient)) {
         while self.next < unit {
             sink(self.next, UnitGradient { loss: self.loss, gradient: &self.gradient });
-            self.gradient.fill(0.0);
-            self.loss = 0.0;
+            if self.pending {
+                self.gradient.fill(0.0);
+            }
+            (self.pending, self.loss) = (false, 0.0);
             self.next += 1;
         }
     }

@@ -63,7 +63,7 @@ impl BaseModel {
         let blocks = (0..config.layers).map(block).collect::<Result<_, _>>()?;
         let final_norm = norm(config.final_norm())?;
         let frequencies = config.rope.as_ref().map_or_else(Vec::new, |rope| rope.frequencies(config.head_dim));
-        Ok(Self { blocks, final_norm, frequencies, config, weights })
+        Ok(Self { config, weights, blocks, final_norm, frequencies })
     }
 
     /// A tensor whose presence and shape were checked when the model was opened.

@@ -1,16 +1,19 @@
 //! One core's work: a micro-batch forward, and backward when gradients are wanted.
 
 use super::{
+    Precision,
     backward::{BackwardScratch, Gradients, UnitRows},
     batch::Batch,
     forward::{BlockCache, Pass},
-    head::{HeadScratch, cross_entropy},
+    head::{HeadScratch, all_logits, cross_entropy},
+    products::Products,
 };
 use crate::kernels::norm::{self, RowStatistics};
 
 /// Buffers of one core, reused from micro-batch to micro-batch and step to step.
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
+    products: Products,
     caches: Vec<BlockCache>,
     stream: Vec<f32>,
     normed: Vec<f32>,
@@ -20,6 +23,10 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    pub(crate) fn new(precision: Precision) -> Self {
+        Self { products: Products::new(precision), ..Self::default() }
+    }
+
     /// The stream after the last block, and its norm.
     fn forward(&mut self, pass: &Pass, keep: bool) {
         let layers = pass.model.blocks.len();
@@ -28,22 +35,22 @@ impl Worker {
         for layer in 0..layers {
             let cache = &mut self.caches[if keep { layer } else { 0 }];
             std::mem::swap(&mut cache.input, &mut self.stream);
-            pass.block(layer, cache, &mut self.stream);
+            pass.block(layer, &mut self.products, cache, &mut self.stream);
         }
         pass.norm(&pass.model.final_norm, &self.stream, &mut self.normed, &mut self.statistics);
     }
 
-    /// Normed rows of a forward pass (N, C).
-    pub(crate) fn hidden(&mut self, pass: &Pass) -> Vec<f32> {
+    /// Logits of every row (N, V).
+    pub(crate) fn logits(&mut self, pass: &Pass) -> Vec<f32> {
         self.forward(pass, false);
-        self.normed.clone()
+        all_logits(pass.model, &mut self.products, self.normed.clone())
     }
 
     /// NLL of every scored prediction of the batch.
     pub(crate) fn losses(&mut self, pass: &Pass) -> Vec<f32> {
         self.forward(pass, false);
         self.gather(pass.batch, pass.model.config.hidden_size);
-        cross_entropy(pass.model, &pass.batch.scored, &mut self.head, false)
+        cross_entropy(pass.model, &mut self.products, &pass.batch.scored, &mut self.head, false)
     }
 
     /// NLL of every scored prediction; adds each unit's gradients to `values` (slots, P).
@@ -57,7 +64,7 @@ impl Worker {
         self.forward(pass, true);
         let width = pass.model.config.hidden_size;
         self.gather(pass.batch, width);
-        let nll = cross_entropy(pass.model, &pass.batch.scored, &mut self.head, true);
+        let nll = cross_entropy(pass.model, &mut self.products, &pass.batch.scored, &mut self.head, true);
         let mut gradients = Gradients { units, parameters, values };
         let mut dnormed = vec![0.0; pass.batch.rows() * width];
         for (scored, row) in pass.batch.scored.iter().zip(self.head.dhidden.chunks_exact(width)) {
@@ -73,6 +80,7 @@ impl Worker {
                 layer,
                 &self.caches[layer],
                 &mut dstream,
+                &mut self.products,
                 &mut self.backward,
                 &mut gradients,
                 at_bottom,

@@ -27,14 +27,6 @@ pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     sum
 }
 
-/// y += factor · x.
-#[inline(always)]
-pub(crate) fn axpy<const FMA: bool>(factor: f32, x: &[f32], y: &mut [f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y = madd::<FMA>(factor, *x, *y);
-    }
-}
-
 #[inline(always)]
 fn sum_lanes(lanes: &[f32; LANES]) -> f32 {
     let mut half = [0.0_f32; LANES / 2];
@@ -64,23 +56,6 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { p * power }
 }
 
-/// tanh x by e^(2x).
-#[inline(always)]
-pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
-    let small = x.abs() < 0.05;
-    // Near zero (e − 1)/(e + 1) cancels; the series does not.
-    let square = x * x;
-    let series = x * (1.0 - square * (1.0 / 3.0 - square * (2.0 / 15.0)));
-    let e = exp::<FMA>(2.0 * x);
-    if small { series } else { 1.0 - 2.0 / (e + 1.0) }
-}
-
-/// 1 / (1 + e^(−x)).
-#[inline(always)]
-pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
-    1.0 / (1.0 + exp::<FMA>(-x))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,9 +68,6 @@ mod tests {
             let wide = f64::from(x);
             assert!(relative(exp::<true>(x), wide.exp()) < 4e-7 || x < -86.0, "exp({x}) = {}", exp::<true>(x));
             assert!(relative(exp::<false>(x), wide.exp()) < 4e-7 || x < -86.0);
-            assert!((f64::from(tanh::<true>(x)) - wide.tanh()).abs() < 3e-7, "tanh({x})");
-            assert!(relative(tanh::<true>(x), wide.tanh()) < 3e-6, "tanh({x}) = {}", tanh::<true>(x));
-            assert!((f64::from(sigmoid::<true>(x)) - 1.0 / (1.0 + (-wide).exp())).abs() < 3e-7);
         }
     }
 

@@ -5,6 +5,8 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no kernel to feed"))]
+pub(crate) mod bf16;
 pub(crate) mod gemm;
 pub(crate) mod lora;
 pub(crate) mod math;
@@ -12,5 +14,6 @@ pub(crate) mod norm;
 pub(crate) mod rope;
 mod simd;
 pub(crate) mod softmax;
+pub(crate) mod vector;
 
-pub(crate) use simd::{Level, dispatch, level};
+pub(crate) use simd::{Level, dispatch, dispatch_vectors, level};

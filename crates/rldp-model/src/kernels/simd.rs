@@ -65,4 +65,33 @@ macro_rules! dispatch {
     };
 }
 
+/// The same for a body over a vector type: its first parameter is the type.
+macro_rules! dispatch_vectors {
+    ($(#[$meta:meta])* $visibility:vis fn $name:ident = $body:ident ( $($argument:ident : $type:ty),* $(,)? )) => {
+        $(#[$meta])*
+        $visibility fn $name($($argument: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+                fn v4($($argument: $type),*) {
+                    $body::<std::arch::x86_64::__m512>($($argument),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn v3($($argument: $type),*) {
+                    $body::<$crate::kernels::vector::Portable<true>>($($argument),*)
+                }
+                match $crate::kernels::level() {
+                    // SAFETY: `level` found these features on this processor.
+                    $crate::kernels::Level::V4 => return unsafe { v4($($argument),*) },
+                    // SAFETY: as above.
+                    $crate::kernels::Level::V3 => return unsafe { v3($($argument),*) },
+                    $crate::kernels::Level::Any => {}
+                }
+            }
+            $body::<$crate::kernels::vector::Portable<false>>($($argument),*)
+        }
+    };
+}
+
 pub(crate) use dispatch;
+pub(crate) use dispatch_vectors;

@@ -46,7 +46,7 @@ pub struct TensorView<'a> {
 
 impl<'a> TensorView<'a> {
     /// `bytes` are the elements of `shape`, which the header's check has established.
-    pub(super) fn new(dtype: StoredType, shape: &'a [usize], bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(dtype: StoredType, shape: &'a [usize], bytes: &'a [u8]) -> Self {
         debug_assert_eq!(bytes.len(), shape.iter().product::<usize>() * dtype.size());
         Self { dtype, shape, bytes }
     }

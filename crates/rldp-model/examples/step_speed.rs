@@ -1,0 +1,188 @@
+//! Tokens per second of a whole step (losses and per-unit gradients) of one model.
+//!
+//! `step_speed MODEL [--rank R] [--units B] [--tokens T] [--spread S] [--repeats N] [--micro M]
+//! [--precision f32|bf16]`, where MODEL is a Hugging
+//! Face directory or `gpt2-small`, which makes a model of that shape with random weights in a temporary folder. Units have
+//! T ± S random tokens each.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+use std::{io::Write as _, path::Path, time::Instant};
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rldp_model::{
+    Adapter, AdapterLayout, Engine as _, LoraSettings, ModelConfig, ModelFiles, ModelSource, Sequence, UnitGradient,
+    UnitInput,
+    cpu::{CpuEngine, CpuOptions, Precision},
+};
+
+const GPT2_SMALL: &str = r#"{"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": 768,
+    "n_layer": 12, "n_head": 12, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}"#;
+
+struct Arguments {
+    model: String,
+    rank: usize,
+    units: usize,
+    tokens: usize,
+    spread: usize,
+    repeats: usize,
+    micro: Option<usize>,
+    precisions: Vec<Precision>,
+}
+
+fn arguments() -> Arguments {
+    let mut words = std::env::args().skip(1);
+    let model = words.next().expect("name a model directory, or gpt2-small");
+    let mut found = Arguments {
+        model,
+        rank: 8,
+        units: 16,
+        tokens: 128,
+        spread: 0,
+        repeats: 5,
+        micro: None,
+        precisions: vec![Precision::F32, Precision::Bf16],
+    };
+    while let Some(name) = words.next() {
+        if name == "--precision" {
+            found.precisions = match words.next().as_deref() {
+                Some("f32") => vec![Precision::F32],
+                Some("bf16") => vec![Precision::Bf16],
+                _ => panic!("--precision takes f32 or bf16"),
+            };
+            continue;
+        }
+        let value: usize = words.next().expect("every option takes a number").parse().unwrap();
+        match name.as_str() {
+            "--rank" => found.rank = value,
+            "--units" => found.units = value,
+            "--tokens" => found.tokens = value,
+            "--spread" => found.spread = value,
+            "--repeats" => found.repeats = value,
+            "--micro" => found.micro = Some(value),
+            other => panic!("unknown option {other}"),
+        }
+    }
+    found
+}
+
+/// Writes a model of random f32 weights.
+fn write_random(directory: &Path, config: &str) {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let tensors = ModelConfig::from_json(config).unwrap().tensors();
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for tensor in &tensors {
+        let start = end;
+        end += 4 * tensor.shape.iter().product::<usize>();
+        let entry = serde_json::json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end]});
+        header.insert(tensor.name.clone(), entry);
+    }
+    let mut text = serde_json::Value::Object(header).to_string();
+    text.push_str(&" ".repeat(text.len().next_multiple_of(64) - text.len()));
+    fs_err::write(directory.join("config.json"), config).unwrap();
+    let mut file = std::io::BufWriter::new(fs_err::File::create(directory.join("model.safetensors")).unwrap());
+    file.write_all(&(text.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    for tensor in &tensors {
+        let gain = if tensor.name.contains("ln_") && tensor.name.ends_with("weight") { 1.0 } else { 0.0 };
+        for _ in 0..tensor.shape.iter().product::<usize>() {
+            let value: f32 = gain + rng.random_range(-0.035..0.035);
+            file.write_all(&value.to_le_bytes()).unwrap();
+        }
+    }
+}
+
+/// Largest resident memory of this process so far, in MB.
+fn peak_memory() -> f64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or(f64::NAN) * 1024.0 / 1e6
+}
+
+/// Processor time of all threads so far, in seconds; Linux counts it in hundredths.
+fn processor_seconds() -> f64 {
+    let stat = fs_err::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+fn main() {
+    let arguments = arguments();
+    let folder = tempfile::tempdir().unwrap();
+    let files = if arguments.model == "gpt2-small" {
+        write_random(folder.path(), GPT2_SMALL);
+        ModelSource::open(folder.path()).unwrap()
+    } else {
+        ModelSource::open(Path::new(&arguments.model)).unwrap()
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let settings = LoraSettings { rank: arguments.rank, lora_alpha: 16.0, target_modules: None };
+    let layout = AdapterLayout::for_model(&files.config, &settings).unwrap();
+    let parameters = (0..layout.parameter_count()).map(|_| rng.random_range(-0.02..0.02)).collect();
+    let adapter = Adapter::from_parameters(layout, parameters);
+    let texts: Vec<Vec<u32>> = (0..arguments.units)
+        .map(|_| {
+            let length = rng.random_range(arguments.tokens - arguments.spread..=arguments.tokens + arguments.spread);
+            (0..length).map(|_| rng.random_range(0..files.config.vocab_size as u32)).collect()
+        })
+        .collect();
+    let units: Vec<UnitInput> = texts
+        .iter()
+        .map(|tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, weight: 0.01 }] })
+        .collect();
+    let tokens: usize = texts.iter().map(Vec::len).sum();
+    let options = |precision| CpuOptions { micro_batch_tokens: arguments.micro, precision };
+    let mut sum = vec![0.0_f32; adapter.layout().parameter_count()];
+    let mut runs: Vec<Run> =
+        arguments.precisions.iter().map(|precision| Run::new(&files, options(*precision))).collect();
+    // In turns, so that what else the machine does troubles all alike. The first turn also reads the file.
+    for turn in 0..=arguments.repeats {
+        for run in &mut runs {
+            let (start, used) = (Instant::now(), processor_seconds());
+            let mut sink = |_, unit: UnitGradient| sum.iter_mut().zip(unit.gradient).for_each(|(sum, g)| *sum += g);
+            run.engine.unit_gradients(&adapter, &units, &mut sink).unwrap();
+            if turn > 0 {
+                run.seconds.push(start.elapsed().as_secs_f64());
+                run.processor.push(processor_seconds() - used);
+            }
+        }
+    }
+    for run in &mut runs {
+        report(run.precision, tokens, &mut run.seconds, &mut run.processor);
+    }
+}
+
+/// One precision's engine and times.
+struct Run {
+    precision: Precision,
+    engine: CpuEngine,
+    seconds: Vec<f64>,
+    processor: Vec<f64>,
+}
+
+impl Run {
+    fn new(files: &ModelFiles, options: CpuOptions) -> Self {
+        let engine = CpuEngine::new(files, options).unwrap();
+        Self { precision: options.precision, engine, seconds: Vec::new(), processor: Vec::new() }
+    }
+}
+
+fn report(precision: Precision, tokens: usize, seconds: &mut [f64], processor: &mut [f64]) {
+    seconds.sort_by(f64::total_cmp);
+    processor.sort_by(f64::total_cmp);
+    let (median, used) = (seconds[seconds.len() / 2], processor[processor.len() / 2]);
+    println!(
+        "{}: {tokens} tokens in {median:.3} s ({:.3} to {:.3}), {:.0} tokens/s; processor time {used:.3} s ({:.3} to {:.3}), \
+         {:.0} tokens/s on two free cores; peak memory {:.0} MB",
+        precision.description(),
+        seconds[0],
+        seconds[seconds.len() - 1],
+        tokens as f64 / median,
+        processor[0],
+        processor[processor.len() - 1],
+        2.0 * tokens as f64 / used,
+        peak_memory()
+    );
+}

@@ -1,0 +1,33 @@
+//! Precision of the products with the frozen base model.
+
+use crate::kernels::{Level, bf16, level};
+
+/// Precision in which the frozen maps and the output head are multiplied. Sums, and everything else (adapters, norms,
+/// attention, losses, per-unit gradients), are f32 in either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Operands in f32.
+    #[default]
+    F32,
+    /// Operands rounded to bf16, where the processor multiplies bf16; f32 elsewhere.
+    Bf16,
+}
+
+impl Precision {
+    /// [`Precision::Bf16`] if this processor multiplies bf16, else [`Precision::F32`].
+    pub fn best() -> Self {
+        if bf16::fastest().is_some() { Self::Bf16 } else { Self::F32 }
+    }
+
+    /// What runs on this processor, in words, such as "bf16 AMX" or "f32 AVX-512".
+    pub fn description(self) -> &'static str {
+        let kernel = if self == Self::Bf16 { bf16::fastest() } else { None };
+        match (kernel, level()) {
+            (Some(bf16::Kernel::Amx), _) => "bf16 AMX",
+            (Some(bf16::Kernel::Avx512), _) => "bf16 AVX-512",
+            (None, Level::V4) => "f32 AVX-512",
+            (None, Level::V3) => "f32 AVX2",
+            (None, Level::Any) => "f32",
+        }
+    }
+}

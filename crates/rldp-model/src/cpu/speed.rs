@@ -1,0 +1,61 @@
+//! Measures the products with frozen matrices on one core, for benchmarks.
+
+use std::time::Instant;
+
+use super::{
+    Precision,
+    products::{Frozen, Products},
+};
+use crate::{
+    StoredType, TensorView,
+    kernels::{
+        bf16,
+        gemm::{View, matmul},
+    },
+};
+
+/// GFLOP/s on the calling core of x · Wᵀ (the forward pass) and of dy · W (the input's gradient), with W (out, in) stored
+/// in f32, for `rows` rows; the best of `repeats`, packing included.
+pub fn product_speed(precision: Precision, [rows, fan_in, fan_out]: [usize; 3], repeats: usize) -> [f64; 2] {
+    let bytes: Vec<u8> = (0..fan_in * fan_out).flat_map(|i| value(i).to_le_bytes()).collect();
+    let shape = [fan_out, fan_in];
+    let stored = TensorView::new(StoredType::F32, &shape, &bytes);
+    let mut products = Products::new(precision);
+    [(fan_in, fan_out, true), (fan_out, fan_in, false)].map(|(width, out_width, transposed)| {
+        let x: Vec<f32> = (0..rows * width).map(value).collect();
+        let mut out = vec![0.0; rows * out_width];
+        let matrix = Frozen { stored, rows: 0..fan_out, transposed };
+        best(repeats, 2 * rows * fan_in * fan_out, || {
+            products.put(rows, (&x, width), &matrix, (&mut out, out_width), false);
+        })
+    })
+}
+
+/// GFLOP/s on the calling core of the same kernel when its operands are in the first caches, without packing: what the
+/// processor gives at most.
+pub fn peak_speed(precision: Precision, repeats: usize) -> f64 {
+    const SIDE: usize = 240;
+    if let (Precision::Bf16, Some(kernel)) = (precision, bf16::fastest()) {
+        return best(repeats, bf16::hot_flops(), || bf16::hot(kernel));
+    }
+    let x: Vec<f32> = (0..SIDE * SIDE).map(value).collect();
+    let mut out = vec![0.0; SIDE * SIDE];
+    let view = View::rows(&x, SIDE);
+    best(repeats, 2 * SIDE * SIDE * SIDE, || matmul((SIDE, SIDE, SIDE), view, view, &mut out, SIDE, false))
+}
+
+fn value(i: usize) -> f32 {
+    ((i * 7919 % 1009) as f32 - 504.0) / 504.0
+}
+
+/// GFLOP/s of the fastest of `repeats` calls, after one that warms up.
+fn best(repeats: usize, flops: usize, mut call: impl FnMut()) -> f64 {
+    call();
+    let time = |call: &mut dyn FnMut()| {
+        let start = Instant::now();
+        call();
+        start.elapsed().as_secs_f64()
+    };
+    let seconds = (0..repeats.max(1)).map(|_| time(&mut call)).fold(f64::INFINITY, f64::min);
+    flops as f64 / seconds / 1e9
+}

@@ -1,0 +1,77 @@
+//! Attention, forward.
+
+use super::{
+    HeadView,
+    lanes::{Block, columns, mix, rows as to_rows, scores},
+};
+use crate::kernels::{
+    dispatch_vectors,
+    vector::{LANES, Lanes, Vector},
+};
+
+dispatch_vectors! {
+    /// Attends from each of the last `queries` tokens of `rows`; writes its output to the rows of `out`, `out_stride` apart,
+    /// and its log-sum-exp.
+    pub(crate) fn forward = forward_body(head: HeadView, rows: &[f32], queries: usize, out: &mut [f32], out_stride: usize, lse: &mut [f32])
+}
+
+#[inline(always)]
+fn forward_body<V: Vector>(
+    head: HeadView,
+    rows: &[f32],
+    queries: usize,
+    out: &mut [f32],
+    out_stride: usize,
+    lse: &mut [f32],
+) {
+    let tokens = rows.len() / head.stride;
+    let (padded, scale) = (head.padded(), 1.0 / (head.dim as f32).sqrt());
+    let oldest = head.first(tokens - queries);
+    let keys = head.gather(rows, oldest..tokens, head.key);
+    let values = head.gather(rows, oldest..tokens, head.value);
+    let mut weights = vec![[0.0; LANES]; tokens - oldest];
+    let (mut turned, mut mixed) = (vec![[0.0; LANES]; padded], vec![[0.0; LANES]; padded]);
+    let mut straight = vec![0.0; LANES * padded];
+    for first in (0..queries).step_by(LANES) {
+        let block = Block::new(&head, tokens - queries + first, LANES.min(queries - first));
+        let past = (block.past.start - oldest) * padded..(block.past.end - oldest) * padded;
+        let query_rows = &rows[block.start * head.stride + head.query..];
+        block.gather(query_rows, head.stride, &head, scale, &mut straight);
+        columns::<V>(&straight, padded, &mut turned);
+        let weights = &mut weights[..block.past.len()];
+        scores::<V>(&turned[..head.dim], &keys[past.clone()], padded, weights);
+        block.mask(weights, f32::MIN);
+        let (max, sum) = softmax::<V>(weights);
+        for lane in 0..block.count {
+            lse[first + lane] = max[lane] + sum[lane].ln();
+        }
+        mix::<V>(weights, &values[past], padded, head.dim, &mut mixed);
+        to_rows::<V>(&mixed, padded, &mut straight);
+        let outs = out[first * out_stride..].chunks_mut(out_stride).zip(straight.chunks_exact(padded));
+        for (lane, (out, mixed)) in outs.enumerate().take(block.count) {
+            let factor = 1.0 / sum[lane];
+            for (out, mixed) in out.iter_mut().zip(&mixed[..head.dim]) {
+                *out = factor * mixed;
+            }
+        }
+    }
+}
+
+/// Scores become e^(score − max); returns the largest scores and the sums.
+#[inline(always)]
+fn softmax<V: Vector>(weights: &mut [Lanes]) -> (Lanes, Lanes) {
+    let mut max = V::splat(f32::MIN);
+    for weights in &*weights {
+        max = max.larger(V::load(weights));
+    }
+    let mut sum = V::zero();
+    for weights in weights {
+        let power = V::load(weights).subtract(max).exp();
+        power.store(weights);
+        sum = sum.add(power);
+    }
+    let mut found = [[0.0; LANES]; 2];
+    max.store(&mut found[0]);
+    sum.store(&mut found[1]);
+    (found[0], found[1])
+}

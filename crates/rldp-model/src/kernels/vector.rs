@@ -1,0 +1,262 @@
+//! Vectors of 16 numbers that stay in registers. Compilers keep arrays that are summed into in memory; these they do not.
+
+use super::math::{exp, madd};
+
+/// Numbers of a vector.
+pub(crate) const LANES: usize = 16;
+
+/// Numbers side by side, in memory.
+pub(crate) type Lanes = [f32; LANES];
+
+/// Sixteen numbers. Implementations for an instruction set are used in functions that are compiled for it only; the
+/// `dispatch_vectors` macro sees to that.
+pub(crate) trait Vector: Copy {
+    fn load(lanes: &Lanes) -> Self;
+    fn store(self, lanes: &mut Lanes);
+    fn splat(x: f32) -> Self;
+    /// self · b + c.
+    fn madd(self, b: Self, c: Self) -> Self;
+    fn add(self, other: Self) -> Self;
+    fn subtract(self, other: Self) -> Self;
+    fn multiply(self, other: Self) -> Self;
+    fn divide(self, other: Self) -> Self;
+    fn larger(self, other: Self) -> Self;
+    /// e^self, as [`exp`] has it.
+    fn exp(self) -> Self;
+
+    /// Rows become columns.
+    fn transpose(rows: &mut [Self; LANES]);
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::splat(0.0)
+    }
+
+    /// At most 16 numbers; what is missing is zero.
+    #[inline(always)]
+    fn load_some(values: &[f32]) -> Self {
+        if let Some(lanes) = values.first_chunk() {
+            return Self::load(lanes);
+        }
+        let mut lanes = [0.0; LANES];
+        lanes[..values.len()].copy_from_slice(values);
+        Self::load(&lanes)
+    }
+
+    /// At most 16 numbers.
+    #[inline(always)]
+    fn store_some(self, values: &mut [f32]) {
+        if let Some(lanes) = values.first_chunk_mut() {
+            return self.store(lanes);
+        }
+        let mut lanes = [0.0; LANES];
+        self.store(&mut lanes);
+        values.copy_from_slice(&lanes[..values.len()]);
+    }
+}
+
+/// Vectors for any processor; `FMA` says whether fused multiply-add is an instruction.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable<const FMA: bool>(Lanes);
+
+impl<const FMA: bool> Portable<FMA> {
+    #[inline(always)]
+    fn zip(self, other: Self, function: impl Fn(f32, f32) -> f32) -> Self {
+        let mut lanes = self.0;
+        for i in 0..LANES {
+            lanes[i] = function(lanes[i], other.0[i]);
+        }
+        Self(lanes)
+    }
+}
+
+impl<const FMA: bool> Vector for Portable<FMA> {
+    #[inline(always)]
+    fn load(lanes: &Lanes) -> Self {
+        Self(*lanes)
+    }
+    #[inline(always)]
+    fn store(self, lanes: &mut Lanes) {
+        *lanes = self.0;
+    }
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self([x; LANES])
+    }
+    #[inline(always)]
+    fn madd(self, b: Self, c: Self) -> Self {
+        let mut lanes = self.0;
+        for i in 0..LANES {
+            lanes[i] = madd::<FMA>(lanes[i], b.0[i], c.0[i]);
+        }
+        Self(lanes)
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |x, y| x + y)
+    }
+    #[inline(always)]
+    fn subtract(self, other: Self) -> Self {
+        self.zip(other, |x, y| x - y)
+    }
+    #[inline(always)]
+    fn multiply(self, other: Self) -> Self {
+        self.zip(other, |x, y| x * y)
+    }
+    #[inline(always)]
+    fn divide(self, other: Self) -> Self {
+        self.zip(other, |x, y| x / y)
+    }
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.zip(other, |x, y| if x > y { x } else { y })
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let mut lanes = self.0;
+        for x in &mut lanes {
+            *x = exp::<FMA>(*x);
+        }
+        Self(lanes)
+    }
+    #[inline(always)]
+    fn transpose(rows: &mut [Self; LANES]) {
+        let before = *rows;
+        for i in 0..LANES {
+            for j in 0..LANES {
+                rows[i].0[j] = before[j].0[i];
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    #![allow(clippy::wildcard_imports, reason = "dozens of instructions")]
+
+    use std::arch::x86_64::*;
+
+    use super::{LANES, Lanes, Vector};
+
+    // SAFETY, for every block below: this implementation is named only in functions compiled for AVX-512F, which run only on
+    // processors that have it; loads and stores are of 16 floats.
+    impl Vector for __m512 {
+        #[inline(always)]
+        fn load(lanes: &Lanes) -> Self {
+            unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
+        }
+        #[inline(always)]
+        fn store(self, lanes: &mut Lanes) {
+            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), self) }
+        }
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        fn madd(self, b: Self, c: Self) -> Self {
+            unsafe { _mm512_fmadd_ps(self, b, c) }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            unsafe { _mm512_add_ps(self, other) }
+        }
+        #[inline(always)]
+        fn subtract(self, other: Self) -> Self {
+            unsafe { _mm512_sub_ps(self, other) }
+        }
+        #[inline(always)]
+        fn multiply(self, other: Self) -> Self {
+            unsafe { _mm512_mul_ps(self, other) }
+        }
+        #[inline(always)]
+        fn divide(self, other: Self) -> Self {
+            unsafe { _mm512_div_ps(self, other) }
+        }
+        #[inline(always)]
+        fn larger(self, other: Self) -> Self {
+            unsafe { _mm512_max_ps(self, other) }
+        }
+        #[inline(always)]
+        fn exp(self) -> Self {
+            unsafe {
+                let x = _mm512_min_ps(_mm512_max_ps(self, Self::splat(-87.0)), Self::splat(88.0));
+                let n = _mm512_roundscale_ps::<0>(x.multiply(Self::splat(std::f32::consts::LOG2_E)));
+                let r = n.madd(Self::splat(-0.693_359_4), x);
+                let r = n.madd(Self::splat(2.121_944_4e-4), r);
+                let mut p = Self::splat(1.0 / 5040.0);
+                for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+                    p = p.madd(r, Self::splat(coefficient));
+                }
+                let kept = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(self, Self::splat(-87.0));
+                _mm512_maskz_scalef_ps(kept, p, n)
+            }
+        }
+        #[inline(always)]
+        fn transpose(rows: &mut [Self; LANES]) {
+            unsafe {
+                // Quarters of four rows become four columns each.
+                for rows in rows.as_chunks_mut::<4>().0 {
+                    let [a, b, c, d] = *rows;
+                    let (ab, ab_high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                    let (cd, cd_high) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                    *rows = [
+                        _mm512_shuffle_ps::<0x44>(ab, cd),
+                        _mm512_shuffle_ps::<0xee>(ab, cd),
+                        _mm512_shuffle_ps::<0x44>(ab_high, cd_high),
+                        _mm512_shuffle_ps::<0xee>(ab_high, cd_high),
+                    ];
+                }
+                // Then quarters are gathered across rows.
+                for j in 0..4 {
+                    let [a, b, c, d] = [rows[j], rows[4 + j], rows[8 + j], rows[12 + j]];
+                    let (ab, ab_odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                    let (cd, cd_odd) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                    rows[j] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                    rows[8 + j] = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+                    rows[4 + j] = _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd);
+                    rows[12 + j] = _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<V: Vector>() {
+        for i in -600..600 {
+            let x: Lanes = std::array::from_fn(|lane| (i * 16 + lane as i32) as f32 * 0.0097);
+            let mut found = [0.0; LANES];
+            V::load(&x).exp().store(&mut found);
+            for (found, x) in found.iter().zip(x) {
+                let want = exp::<true>(x);
+                assert!((found - want).abs() <= 4e-7 * want, "e^{x} is {found}, not {want}");
+            }
+        }
+        let mut rows: [V; LANES] = std::array::from_fn(|i| V::load(&std::array::from_fn(|j| (i * LANES + j) as f32)));
+        V::transpose(&mut rows);
+        for (i, row) in rows.into_iter().enumerate() {
+            let mut found = [0.0; LANES];
+            row.store(&mut found);
+            assert_eq!(found, std::array::from_fn(|j| (j * LANES + i) as f32));
+        }
+    }
+
+    #[test]
+    fn every_implementation_does_the_same() {
+        check::<Portable<false>>();
+        check::<Portable<true>>();
+        #[cfg(target_arch = "x86_64")]
+        if crate::kernels::level() == crate::kernels::Level::V4 {
+            #[target_feature(enable = "avx512f")]
+            fn vectors() {
+                check::<std::arch::x86_64::__m512>();
+            }
+            // SAFETY: `level` found the feature.
+            unsafe { vectors() };
+        }
+    }
+}
