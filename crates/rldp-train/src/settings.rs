@@ -52,6 +52,17 @@ pub enum EngineKind {
     Reference,
 }
 
+/// How the products with the frozen base model are computed. Per-unit gradients, sums, noise and the optimizer are f32 or
+/// better either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrecisionKind {
+    /// Everywhere.
+    F32,
+    /// Operands rounded to bf16, sums in f32.
+    Bf16,
+}
+
 /// What the run must prove, and to whom: everything here touches the guarantee and cannot change on resume.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,6 +132,8 @@ pub struct ModelSettings {
     pub target_modules: Option<Vec<String>>,
     /// Which engine computes gradients.
     pub engine: EngineKind,
+    /// How the products with the frozen base model are computed.
+    pub precision: PrecisionKind,
     /// Tokens processed at once; bounds memory, changes no result.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub micro_batch_tokens: Option<usize>,

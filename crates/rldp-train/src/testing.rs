@@ -16,7 +16,7 @@ use crate::{
     Inputs, Trainer, load_records,
     settings::{
         ClippingKind, ControlSettings, DataSettings, Decay, EngineKind, ModelSettings, OptimizerSettings,
-        OutputSettings, PrivacySettings, RegimeKind, TrainSettings,
+        OutputSettings, PrecisionKind, PrivacySettings, RegimeKind, TrainSettings,
     },
     start,
 };
@@ -67,6 +67,7 @@ pub(crate) fn settings() -> TrainSettings {
             lora_alpha: 8.0,
             target_modules: None,
             engine: EngineKind::Cpu,
+            precision: PrecisionKind::F32,
             micro_batch_tokens: None,
         },
         optimizer: OptimizerSettings {

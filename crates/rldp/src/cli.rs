@@ -164,6 +164,9 @@ pub(crate) struct TrainArguments {
     /// cpu (fast) or reference (readable autodiff)
     #[arg(long)]
     pub(crate) engine: Option<String>,
+    /// Products with the frozen base model: f32, or bf16 with sums in f32; by default the faster one this processor has
+    #[arg(long)]
+    pub(crate) precision: Option<String>,
     /// Tokens processed at once; bounds memory, changes no result
     #[arg(long)]
     pub(crate) micro_batch_tokens: Option<u32>,

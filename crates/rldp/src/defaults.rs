@@ -1,6 +1,6 @@
 //! Built-in settings. Every number here is a choice; `docs/results` has the runs that back it.
 
-use rldp_model::ModelConfig;
+use rldp_model::{ModelConfig, cpu::Precision};
 use toml::Table;
 
 /// Learning rate for a hidden size of 64; wider models get less, by the square root of the width.
@@ -28,6 +28,7 @@ max_length = {max_length}
 rank = 8
 lora_alpha = 16.0
 engine = "cpu"
+precision = "{precision}"
 [optimizer]
 learning_rate = {learning_rate}
 warmup = 0.0
@@ -46,6 +47,10 @@ eval_every = 25
 checkpoint_every = 10
 "#,
         max_length = limit.min(128),
+        precision = match Precision::best() {
+            Precision::Bf16 => "bf16",
+            Precision::F32 => "f32",
+        },
         learning_rate = LEARNING_RATE_AT_64 * (64.0 / hidden).sqrt(),
     );
     text.parse().unwrap_or_default()

@@ -29,7 +29,7 @@ impl Opened {
     pub(crate) fn new(arguments: &ModelArguments) -> Result<Self> {
         let files = ModelSource::open(&arguments.model).map_err(Wrong::input)?;
         let tokenizer = TextTokenizer::from_dir(&arguments.model).map_err(Wrong::input)?;
-        let engine = engine(&files, arguments.engine, None)?;
+        let engine = engine(&files, arguments.engine, CpuOptions::default())?;
         let adapter = arguments
             .adapter
             .as_deref()
@@ -54,13 +54,9 @@ impl Opened {
 }
 
 /// The engine of a model.
-pub(crate) fn engine(
-    files: &ModelFiles,
-    choice: EngineChoice,
-    micro_batch_tokens: Option<usize>,
-) -> Result<Box<dyn Engine>> {
+pub(crate) fn engine(files: &ModelFiles, choice: EngineChoice, options: CpuOptions) -> Result<Box<dyn Engine>> {
     Ok(match choice {
-        EngineChoice::Cpu => Box::new(CpuEngine::new(files, CpuOptions { micro_batch_tokens }).map_err(Wrong::input)?),
+        EngineChoice::Cpu => Box::new(CpuEngine::new(files, options).map_err(Wrong::input)?),
         EngineChoice::Reference => Box::new(ReferenceEngine::new(files).map_err(Wrong::input)?),
     })
 }

@@ -38,6 +38,7 @@ const KEYS: &[(&str, &str)] = &[
     ("lora_alpha", "model"),
     ("target_modules", "model"),
     ("engine", "model"),
+    ("precision", "model"),
     ("micro_batch_tokens", "model"),
     ("learning_rate", "optimizer"),
     ("warmup", "optimizer"),

@@ -11,8 +11,15 @@ use std::{
 
 use anyhow::Result;
 use rldp_data::TextTokenizer;
-use rldp_model::source::ModelSource;
-use rldp_train::{Inputs, Outcome, Records, files, load_records, resume, settings::TrainSettings, start};
+use rldp_model::{
+    cpu::{CpuOptions, Precision},
+    source::ModelSource,
+};
+use rldp_train::{
+    Inputs, Outcome, Records, files, load_records, resume,
+    settings::{EngineKind, PrecisionKind, TrainSettings},
+    start,
+};
 
 use super::{print_line, report};
 use crate::{
@@ -28,6 +35,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
     let settings = resolve(arguments)?;
     if arguments.show_settings {
         print_line(toml::to_string_pretty(&settings)?.trim_end())?;
+        if settings.model.engine == EngineKind::Cpu {
+            print_line(&format!("# products with the base model: {}", cpu_options(&settings)?.precision.description()))?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let outcome = train(&settings, arguments.resume.is_some(), "train", arguments.quiet)?;
@@ -64,9 +74,20 @@ fn load(settings: &TrainSettings) -> Result<Inputs> {
         note("warning", &warning);
     }
     let choice = EngineChoice::from(settings.model.engine);
-    let engine = models::engine(&files, choice, settings.model.micro_batch_tokens)?;
+    let engine = models::engine(&files, choice, cpu_options(settings)?)?;
     let base_name = settings.model.model.display().to_string();
     Ok(Inputs { engine, units: records.units, eval: records.eval, base_name })
+}
+
+fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
+    let precision = match settings.model.precision {
+        PrecisionKind::F32 => Precision::F32,
+        PrecisionKind::Bf16 if Precision::best() == Precision::Bf16 => Precision::Bf16,
+        PrecisionKind::Bf16 => anyhow::bail!(Wrong::input(anyhow::anyhow!(
+            "precision is bf16, but this processor has no fast bf16 product; use --precision f32"
+        ))),
+    };
+    Ok(CpuOptions { micro_batch_tokens: settings.model.micro_batch_tokens, precision })
 }
 
 /// What the person at the terminal should know before anything is spent. Some of it is a function of the private records,
@@ -157,6 +178,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("lora_alpha", arguments.lora_alpha);
     given.set("target_modules", arguments.target_modules.clone());
     given.set("engine", arguments.engine.clone());
+    given.set("precision", arguments.precision.clone());
     given.set("micro_batch_tokens", small(arguments.micro_batch_tokens));
     given.set("learning_rate", arguments.learning_rate);
     given.set("warmup", arguments.warmup);
