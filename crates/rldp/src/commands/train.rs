@@ -36,7 +36,10 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
     if arguments.show_settings {
         print_line(toml::to_string_pretty(&settings)?.trim_end())?;
         if settings.model.engine == EngineKind::Cpu {
-            print_line(&format!("# products with the base model: {}", cpu_options(&settings)?.precision.description()))?;
+            print_line(&format!(
+                "# products with the base model: {}",
+                cpu_options(&settings)?.precision.description()
+            ))?;
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,6 +1,7 @@
 //! `rldp inspect`, `evaluate` and `generate`.
 
 use safetensors::SafeTensors;
+use serde_json::Value;
 
 use crate::support::{SMALL_RUN, Scene};
 
@@ -76,4 +77,23 @@ fn generation_is_deterministic_when_greedy_and_by_seed() {
     assert!(!greedy(&[]).trim().is_empty());
     assert_eq!(greedy(&[]), greedy(&["--seed", "3"]));
     assert_eq!(greedy(&["--temperature", "1", "--seed", "3"]), greedy(&["--temperature", "1", "--seed", "3"]));
+}
+
+/// GPT-2's older layout of the same tokenizer gives the same tokens.
+#[test]
+fn vocab_and_merges_are_read_like_tokenizer_json() {
+    let scene = Scene::new();
+    let whole = scene.rldp("evaluate --model model --data eval.csv --json").expect(0).json();
+    let tokenizer: Value = serde_json::from_str(&scene.read("model/tokenizer.json")).unwrap();
+    let merges = tokenizer["model"]["merges"].as_array().unwrap();
+    let line = |merge: &Value| match merge {
+        Value::Array(pair) => format!("{} {}\n", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
+        other => format!("{}\n", other.as_str().unwrap()),
+    };
+    let merges: String = merges.iter().map(line).collect();
+    scene.write("model/vocab.json", tokenizer["model"]["vocab"].to_string());
+    scene.write("model/merges.txt", format!("#version: 0.2\n{merges}"));
+    fs_err::remove_file(scene.path("model/tokenizer.json")).unwrap();
+    let parts = scene.rldp("evaluate --model model --data eval.csv --json").expect(0).json();
+    assert_eq!(whole, parts);
 }
