@@ -60,9 +60,7 @@ pub(crate) fn engine(
     micro_batch_tokens: Option<usize>,
 ) -> Result<Box<dyn Engine>> {
     Ok(match choice {
-        EngineChoice::Cpu => Box::new(
-            CpuEngine::new(files, CpuOptions { micro_batch_tokens, ..CpuOptions::default() }).map_err(Wrong::input)?,
-        ),
+        EngineChoice::Cpu => Box::new(CpuEngine::new(files, CpuOptions { micro_batch_tokens }).map_err(Wrong::input)?),
         EngineChoice::Reference => Box::new(ReferenceEngine::new(files).map_err(Wrong::input)?),
     })
 }
