@@ -159,6 +159,7 @@ pub(crate) fn add_transposed(matrix: &[f32], rows: usize, columns: usize, out: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::vector::Portable;
 
     fn value(i: usize) -> f32 {
         ((i * 7919 % 1009) as f32 - 504.0) / 504.0
@@ -183,6 +184,14 @@ mod tests {
             let (mut out, mut sum) = (wide.clone(), vec![1.0; rank * width]);
             widen(rank, width, &left, &weights, &mut out, stride);
             outer_sum(rank, width, 0.5, &left, &wide, stride, &mut sum);
+            let (mut portable_thin, mut portable_out, mut portable_sum) =
+                (thin.clone(), wide.clone(), vec![1.0; rank * width]);
+            narrow_body::<Portable<false>>(rank, 0.5, &wide, stride, &packed, &mut portable_thin);
+            widen_body::<Portable<false>>(rank, width, &left, &weights, &mut portable_out, stride);
+            outer_sum_body::<Portable<false>>(rank, width, 0.5, &left, &wide, stride, &mut portable_sum);
+            for (found, portable) in [(&thin, &portable_thin), (&out, &portable_out), (&sum, &portable_sum)] {
+                found.iter().zip(portable).for_each(|(found, portable)| near(*portable, f64::from(*found)));
+            }
             for t in 0..rows {
                 for r in 0..rank {
                     let want: f64 = (0..width).map(|i| at(wide[t * stride + i]) * at(weights[r * width + i])).sum();

@@ -16,7 +16,7 @@ dispatch_vectors! {
 
 /// p = e^(score − lse); dv += p·dout; ds = p·(⟨dout, v⟩ − ⟨dout, out⟩); dq += scale·ds·k; dk += ds·scale·q.
 #[inline(always)]
-fn backward_body<V: Vector>(
+pub(super) fn backward_body<V: Vector>(
     head: HeadView,
     rows: &[f32],
     out: &[f32],

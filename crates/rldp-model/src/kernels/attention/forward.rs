@@ -16,7 +16,7 @@ dispatch_vectors! {
 }
 
 #[inline(always)]
-fn forward_body<V: Vector>(
+pub(super) fn forward_body<V: Vector>(
     head: HeadView,
     rows: &[f32],
     queries: usize,

@@ -140,7 +140,7 @@ pub(super) fn mix<V: Vector>(weights: &[Lanes], rows: &[f32], padded: usize, dim
     }
 }
 
-/// out_j += Σ_lane weights_j[lane] · rows[lane]: rows (16, padded D), out (n, padded D).
+/// `out_j += Σ_lane weights_j[lane] · rows[lane]`: rows (16, padded D), out (n, padded D).
 #[inline(always)]
 pub(super) fn spread<V: Vector>(weights: &[Lanes], rows: &[f32], padded: usize, out: &mut [f32]) {
     let (four, rest) = weights.as_chunks::<PAST>();

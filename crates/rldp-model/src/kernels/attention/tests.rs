@@ -1,4 +1,8 @@
-use super::{HeadView, backward, forward};
+use super::{HeadView, backward, backward::backward_body, forward, forward::forward_body};
+use crate::kernels::vector::Portable;
+
+type Forward = fn(HeadView, &[f32], usize, &mut [f32], usize, &mut [f32]);
+type Backward = fn(HeadView, &[f32], &[f32], &[f32], usize, &[f32], &mut [f32]);
 
 fn value(i: usize) -> f32 {
     ((i * 7919 % 1009) as f32 - 504.0) / 300.0
@@ -24,7 +28,7 @@ fn definition(head: &HeadView, rows: &[f64]) -> (Vec<f64>, Vec<f64>) {
     (out, lse)
 }
 
-fn check(tokens: usize, dim: usize, window: usize) {
+fn check(tokens: usize, dim: usize, window: usize, (forward, backward): (Forward, Backward)) {
     let head = HeadView { stride: 3 * dim + 5, query: 1, key: dim + 2, value: 2 * dim + 4, dim, window };
     let rows: Vec<f32> = (0..tokens * head.stride).map(value).collect();
     let wide: Vec<f64> = rows.iter().map(|x| f64::from(*x)).collect();
@@ -70,7 +74,8 @@ fn agrees_with_the_definition() {
     for tokens in [1, 2, 15, 16, 17, 50] {
         for dim in [1, 6, 8, 16, 24] {
             for window in [1, 5, 20, usize::MAX] {
-                check(tokens, dim, window);
+                check(tokens, dim, window, (forward::forward, backward::backward));
+                check(tokens, dim, window, (forward_body::<Portable<false>>, backward_body::<Portable<false>>));
             }
         }
     }

@@ -31,10 +31,13 @@ fn tiles_exist() -> bool {
     const AMX_BF16: u32 = 1 << 22;
     const AMX_TILE: u32 = 1 << 24;
     const TILE_STATE: u64 = 0b11 << 17;
-    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
+    // SAFETY: every processor of this kind has the instruction.
+    #[allow(unused_unsafe, reason = "the oldest supported compiler asks for it")]
+    let leaf = |leaf: u32| unsafe { __cpuid_count(leaf, 0) };
+    if leaf(0).eax < 7 || leaf(1).ecx & OSXSAVE == 0 {
         return false;
     }
-    let features = __cpuid_count(7, 0).edx;
+    let features = leaf(7).edx;
     let (low, high): (u32, u32);
     // SAFETY: OSXSAVE says that user code may read the mask of enabled states.
     unsafe { asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
