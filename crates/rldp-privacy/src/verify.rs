@@ -99,7 +99,7 @@ impl Verification {
         let needed = noise_delta(claim.target_epsilon, claim.delta, claim.noise_coordinates, claim.steps);
         let detail = needed.as_ref().map_or_else(ToString::to_string, |needed| {
             format!(
-                "delta {} of {} is set aside for the noise sampler, which needs {needed}",
+                "delta {:?} of {:?} is set aside for the noise sampler, which needs {needed:?}",
                 claim.noise_delta, claim.delta
             )
         });

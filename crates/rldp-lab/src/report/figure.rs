@@ -87,6 +87,7 @@ fn draw_lines(
         .light_line_style(FAINT.mix(0.0))
         .label_style(("sans-serif", 12, &TEXT))
         .axis_desc_style(("sans-serif", 13, &TEXT))
+        .x_label_formatter(&|value| short(*value))
         .y_label_formatter(&|value| if axis == Axis::Logarithmic { short(10_f64.powf(*value)) } else { short(*value) })
         .draw()?;
     for (index, series) in series.iter().enumerate() {

@@ -5,7 +5,7 @@
 //! mixture from N (arXiv 1908.10530); for a = −θ < 0 it is ln E_N[e^{θ L}] of the loss L = −ln(1 + u) of N against the
 //! mixture.
 //!
-//! E_N[u] = 0, so the integral is 1 + E_N[g(u)] with g(u) = (1 + u)^a − 1 − a u, which has one sign (positive for a
+//! `E_N[u]` = 0, so the integral is `1 + E_N[g(u)]` with g(u) = (1 + u)^a − 1 − a u, which has one sign (positive for a
 //! outside [0, 1], negative inside): nothing cancels, however small the result is. Fractional orders take the trapezoidal rule, which
 //! converges geometrically on an analytic integrand; integer orders a sum of positive binomial terms.
 
