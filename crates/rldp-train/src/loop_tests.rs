@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use rldp_model::{Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, engine::EngineError};
+
 use crate::{
     Silent,
     settings::{ClippingKind, TrainSettings},
@@ -81,4 +83,52 @@ fn plain_lora(settings: &TrainSettings) -> Vec<f32> {
         optimizer.update(&mut adapter, &mean, &ones, rate);
     }
     adapter.parameters().to_vec()
+}
+
+/// An engine whose gradients overflow, as half-precision ones of other tools do.
+struct Overflowing(Box<dyn Engine>);
+
+impl Engine for Overflowing {
+    fn config(&self) -> &ModelConfig {
+        self.0.config()
+    }
+
+    fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
+        self.0.losses(adapter, sequences)
+    }
+
+    fn unit_gradients(
+        &mut self,
+        adapter: &Adapter,
+        units: &[UnitInput],
+        sink: &mut dyn FnMut(usize, UnitGradient),
+    ) -> Result<(), EngineError> {
+        let gradient = vec![f32::INFINITY; adapter.parameters().len()];
+        (0..units.len()).for_each(|unit| sink(unit, UnitGradient { loss: f64::NAN, gradient: &gradient }));
+        Ok(())
+    }
+
+    fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        self.0.logits(adapter, tokens)
+    }
+}
+
+#[test]
+fn a_run_whose_gradients_overflow_says_so_and_a_sound_one_does_not() {
+    for broken in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings(folder.path(), 40);
+        settings.privacy.batch_size = 40.0;
+        settings.privacy.steps = 3;
+        settings.privacy.epsilon = 30.0;
+        settings.privacy.statistics_share = 0.5;
+        let mut trainer = trainer(&settings);
+        if broken {
+            let inner = std::mem::replace(&mut trainer.engine, inputs(&settings).engine);
+            trainer.engine = Box::new(Overflowing(inner));
+        }
+        let outcome = trainer.run(&mut Silent).unwrap();
+        let said = outcome.warnings.iter().any(|warning| warning.contains("NOT FINITE"));
+        assert_eq!(said, broken, "{:?}", outcome.warnings);
+    }
 }

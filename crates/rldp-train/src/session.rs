@@ -20,7 +20,7 @@ use crate::{
     promise::changes,
     recorder::{LedgerFile, Recorder, files, write_json},
     settings::TrainSettings,
-    trainer::{Outcome, Trainer},
+    trainer::{NonFinite, Outcome, Trainer},
 };
 
 /// Name of a saved policy inside the policy folder.
@@ -113,7 +113,7 @@ fn assemble(
         first_noise_std: Vec::new(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
-        non_finite: (0.0, 0),
+        non_finite: NonFinite::default(),
         engine: inputs.engine,
         units: inputs.units,
         eval: inputs.eval,
@@ -188,7 +188,7 @@ impl Trainer {
         if steps > 0 && self.adapter.parameters() == self.first_parameters {
             warnings.push("THE ADAPTER DID NOT MOVE although budget was spent; do not use it".to_owned());
         }
-        if let Some(fraction) = self.non_finite_mean().filter(|fraction| *fraction > 0.5) {
+        if let Some(fraction) = self.non_finite.alarming() {
             warnings.push(format!(
                 "ABOUT {:.0} % OF THE GRADIENTS WERE NOT FINITE and counted as zero; the model's numbers overflow",
                 100.0 * fraction

@@ -42,8 +42,30 @@ pub struct Trainer {
     pub(crate) observer: Observer,
     pub(crate) recorder: Recorder,
     pub(crate) base_name: String,
-    /// Sum and number of the released non-finite fractions.
-    pub(crate) non_finite: (f64, u64),
+    pub(crate) non_finite: NonFinite,
+}
+
+/// Mean of the released fractions of units with a non-finite gradient, and the noise in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NonFinite {
+    sum: f64,
+    variance: f64,
+    count: f64,
+}
+
+impl NonFinite {
+    fn add(&mut self, fraction: f64, std: f64) {
+        self.sum += fraction;
+        self.variance += std * std;
+        self.count += 1.0;
+    }
+
+    /// The mean, when it says more than its noise that most gradients were not finite: above a half, and above four
+    /// deviations, which noise alone reaches once in thirty thousand runs.
+    pub(crate) fn alarming(&self) -> Option<f64> {
+        let mean = self.sum / self.count.max(1.0);
+        (mean > 0.5 && self.sum > 4.0 * self.variance.sqrt()).then_some(mean)
+    }
 }
 
 /// How a run ended.
@@ -86,12 +108,6 @@ impl Trainer {
     /// The claim in words.
     pub fn statement(&self) -> String {
         self.spender.claim().statement()
-    }
-
-    /// Mean released fraction of units with a non-finite gradient.
-    pub(crate) fn non_finite_mean(&self) -> Option<f64> {
-        let (sum, count) = self.non_finite;
-        (count > 0).then(|| sum / count as f64)
     }
 
     /// One private step: charge, sample, clip and sum, add noise. `None` when the budget refuses.
@@ -139,8 +155,7 @@ impl Trainer {
     ) -> Result<(), TrainError> {
         let statistics = release.statistics.as_ref();
         if let Some(statistics) = statistics {
-            self.non_finite.0 += statistics.non_finite_fraction.get();
-            self.non_finite.1 += 1;
+            self.non_finite.add(*statistics.non_finite_fraction.get(), statistics.non_finite_fraction_std);
         }
         let record = StepRecord {
             kind: "step",
