@@ -74,7 +74,7 @@ fn failures(failed: &[(String, String)]) -> String {
     let list: String =
         failed.iter().map(|(run, message)| format!("<li>{}: {}</li>", escape(run), escape(message))).collect();
     format!(
-        "<div class=\"claim bad\"><strong>{} runs failed and are in no number below</strong><ul>{list}</ul></div>",
+        "<div class=\"claim bad\"><strong>Failed, and in no number below: {}</strong><ul>{list}</ul></div>",
         failed.len()
     )
 }
