@@ -171,7 +171,8 @@ fn conclude(grid: &Grid, runs: &[Planned], results: Results, out: &Path, stopped
     let cells = compare::summarize(&entries, &grid.methods(), &grid.baseline);
     replace(&out.join("summary.csv"), &compare::csv(&cells))?;
     let report = out.join("report.html");
-    write_comparison(&entries, &cells, &grid.baseline, &failed, &report)?;
+    let names: Vec<String> = failed.iter().map(|(run, _)| run.clone()).collect();
+    write_comparison(&entries, &cells, &grid.baseline, &names, &report)?;
     print_line(&compare::table(&cells))?;
     note("report", &report.display().to_string());
     for (run, message) in &failed {

@@ -84,8 +84,14 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn create(out: &Path) -> Result<Self> {
-        for folder in ["runs", "configs", "logs"] {
+        for folder in ["runs", "configs", "logs", "locks"] {
             fs::create_dir_all(out.join(folder))?;
+        }
+        // What runs say on standard error may be about private records: for the user only, like a run's folder.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(out.join("logs"), std::fs::Permissions::from_mode(0o700))?;
         }
         Ok(Self { out: out.to_owned() })
     }
@@ -99,7 +105,7 @@ impl Layout {
     }
 
     pub(super) fn run_lock(&self, run: &str) -> PathBuf {
-        self.out.join("logs").join(format!("{run}.lock"))
+        self.out.join("locks").join(run)
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
