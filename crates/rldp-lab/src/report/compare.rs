@@ -46,7 +46,9 @@ pub fn write_comparison(
 fn promise(entries: &[Entry]) -> String {
     let holds = |entry: &&Entry| entry.result.guarantee && entry.result.verified;
     let (all, good) = (entries.len(), entries.iter().filter(holds).count());
-    let (class, heading) = if good == all {
+    let (class, heading) = if all == 0 {
+        ("claim bad", "No run has finished".to_owned())
+    } else if good == all {
         ("claim", format!("Each of the {all} runs carries its own guarantee, and its ledger verifies"))
     } else {
         ("claim bad", format!("NO PRIVACY GUARANTEE for {} of {all} runs", all - good))
@@ -176,7 +178,7 @@ mod tests {
         let html = fs_err::read_to_string(out).unwrap();
         let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text} is missing"));
         assert!(place("NO PRIVACY GUARANTEE for 1 of 3 runs") < place("<li>sac&lt;2&gt;</li>"));
-        assert!(place("<li>sac&lt;2&gt;</li>") < place("data-sort"));
+        assert!(place("<li>sac&lt;2&gt;</li>") < place("<th data-sort"));
         assert!(html.contains("sac&lt;1&gt;: NO PRIVACY GUARANTEE") && html.contains("<svg"));
         assert!(!html.contains("1234.5"), "times are a side channel and in no report");
     }
