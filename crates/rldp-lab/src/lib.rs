@@ -1,8 +1,10 @@
-//! Reads run folders: tables, figures and the HTML report. It reads what runs wrote and nothing else.
+//! Reads run folders: tables, figures, comparisons and the HTML reports. It reads what runs wrote and nothing else.
 
+pub mod compare;
 mod error;
 pub mod report;
 mod run;
+pub mod statistics;
 
 pub use error::LabError;
 pub use run::{ControlLine, EvalLine, RunFolder, StepLine};

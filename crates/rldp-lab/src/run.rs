@@ -73,8 +73,14 @@ pub struct ControlLine {
 pub struct EvalLine {
     /// Steps charged.
     pub step: f64,
-    /// Perplexity.
+    /// Perplexity; infinite when the run wrote none, because the model diverged.
+    #[serde(deserialize_with = "infinite_when_null")]
     pub perplexity: f64,
+}
+
+/// JSON has no infinity: what is not finite is written as null.
+fn infinite_when_null<'a, D: serde::Deserializer<'a>>(value: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(f64::INFINITY))
 }
 
 impl RunFolder {

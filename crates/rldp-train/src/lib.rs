@@ -29,6 +29,7 @@ mod trainer;
 
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
+pub use manifest::machine;
 pub use optimizer::{AdamW, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::files;

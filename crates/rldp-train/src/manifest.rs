@@ -13,7 +13,7 @@ pub(crate) fn manifest(settings: &TrainSettings, inputs: &Inputs, adapter: &Adap
         "rldp_version": env!("CARGO_PKG_VERSION"),
         "commit": option_env!("RLDP_COMMIT"),
         "started": started(),
-        "machine": { "cpu": cpu(), "cores": std::thread::available_parallelism().map_or(1, usize::from), "memory_mib": memory_mib() },
+        "machine": machine(),
         "public_seed": settings.seed,
         "pairs": layout.pairs().iter().map(|pair| pair.linear.name.as_str()).collect::<Vec<_>>(),
         "model": {
@@ -35,6 +35,12 @@ pub(crate) fn manifest(settings: &TrainSettings, inputs: &Inputs, adapter: &Adap
         "statement": plan.claim.statement(),
         "guarantee": plan.claim.guarantee,
     })
+}
+
+/// The machine, as manifests name it: public facts that say what a duration means.
+pub fn machine() -> Value {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    json!({ "cpu": cpu(), "cores": cores, "memory_mib": memory_mib() })
 }
 
 /// Date and time in UTC, for the reader; nothing is computed from it.

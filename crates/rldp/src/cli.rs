@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rldp_privacy::accounting::AccountantKind;
 use rldp_train::settings::EngineKind;
 
+use crate::commands::CompareArguments;
+
 /// Fine-tune a causal language model with LoRA under differential privacy, steered by a private controller.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true)]
@@ -20,6 +22,8 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Fine-tune a model privately
     Train(Box<TrainArguments>),
+    /// Run a grid of private runs side by side and tell which method is better
+    Compare(CompareArguments),
     /// Perplexity of a model, with or without an adapter, on records that are assumed public
     Evaluate(EvaluateArguments),
     /// Continue a prompt

@@ -60,7 +60,7 @@ const KEYS: &[(&str, &str)] = &[
 const SECTIONS: &[&str] = &["privacy", "data", "model", "optimizer", "control", "output"];
 
 /// Settings that were given, under their sections.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Given(Table);
 
 impl Given {
@@ -101,6 +101,11 @@ impl Given {
         let text = fs::read_to_string(path).map_err(Wrong::input)?;
         let table: Table =
             text.parse().with_context(|| format!("{} is not valid TOML", path.display())).map_err(Wrong::usage)?;
+        Self::from_table(table, &path.display().to_string())
+    }
+
+    /// Takes settings from a table of flags' names or sections; `source` says in errors where they stand.
+    pub(crate) fn from_table(table: Table, source: &str) -> Result<Self> {
         let mut given = Self::default();
         for (key, value) in table {
             let name = key.replace('-', "_");
@@ -111,8 +116,7 @@ impl Given {
                 }
                 value if section_of(&name).is_some() => given.set(&name, Some(value)),
                 _ => bail!(Wrong::usage(anyhow::anyhow!(
-                    "{}: unknown setting `{key}`; `rldp train --help` lists the settings",
-                    path.display()
+                    "{source}: unknown setting `{key}`; `rldp train --help` lists the settings"
                 ))),
             }
         }

@@ -1,5 +1,6 @@
 //! The report: one HTML file that needs nothing else, for one run or for several side by side.
 
+mod compare;
 mod figure;
 mod page;
 
@@ -7,6 +8,8 @@ use std::path::Path;
 
 use self::figure::{Axis, Series, heat_map, lines, lines_on};
 use crate::{error::LabError, run::RunFolder};
+
+pub use compare::write_comparison;
 
 /// Whether a run's ledger was replayed, and what that found.
 #[derive(Clone, Debug)]
@@ -51,7 +54,10 @@ fn shared_figures(runs: &[(RunFolder, Verdict)]) -> Result<Vec<(String, Vec<Stri
             Axis::Logarithmic,
             "Perplexity on the public file",
             "perplexity",
-            &each(&|run| run.evals.iter().map(|line| (line.step, line.perplexity)).collect()),
+            &each(&|run| {
+                let finite = run.evals.iter().filter(|line| line.perplexity.is_finite());
+                finite.map(|line| (line.step, line.perplexity)).collect()
+            }),
         )?,
         lines("Released training loss, ± noise", "nats a token", &loss_series(runs))?,
     ];

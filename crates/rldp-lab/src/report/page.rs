@@ -8,7 +8,7 @@ use super::{
 };
 use crate::run::RunFolder;
 
-const STYLE: &str = "
+pub(super) const STYLE: &str = "
 :root { color-scheme: light dark; --ground: #fff; --text: #1c2430; --line: #d5dae1; --soft: #f4f6f9; --good: #0a7d57; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14181f; --text: #e6eaf0; --line: #39424f; --soft: #1d232d; --good: #4cc79a; --bad: #ff8a80; } }
 * { box-sizing: border-box; }
@@ -25,7 +25,7 @@ ul { padding-left: 1.2rem; } a { color: inherit; } details { margin: .5rem 0; }
 @media print { body { max-width: none; padding: 0; } .figure, .claim { break-inside: avoid; } }
 ";
 
-const SCRIPT: &str = "
+pub(super) const SCRIPT: &str = "
 for (const head of document.querySelectorAll('th[data-sort]')) head.onclick = () => {
   const body = head.closest('table').tBodies[0], at = head.cellIndex, up = head.dataset.sort !== 'up';
   head.dataset.sort = up ? 'up' : 'down';
@@ -160,7 +160,8 @@ fn settings(run: &RunFolder) -> String {
     )
 }
 
-fn percent(text: &str) -> String {
+/// Percent-encoding for a data URL.
+pub(super) fn percent(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         if byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-' {
             out.push(char::from(byte));

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod compare;
 mod demo;
 mod evaluate;
 mod generate;
@@ -15,6 +16,7 @@ use std::{
 
 use anyhow::Result;
 
+pub(crate) use self::compare::CompareArguments;
 use crate::cli::{Arguments, Command, InspectCommand, PrivacyCommand};
 
 /// Runs the command that was asked for.
@@ -22,6 +24,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Privacy(PrivacyCommand::Epsilon(arguments)) => privacy::epsilon(&arguments),

@@ -201,7 +201,7 @@ fn flags(arguments: &TrainArguments) -> Given {
 }
 
 /// Set by the first SIGINT or SIGTERM: the step in progress is finished and saved.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
+pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
     static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     if let Some(flag) = FLAG.get() {
         return Ok(Arc::clone(flag));

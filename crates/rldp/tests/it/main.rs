@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 
 mod bad_input;
+mod compare;
 mod inspect;
 mod privacy;
 mod shared;

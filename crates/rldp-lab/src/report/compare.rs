@@ -1,0 +1,185 @@
+//! The report of a comparison: what it promises, curves by method, and the summary.
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+
+use super::{
+    figure::{Axis, Series, escape, lines_on},
+    page::{SCRIPT, STYLE, percent},
+};
+use crate::{
+    compare::{Cell, Entry, HEADS, csv, rows},
+    error::LabError,
+    statistics::Estimate,
+};
+
+/// Writes the report of a comparison to `out`. `failed` are names of runs; what they said may be about private records, and is
+/// not for a page that is handed out.
+///
+/// # Errors
+/// When a figure cannot be drawn or the file cannot be written.
+pub fn write_comparison(
+    entries: &[Entry],
+    cells: &[Cell],
+    baseline: &str,
+    failed: &[String],
+    out: &Path,
+) -> Result<(), LabError> {
+    let figures: Vec<String> = cells.iter().map(|cell| curves(entries, cell)).collect::<Result<_, _>>()?;
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\"/><title>rldp comparison</title><style>{STYLE}</style></head><body>\
+         <h1>rldp comparison</h1>"
+    );
+    html.push_str(&promise(entries));
+    html.push_str(&failures(failed));
+    html.push_str(&summary(cells, baseline));
+    let _ = write!(html, "<h2>Learning curves</h2><div class=\"figures\">{}</div>", figures.concat());
+    html.push_str("<p>Lines are geometric means over seeds; bands are one standard deviation of log-perplexity.</p>");
+    let _ = writeln!(html, "<script>{SCRIPT}</script></body></html>");
+    let temporary = out.with_extension("partial");
+    fs_err::write(&temporary, html)?;
+    fs_err::rename(&temporary, out)?;
+    Ok(())
+}
+
+/// What each run promises, and what the comparison as a whole does not.
+fn promise(entries: &[Entry]) -> String {
+    let holds = |entry: &&Entry| entry.result.guarantee && entry.result.verified;
+    let (all, good) = (entries.len(), entries.iter().filter(holds).count());
+    let (class, heading) = if all == 0 {
+        ("claim bad", "No run has finished".to_owned())
+    } else if good == all {
+        ("claim", format!("Each of the {all} runs carries its own guarantee, and its ledger verifies"))
+    } else {
+        ("claim bad", format!("NO PRIVACY GUARANTEE for {} of {all} runs", all - good))
+    };
+    let row = |entry: &Entry| {
+        let result = &entry.result;
+        let says = match (result.guarantee, result.verified) {
+            (false, _) => "NO PRIVACY GUARANTEE: seeded noise",
+            (true, false) => "THE LEDGER DOES NOT VERIFY",
+            (true, true) => "guarantee, verified",
+        };
+        format!("<li>{}: {says}, target epsilon {}</li>", escape(&result.run), result.epsilon)
+    };
+    let list: String = entries.iter().map(row).collect();
+    format!(
+        "<div class=\"{class}\"><strong>{heading}</strong>A run's epsilon covers what that run released. Runs on the same \
+         private records add up, and choosing a method by this page is a use of all of them: compare on public records, \
+         then train once on the private ones.<details><summary>Every run</summary><ul>{list}</ul></details></div>"
+    )
+}
+
+fn failures(failed: &[String]) -> String {
+    if failed.is_empty() {
+        return String::new();
+    }
+    let list: String = failed.iter().map(|run| format!("<li>{}</li>", escape(run))).collect();
+    format!(
+        "<div class=\"claim bad\"><strong>Failed, and in no number below: {}</strong><ul>{list}</ul></div>",
+        failed.len()
+    )
+}
+
+fn summary(cells: &[Cell], baseline: &str) -> String {
+    let mut html = String::from("<h2>Summary</h2><div class=\"wide\"><table><thead><tr>");
+    for head in HEADS {
+        let _ = write!(html, "<th data-sort=\"none\">{head}</th>");
+    }
+    html.push_str("</tr></thead><tbody>");
+    for row in rows(cells) {
+        let line: String = row.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+        let _ = write!(html, "<tr>{line}</tr>");
+    }
+    let comparisons = cells.iter().flat_map(|cell| &cell.methods).filter(|method| method.difference.is_some()).count();
+    let _ = write!(
+        html,
+        "</tbody></table></div><p>Perplexity is the geometric mean over seeds with a 95 % t interval. The baseline is {}; \
+         differences are paired by seed, negative is better, and the p-value is that of the two-sided sign-flip test, which \
+         cannot be below 2/2^n with n pairs. There are {comparisons} comparisons and no correction for their number. Steps \
+         to baseline: median over seeds until a method is where the baseline of the same seed ends.</p>\
+         <p><a download=\"summary.csv\" href=\"data:text/csv;charset=utf-8,{}\">Download as CSV</a></p>",
+        escape(baseline),
+        percent(&csv(cells))
+    );
+    html
+}
+
+/// Curves of one cell, one line a method.
+fn curves(entries: &[Entry], cell: &Cell) -> Result<String, LabError> {
+    let title = format!("{} on {} {}", cell.model, cell.dataset, cell.axes);
+    let series: Vec<Series> = cell.methods.iter().map(|method| band(entries, cell, &method.method)).collect();
+    lines_on(Axis::Logarithmic, title.trim_end(), "perplexity", &series)
+}
+
+/// Mean and deviation of log-perplexity at every step that all seeds evaluated.
+fn band(entries: &[Entry], cell: &Cell, method: &str) -> Series {
+    let own = entries.iter().filter(|entry| {
+        let result = &entry.result;
+        result.method == method
+            && result.model == cell.model
+            && result.dataset == cell.dataset
+            && result.axes_text() == cell.axes
+    });
+    // Steps are whole numbers; as such they can be keys.
+    let mut at: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    let mut seeds = 0;
+    for entry in own {
+        seeds += 1;
+        for (step, perplexity) in &entry.curve {
+            at.entry(*step as u64).or_default().push(perplexity.ln());
+        }
+    }
+    let whole = at.iter().filter(|(_, logs)| logs.len() == seeds && logs.iter().all(|log| log.is_finite()));
+    let estimates: Vec<(f64, Estimate)> =
+        whole.filter_map(|(step, logs)| Some((*step as f64, Estimate::of(logs)?))).collect();
+    // The axis is placed by powers of ten, and the band with it.
+    let tens = |estimate: &Estimate| estimate.deviation.unwrap_or(0.0) / std::f64::consts::LN_10;
+    Series {
+        name: method.to_owned(),
+        points: estimates.iter().map(|(step, estimate)| (*step, estimate.mean.exp())).collect(),
+        band: (seeds > 1).then(|| estimates.iter().map(|(_, estimate)| tens(estimate)).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::{RunResult, summarize};
+
+    fn entry(method: &str, seed: u64, guarantee: bool) -> Entry {
+        let result = RunResult {
+            run: format!("{method}<{seed}>"),
+            method: method.into(),
+            model: "m".into(),
+            dataset: "d".into(),
+            axes: serde_json::Map::new(),
+            seed,
+            perplexity_before: Some(20.0),
+            perplexity_after: Some(9.0),
+            steps: 10,
+            epsilon: 2.0,
+            epsilon_spent: 1.9,
+            verified: guarantee,
+            guarantee,
+            seconds: 1234.5,
+        };
+        Entry { result, curve: vec![(0.0, 20.0), (10.0, 9.0 + seed as f64)] }
+    }
+
+    #[test]
+    fn the_page_says_first_which_runs_promise_nothing() {
+        let entries = [entry("fixed", 1, true), entry("sac", 1, false), entry("fixed", 2, true)];
+        let cells = summarize(&entries, &["fixed".into(), "sac".into()], "fixed");
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("report.html");
+        let failed = ["sac<2>".to_owned()];
+        write_comparison(&entries, &cells, "fixed", &failed, &out).unwrap();
+        let html = fs_err::read_to_string(out).unwrap();
+        let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text} is missing"));
+        assert!(place("NO PRIVACY GUARANTEE for 1 of 3 runs") < place("<li>sac&lt;2&gt;</li>"));
+        assert!(place("<li>sac&lt;2&gt;</li>") < place("<th data-sort"));
+        assert!(html.contains("sac&lt;1&gt;: NO PRIVACY GUARANTEE") && html.contains("<svg"));
+        assert!(!html.contains("1234.5"), "times are a side channel and in no report");
+    }
+}
