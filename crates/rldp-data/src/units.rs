@@ -20,6 +20,8 @@ pub struct UnitPolicy {
     pub max_length: usize,
     /// At most this many records of a unit are used, chosen by secret randomness.
     pub max_records: Option<usize>,
+    /// Chooses them from this seed instead, for tests and paired research runs: **without privacy**.
+    pub unsafe_seed: Option<u64>,
 }
 
 /// One unit: all its blocks, weighted so that their summed loss is the mean over its records of the record's mean token
@@ -66,7 +68,10 @@ impl PrivacyUnits {
     fn group(mut groups: Vec<Vec<&TokenRecord>>, policy: &UnitPolicy) -> Result<Self, DataError> {
         let duplicates = duplicates_across(&groups);
         if let Some(most) = policy.max_records {
-            let mut rng = ChaCha12Rng::try_from_os_rng().map_err(|error| DataError::Randomness(error.to_string()))?;
+            let mut rng = match policy.unsafe_seed {
+                Some(seed) => ChaCha12Rng::seed_from_u64(seed),
+                None => ChaCha12Rng::try_from_os_rng().map_err(|error| DataError::Randomness(error.to_string()))?,
+            };
             for group in groups.iter_mut().filter(|group| group.len() > most) {
                 group.shuffle(&mut rng);
                 group.truncate(most);
@@ -143,7 +148,7 @@ mod tests {
     #[test]
     fn a_long_record_stays_one_unit_of_weight_one() {
         let records = [record("a", 0..100), record("b", 0..2), record("a", 5..9)];
-        let policy = UnitPolicy { max_length: 16, max_records: None };
+        let policy = UnitPolicy { max_length: 16, max_records: None, unsafe_seed: None };
         let units = PrivacyUnits::by_record(&records, &policy).unwrap();
         assert_eq!(units.len(), 3);
         for index in 0..3 {
@@ -159,7 +164,9 @@ mod tests {
     fn contributions_are_bounded_and_duplicates_counted() {
         let mut records: Vec<TokenRecord> = (0..10).map(|i| record("a", i..i + 5)).collect();
         records.push(record("b", 0..5));
-        let units = PrivacyUnits::by_column(&records, &UnitPolicy { max_length: 8, max_records: Some(3) }).unwrap();
+        let units =
+            PrivacyUnits::by_column(&records, &UnitPolicy { max_length: 8, max_records: Some(3), unsafe_seed: None })
+                .unwrap();
         assert_eq!(units.unit(0).blocks.len(), 3);
         assert_eq!(units.records(), 4);
         assert_eq!(units.duplicates(), 1);

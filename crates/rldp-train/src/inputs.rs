@@ -5,7 +5,11 @@ use std::path::Path;
 use rldp_data::{Columns, PrivacyUnits, TextColumns, TextTokenizer, TokenRecord, UnitPolicy, read_records, tokenize};
 use rldp_model::{Engine, ModelConfig};
 
-use crate::{error::TrainError, evaluate::PublicRecords, settings::DataSettings};
+use crate::{
+    error::TrainError,
+    evaluate::PublicRecords,
+    settings::{DataSettings, TrainSettings},
+};
 
 /// What a run works on.
 pub struct Inputs {
@@ -27,17 +31,22 @@ pub struct Records {
     pub eval: Option<PublicRecords>,
 }
 
-/// Units and evaluation records of `data`.
+/// Units and evaluation records of a run.
 ///
 /// # Errors
 /// When a file cannot be read, a column is missing, or a record has no tokens; messages never show a record.
 pub fn load_records(
-    data: &DataSettings,
+    settings: &TrainSettings,
     tokenizer: &TextTokenizer,
     config: &ModelConfig,
 ) -> Result<Records, TrainError> {
+    let data = &settings.data;
     let train = tokenized(&data.train, data, data.unit_column.as_deref(), tokenizer, config)?;
-    let policy = UnitPolicy { max_length: data.max_length, max_records: data.max_records_per_unit };
+    let policy = UnitPolicy {
+        max_length: data.max_length,
+        max_records: data.max_records_per_unit,
+        unsafe_seed: settings.privacy.unsafe_noise_seed,
+    };
     let units = match data.unit_column {
         Some(_) => PrivacyUnits::by_column(&train, &policy)?,
         None => PrivacyUnits::by_record(&train, &policy)?,

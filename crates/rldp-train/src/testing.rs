@@ -110,7 +110,7 @@ pub(crate) fn demo_trainer(settings: &TrainSettings) -> Trainer {
 pub(crate) fn demo_inputs(settings: &TrainSettings) -> Inputs {
     let files = ModelFiles::from_bytes(demo::MODEL_CONFIG, demo::WEIGHTS).unwrap();
     let tokenizer = TextTokenizer::from_bytes(demo::TOKENIZER.as_bytes()).unwrap();
-    let records = load_records(&settings.data, &tokenizer, &files.config).unwrap();
+    let records = load_records(settings, &tokenizer, &files.config).unwrap();
     let engine = CpuEngine::new(&files, CpuOptions::default()).unwrap();
     Inputs { engine: Box::new(engine), units: records.units, eval: None, base_name: "demo".into() }
 }

@@ -72,7 +72,7 @@ pub(crate) fn train(settings: &TrainSettings, resumed: bool, label: &str, quiet:
 fn load(settings: &TrainSettings) -> Result<Inputs> {
     let files = ModelSource::open(&settings.model.model).map_err(Wrong::input)?;
     let tokenizer = TextTokenizer::from_dir(&settings.model.model).map_err(Wrong::input)?;
-    let records = load_records(&settings.data, &tokenizer, &files.config)?;
+    let records = load_records(settings, &tokenizer, &files.config)?;
     for warning in warnings(settings, &records) {
         note("warning", &warning);
     }

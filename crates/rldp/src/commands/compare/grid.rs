@@ -134,10 +134,6 @@ impl Grid {
         let mut own = vec![("out", "the comparison names the run folders")];
         if self.paired {
             own.push(("unsafe_noise_seed", "`paired = true` derives it from the seed"));
-            own.push((
-                "max_records_per_unit",
-                "which records are kept is drawn secretly, so paired runs would not share them; cut the units beforehand",
-            ));
         }
         for (key, why) in own {
             let axis = self.axes.iter().any(|(axis, _)| axis == key);
