@@ -38,8 +38,12 @@ pub struct PlantedCanary {
 /// # Errors
 /// When the extension is neither, the file exists, or cannot be written.
 pub fn write_canaries(path: &Path, canaries: &[Canary]) -> Result<(), AuditError> {
+    let extension = extension(path);
+    if !["csv", "jsonl"].contains(&extension.as_str()) {
+        return Err(refused(path, "a file of canaries must end in .csv or .jsonl; rename it"));
+    }
     let mut file = create(path)?;
-    match extension(path).as_str() {
+    match extension.as_str() {
         "csv" => {
             let mut writer = csv::Writer::from_writer(file);
             let wrote = writer.write_record(COLUMNS).and_then(|()| {
@@ -51,7 +55,7 @@ pub fn write_canaries(path: &Path, canaries: &[Canary]) -> Result<(), AuditError
             wrote.map_err(|_| refused(path, "the file could not be written; is the disk full?"))?;
             writer.flush()?;
         }
-        "jsonl" => {
+        _ => {
             for canary in canaries {
                 let line = serde_json::json!({
                     "id": canary.id, "kind": canary.kind, "prefix": canary.prefix, "text": canary.text,
@@ -61,7 +65,6 @@ pub fn write_canaries(path: &Path, canaries: &[Canary]) -> Result<(), AuditError
             }
             file.flush()?;
         }
-        _ => return Err(refused(path, "a file of canaries must end in .csv or .jsonl; rename it")),
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The mechanism under audit: the honest one survives and nearly all of its claim is proved; one with less noise is caught.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use rldp_audit::{
     guesses::OneRunSettings,
     mechanism::{MechanismAudit, MechanismSettings, audit_mechanism, coins},

@@ -1,5 +1,7 @@
 //! Scores against an independent computation in Python (`testdata/scores.py`).
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use rldp_audit::{score::record_scores, tokens::token_stats};
 use serde_json::Value;
 

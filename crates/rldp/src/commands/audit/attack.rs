@@ -80,9 +80,9 @@ pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
         canaries,
     };
     if arguments.json {
-        print_json(&found)?
+        print_json(&found)?;
     } else {
-        print(&found)?
+        print(&found)?;
     }
     Ok(ExitCode::SUCCESS)
 }
