@@ -43,28 +43,25 @@ pub fn write_canaries(path: &Path, canaries: &[Canary]) -> Result<(), AuditError
         return Err(refused(path, "a file of canaries must end in .csv or .jsonl; rename it"));
     }
     let mut file = create(path)?;
-    match extension.as_str() {
-        "csv" => {
-            let mut writer = csv::Writer::from_writer(file);
-            let wrote = writer.write_record(COLUMNS).and_then(|()| {
-                canaries.iter().try_for_each(|canary| {
-                    let (kind, coin) = (canary.kind.to_string(), canary.included.to_string());
-                    writer.write_record([&canary.id, &kind, &canary.prefix, &canary.text, &coin])
-                })
+    if extension == "csv" {
+        let mut writer = csv::Writer::from_writer(file);
+        let wrote = writer.write_record(COLUMNS).and_then(|()| {
+            canaries.iter().try_for_each(|canary| {
+                let (kind, coin) = (canary.kind.to_string(), canary.included.to_string());
+                writer.write_record([&canary.id, &kind, &canary.prefix, &canary.text, &coin])
+            })
+        });
+        wrote.map_err(|_| refused(path, "the file could not be written; is the disk full?"))?;
+        writer.flush()?;
+    } else {
+        for canary in canaries {
+            let line = serde_json::json!({
+                "id": canary.id, "kind": canary.kind, "prefix": canary.prefix, "text": canary.text,
+                "included": canary.included,
             });
-            wrote.map_err(|_| refused(path, "the file could not be written; is the disk full?"))?;
-            writer.flush()?;
+            writeln!(file, "{line}")?;
         }
-        _ => {
-            for canary in canaries {
-                let line = serde_json::json!({
-                    "id": canary.id, "kind": canary.kind, "prefix": canary.prefix, "text": canary.text,
-                    "included": canary.included,
-                });
-                writeln!(file, "{line}")?;
-            }
-            file.flush()?;
-        }
+        file.flush()?;
     }
     Ok(())
 }
