@@ -25,7 +25,9 @@ fn secret_charge(trainer: &Trainer, factor: f64) -> Result<Charge, TrainError> {
     claim.target_epsilon = EPSILON;
     claim.noise_delta = noise_delta(EPSILON, claim.delta, claim.noise_coordinates, claim.steps)?;
     if let Regime::Committed { segments, .. } = &mut claim.regime {
-        segments.iter_mut().for_each(|event| event.noise_multiplier = noise_multiplier);
+        for event in segments.iter_mut() {
+            event.noise_multiplier = noise_multiplier;
+        }
     }
     let mut spender = Spender::open(claim, Box::new(Nowhere))?;
     Ok(spender.charge(noise_multiplier)?.expect("a fresh claim grants its first step"))
