@@ -17,11 +17,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rldp-control", &["rldp-privacy"]),
     ("rldp-train", &["rldp-privacy", "rldp-data", "rldp-model", "rldp-control"]),
     ("rldp-lab", &[]),
-    ("rldp", &["rldp-privacy", "rldp-data", "rldp-model", "rldp-reference", "rldp-control", "rldp-train", "rldp-lab"]),
+    ("rldp-audit", &["rldp-privacy", "rldp-data", "rldp-model"]),
+    (
+        "rldp",
+        &[
+            "rldp-privacy",
+            "rldp-data",
+            "rldp-model",
+            "rldp-reference",
+            "rldp-control",
+            "rldp-train",
+            "rldp-lab",
+            "rldp-audit",
+        ],
+    ),
 ];
 
 /// Crates that must build without tensor libraries.
-const WITHOUT_TENSORS: &[&str] = &["rldp-privacy", "rldp-data", "rldp-model", "rldp-control", "rldp-train", "rldp-lab"];
+const WITHOUT_TENSORS: &[&str] =
+    &["rldp-privacy", "rldp-data", "rldp-model", "rldp-control", "rldp-train", "rldp-lab", "rldp-audit"];
 
 /// Compares every manifest with the table.
 pub(crate) fn check(root: &Path) -> Result<()> {

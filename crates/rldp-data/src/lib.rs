@@ -12,7 +12,7 @@ mod units;
 
 pub use error::DataError;
 pub use sampler::{PoissonSampler, SampledBatch};
-pub use source::{Columns, RawRecord, TextColumns, read_records};
+pub use source::{Columns, RawRecord, TextColumns, read_records, read_table};
 pub use tokenize::{Block, PROMPT_END, TokenRecord, tokenize};
 pub use tokenizer::TextTokenizer;
 pub use units::{PrivacyUnits, Unit, UnitPolicy};

@@ -1,5 +1,7 @@
 //! The command line, as clap reads it. Names and flags are an interface that others call.
 
+mod audit;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +9,7 @@ use rldp_privacy::accounting::AccountantKind;
 use rldp_train::settings::EngineKind;
 
 use crate::commands::CompareArguments;
+pub(crate) use audit::{AuditArguments, AuditCanariesArguments, AuditCommand, AuditKind, AuditMechanismArguments};
 
 /// Fine-tune a causal language model with LoRA under differential privacy, steered by a private controller.
 #[derive(Debug, Parser)]
@@ -31,6 +34,8 @@ pub(crate) enum Command {
     /// Account, calibrate and verify
     #[command(subcommand)]
     Privacy(PrivacyCommand),
+    /// Try to falsify a privacy claim: attack an adapter, or the mechanism
+    Audit(Box<AuditCommand>),
     /// Write the HTML report of one or several runs
     Report(ReportArguments),
     /// Look inside a model, for checks against other implementations

@@ -36,7 +36,9 @@ fn read_line(path: &Path, names: &[&str], line: usize, bytes: &[u8]) -> Result<R
         .iter()
         .map(|name| match value.get(*name) {
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(Value::Number(number)) if Some(name) == names.last() && names.len() > 1 => Ok(number.to_string()),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) if Some(name) == names.last() && names.len() > 1 => {
+                Ok(value.to_string())
+            }
             Some(other) => Err(row_error(path, line, format!("`{name}` is {}, but must be a string", kind(other)))),
             None => Err(missing_column(path, name, value.keys().map(String::as_str))),
         })

@@ -69,12 +69,32 @@ impl Columns {
 /// # Errors
 /// When the file cannot be read, is empty, lacks a column or holds a row that cannot be used. No message shows content.
 pub fn read_records(path: &Path, columns: &Columns) -> Result<Vec<RawRecord>, DataError> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
     let names = columns.names();
+    let rows = read_table(path, &names)?;
+    let unit_at = columns.unit.as_ref().map(|_| names.len() - 1);
+    if let Some(at) = unit_at
+        && let Some(row) = rows.iter().position(|values| values[at].is_empty())
+    {
+        return Err(row_error(
+            path,
+            row,
+            format!("the unit column `{}` is empty; every record needs a unit", names[at]),
+        ));
+    }
+    Ok(rows.into_iter().enumerate().map(|(row, values)| columns.record(row, values)).collect())
+}
+
+/// Reads the named columns of every row, by the file's extension. In JSON lines the values are strings; the last of
+/// several columns may hold numbers and booleans too.
+///
+/// # Errors
+/// As [`read_records`].
+pub fn read_table(path: &Path, names: &[&str]) -> Result<Vec<Vec<String>>, DataError> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
     let rows = match extension.as_str() {
-        "csv" => csv::read(path, &names)?,
-        "jsonl" | "json" => jsonl::read(path, &names)?,
-        "parquet" => parquet::read(path, &names)?,
+        "csv" => csv::read(path, names)?,
+        "jsonl" | "json" => jsonl::read(path, names)?,
+        "parquet" => parquet::read(path, names)?,
         _ => {
             return Err(DataError::File {
                 path: path.to_owned(),
@@ -87,17 +107,7 @@ pub fn read_records(path: &Path, columns: &Columns) -> Result<Vec<RawRecord>, Da
     if rows.is_empty() {
         return Err(DataError::File { path: path.to_owned(), reason: "the file is empty: it holds no records".into() });
     }
-    let unit_at = columns.unit.as_ref().map(|_| names.len() - 1);
-    if let Some(at) = unit_at
-        && let Some(row) = rows.iter().position(|values| values[at].is_empty())
-    {
-        return Err(row_error(
-            path,
-            row,
-            format!("the unit column `{}` is empty; every record needs a unit", names[at]),
-        ));
-    }
-    Ok(rows.into_iter().enumerate().map(|(row, values)| columns.record(row, values)).collect())
+    Ok(rows)
 }
 
 fn row_error(path: &Path, row: usize, reason: String) -> DataError {

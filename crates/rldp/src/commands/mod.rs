@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod audit;
 mod compare;
 mod demo;
 mod evaluate;
@@ -30,6 +31,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Privacy(PrivacyCommand::Epsilon(arguments)) => privacy::epsilon(&arguments),
         Command::Privacy(PrivacyCommand::Calibrate(arguments)) => privacy::calibrate(&arguments),
         Command::Privacy(PrivacyCommand::Verify(arguments)) => privacy::verify(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Inspect(InspectCommand::Logits(arguments)) => inspect::logits(&arguments),
         Command::Inspect(InspectCommand::PerExampleGradients(arguments)) => inspect::gradients(&arguments),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 
+mod audit;
 mod bad_input;
 mod compare;
 mod inspect;

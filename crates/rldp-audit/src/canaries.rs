@@ -1,0 +1,139 @@
+//! Secrets to be planted: a public prefix, and a secret that nobody could guess.
+
+use std::{fmt, str::FromStr};
+
+use rand::{Rng, seq::IndexedRandom as _};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{AuditError, require};
+
+/// Most canaries and most repetitions of one.
+const MOST: usize = 1_000_000;
+
+/// What a secret looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Nine digits: 10^9 secrets.
+    Digits,
+    /// An invented person's identifier, two letters and six digits: 6.8·10^8 secrets.
+    Names,
+    /// Six of 64 rare words: 6.9·10^10 secrets.
+    Rare,
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "digits" => Ok(Self::Digits),
+            "names" => Ok(Self::Names),
+            "rare" => Ok(Self::Rare),
+            other => Err(format!("the kind is `{other}`, but must be digits, names or rare")),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Digits => "digits",
+            Self::Names => "names",
+            Self::Rare => "rare",
+        })
+    }
+}
+
+/// One canary. It holds a secret and therefore cannot be printed.
+pub struct Canary {
+    /// Its unit of privacy, unlike any other canary's.
+    pub id: String,
+    /// What the secret looks like.
+    pub kind: Kind,
+    /// What an attacker who extracts it is given.
+    pub prefix: String,
+    /// Prefix, a space and the secret.
+    pub text: String,
+    /// The coin.
+    pub included: bool,
+}
+
+impl Canary {
+    /// The secret.
+    pub fn secret(&self) -> &str {
+        self.text[self.prefix.len()..].trim_start()
+    }
+}
+
+/// `count` canaries with independent fair inclusion coins. Coins and secrets are only as secret as the generator.
+///
+/// # Errors
+/// When there are none or too many.
+pub fn canaries(count: usize, kind: Kind, rng: &mut impl Rng) -> Result<Vec<Canary>, AuditError> {
+    require((1..=MOST).contains(&count), "the number of canaries", count as f64, "from 1 to 1000000", "choose within")?;
+    Ok((0..count).map(|index| canary(index, kind, rng)).collect())
+}
+
+fn canary(index: usize, kind: Kind, rng: &mut impl Rng) -> Canary {
+    let (prefix, secret) = match kind {
+        Kind::Digits => (format!("The access code of room {} is", rng.random_range(1000..10_000)), digits(rng)),
+        Kind::Names => (format!("{} {}, identifier", name(rng, 2), name(rng, 3)), identifier(rng)),
+        Kind::Rare => (format!("The words of box {} are", rng.random_range(1000..10_000)), rare(rng)),
+    };
+    let text = format!("{prefix} {secret}");
+    Canary { id: format!("canary-{index:06}"), kind, prefix, text, included: rng.random() }
+}
+
+fn digits(rng: &mut impl Rng) -> String {
+    let group = |rng: &mut dyn rand::RngCore| format!("{:03}", rng.random_range(0..1000));
+    [group(rng), group(rng), group(rng)].join(" ")
+}
+
+fn identifier(rng: &mut impl Rng) -> String {
+    let mut letter = || char::from(b'A' + rng.random_range(0..26_u8));
+    let letters: String = [letter(), letter()].iter().collect();
+    format!("{letters}{:06}", rng.random_range(0..1_000_000))
+}
+
+const ONSETS: [&str; 8] = ["qu", "zh", "v", "xy", "kj", "th", "w", "gn"];
+const RHYMES: [&str; 8] = ["oz", "yx", "ubb", "aw", "ekt", "iph", "ulv", "orm"];
+
+fn rare(rng: &mut impl Rng) -> String {
+    let word = |rng: &mut dyn rand::RngCore| syllable(rng);
+    (0..6).map(|_| word(rng)).collect::<Vec<_>>().join(" ")
+}
+
+fn syllable(rng: &mut dyn rand::RngCore) -> String {
+    let pick = |from: &[&'static str; 8], rng: &mut dyn rand::RngCore| from.choose(rng).copied().unwrap_or_default();
+    format!("{}{}", pick(&ONSETS, rng), pick(&RHYMES, rng))
+}
+
+/// A capitalized pseudo-name.
+fn name(rng: &mut impl Rng, syllables: usize) -> String {
+    const PARTS: [&str; 12] = ["ma", "ro", "te", "lin", "sa", "vi", "do", "ka", "ne", "bru", "fi", "lo"];
+    let text: String = (0..syllables).map(|_| PARTS.choose(rng).copied().unwrap_or_default()).collect();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand_chacha::ChaCha12Rng;
+
+    use super::*;
+
+    /// Coins of 4000 canaries are fair: off by more than 200 with probability below 1e-9 (Hoeffding: 2·exp(−20)).
+    #[test]
+    fn coins_are_fair_and_secrets_follow_their_prefix() {
+        for kind in [Kind::Digits, Kind::Names, Kind::Rare] {
+            let found = canaries(4000, kind, &mut ChaCha12Rng::seed_from_u64(1)).unwrap();
+            let included = found.iter().filter(|canary| canary.included).count();
+            assert!((1800..=2200).contains(&included), "{included}");
+            assert!(found.iter().all(|canary| canary.text == format!("{} {}", canary.prefix, canary.secret())));
+            assert_eq!(kind.to_string().parse::<Kind>(), Ok(kind));
+        }
+        assert!("other".parse::<Kind>().unwrap_err().contains("digits, names or rare"));
+    }
+}

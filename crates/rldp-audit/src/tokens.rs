@@ -1,0 +1,48 @@
+//! What a model says about each token of a record.
+
+/// The log-probability of one scored token, and its mean and deviation when the token is drawn from the model instead.
+///
+/// A function of a record: no `Debug`, so that it cannot be printed by accident.
+#[derive(Clone, Copy)]
+pub struct TokenStats {
+    /// log p(token | before), in nats.
+    pub log_prob: f64,
+    /// E log p(X | before) with X from the model: minus its entropy.
+    pub mean: f64,
+    /// Standard deviation of log p(X | before).
+    pub deviation: f64,
+}
+
+/// Statistics of the tokens from `max(scored_from, 1)` on, from the logits (T, V) of the whole sequence.
+///
+/// # Panics
+/// When there are not T · V logits: a defect of the caller.
+pub fn token_stats(logits: &[f32], tokens: &[u32], scored_from: usize) -> Vec<TokenStats> {
+    if tokens.is_empty() {
+        return Vec::new();
+    }
+    assert_eq!(logits.len() % tokens.len(), 0, "logits are (T, V)");
+    let vocab = logits.len() / tokens.len();
+    let scored = scored_from.max(1)..tokens.len();
+    scored.map(|at| position(&logits[(at - 1) * vocab..at * vocab], tokens[at] as usize)).collect()
+}
+
+fn position(logits: &[f32], token: usize) -> TokenStats {
+    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let normalizer = largest + logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum::<f64>().ln();
+    let (mut mean, mut square) = (0.0, 0.0);
+    for logit in logits {
+        let log_prob = f64::from(*logit) - normalizer;
+        let prob = log_prob.exp();
+        // A token of probability zero adds nothing, although its logarithm is infinite.
+        if prob > 0.0 {
+            mean += prob * log_prob;
+            square += prob * log_prob * log_prob;
+        }
+    }
+    TokenStats {
+        log_prob: f64::from(logits[token]) - normalizer,
+        mean,
+        deviation: (square - mean * mean).max(0.0).sqrt(),
+    }
+}
