@@ -13,8 +13,8 @@ ours=$(cargo metadata --format-version 1 --no-deps --manifest-path "$here/../../
   python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/examples/step_speed
 for round in $(seq "$rounds"); do
   echo "round $round"
-  "$scratch/venv/bin/python" "$here/opacus_step.py" --repeats 2
-  "$ours" gpt2-small --precision f32 --repeats 2
-  "$scratch/venv/bin/python" "$here/opacus_step.py" --repeats 2 --bf16
-  "$ours" gpt2-small --precision bf16 --repeats 2
+  "$scratch/venv/bin/python" "$here/opacus_step.py" --repeats 6
+  "$ours" gpt2-small --precision f32 --repeats 6
+  "$scratch/venv/bin/python" "$here/opacus_step.py" --repeats 6 --bf16
+  "$ours" gpt2-small --precision bf16 --repeats 6
 done
