@@ -36,13 +36,13 @@ pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, Tra
     let adapter = initial_adapter(&settings, &inputs)?;
     preflight(inputs.engine.as_mut(), &adapter, settings.seed)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
-    let recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
-    let ledger = LedgerFile::open(recorder.folder())?;
-    let spender = Spender::open(plan.claim.clone(), Box::new(ledger))?;
     let mut controller = build_controller(&settings, &adapter)?;
     if let Some(policy) = &settings.control.policy {
         controller.restore(&read_policy(policy)?)?;
     }
+    let recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
+    let ledger = LedgerFile::open(recorder.folder())?;
+    let spender = Spender::open(plan.claim.clone(), Box::new(ledger))?;
     assemble(settings, inputs, adapter, plan, spender, recorder, controller)
 }
 

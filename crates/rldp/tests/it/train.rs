@@ -87,6 +87,19 @@ fn private_runs_do_not_repeat_although_the_public_seed_does() {
 }
 
 #[test]
+fn a_saved_policy_starts_another_run_with_the_same_pairs_and_no_other() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out first")).expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --out second --policy first/policy")).expect(0);
+    let controls = scene.json_lines("second/metrics.jsonl");
+    let first = controls.iter().find(|line| line["kind"] == "control").unwrap();
+    assert!(first["controller"]["replay"].as_u64().unwrap() >= 2, "the replay of the saved policy is gone: {first}");
+    let ran = scene.rldp(&format!("{SMALL_RUN} --out third --target-modules c_attn --policy first/policy")).expect(1);
+    assert!(ran.stderr.contains("same adapter pairs"), "{}", ran.stderr);
+    assert!(!scene.path("third").exists(), "a refused run left a folder behind");
+}
+
+#[test]
 fn the_adaptive_regime_stays_behind_its_filter() {
     let scene = Scene::new();
     scene.rldp(&format!("{SMALL_RUN} --out run --regime adaptive")).expect(0);
