@@ -82,9 +82,6 @@ pub(crate) struct TrainArguments {
     /// Expected batch size in units (Poisson sampling)
     #[arg(long)]
     pub(crate) batch_size: Option<f64>,
-    /// Block size in tokens; longer records are cut into blocks and stay one unit
-    #[arg(long)]
-    pub(crate) max_length: Option<u32>,
     /// Peak learning rate of AdamW
     #[arg(long)]
     pub(crate) learning_rate: Option<f64>,
@@ -109,15 +106,8 @@ pub(crate) struct TrainArguments {
     /// Use at most this many records of a unit, sampled secretly
     #[arg(long)]
     pub(crate) max_records_per_unit: Option<u32>,
-    /// Column that holds the text
-    #[arg(long, conflicts_with_all = ["prompt_column", "completion_column"])]
-    pub(crate) text_column: Option<String>,
-    /// Column that holds the prompt, which is not scored
-    #[arg(long, requires = "completion_column")]
-    pub(crate) prompt_column: Option<String>,
-    /// Column that holds the completion, which alone is scored
-    #[arg(long, requires = "prompt_column")]
-    pub(crate) completion_column: Option<String>,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArguments,
     /// Seed of public streams only; never reaches sampling or noise
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -231,7 +221,8 @@ pub(crate) struct ColumnArguments {
     /// Column that holds the completion, which alone is scored
     #[arg(long, requires = "prompt_column")]
     pub(crate) completion_column: Option<String>,
-    /// Longest block in tokens; the model's own limit when absent
+    /// Longest block in tokens. Training and evaluation cut longer records into blocks that stay one record; inspection and
+    /// audits keep the first block. When absent: the model's own limit, in training at most 128
     #[arg(long)]
     pub(crate) max_length: Option<u32>,
 }

@@ -171,12 +171,12 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("clip_norm", arguments.clip_norm);
     given.set("statistics_share", arguments.statistics_share);
     given.set("unsafe_noise_seed", whole(arguments.unsafe_noise_seed));
-    given.set("text_column", arguments.text_column.clone());
-    given.set("prompt_column", arguments.prompt_column.clone());
-    given.set("completion_column", arguments.completion_column.clone());
+    given.set("text_column", arguments.columns.text_column.clone());
+    given.set("prompt_column", arguments.columns.prompt_column.clone());
+    given.set("completion_column", arguments.columns.completion_column.clone());
     given.set("unit_column", arguments.unit_column.clone());
     given.set("max_records_per_unit", small(arguments.max_records_per_unit));
-    given.set("max_length", small(arguments.max_length));
+    given.set("max_length", small(arguments.columns.max_length));
     given.set("rank", small(arguments.rank));
     given.set("lora_alpha", arguments.lora_alpha);
     given.set("target_modules", arguments.target_modules.clone());
