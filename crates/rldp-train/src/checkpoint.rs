@@ -99,7 +99,10 @@ impl Checkpoint {
 }
 
 /// Writes `parts` to a temporary neighbour, syncs it and moves it over `path`. On failure `path` is what it was.
-pub(crate) fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<(), TrainError> {
+///
+/// # Errors
+/// When the file cannot be written; the message names it.
+pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<(), TrainError> {
     let temporary = path.with_extension("partial");
     if let Err(error) = write_synced(&temporary, parts).and_then(|()| fs::rename(&temporary, path)) {
         // What could not be written whole is of no use; that it may not be there to remove is no second error.

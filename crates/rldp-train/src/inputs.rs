@@ -66,12 +66,8 @@ fn tokenized(
     tokenizer: &TextTokenizer,
     config: &ModelConfig,
 ) -> Result<Vec<TokenRecord>, TrainError> {
-    let text = match (&data.prompt_column, &data.completion_column) {
-        (Some(prompt), Some(completion)) => {
-            TextColumns::PromptCompletion { prompt: prompt.clone(), completion: completion.clone() }
-        }
-        _ => TextColumns::Text(data.text_column.clone()),
-    };
+    let text = TextColumns::pair(data.prompt_column.as_deref(), data.completion_column.as_deref())
+        .unwrap_or_else(|| TextColumns::Text(data.text_column.clone()));
     let records = read_records(path, &Columns { text, unit: unit.map(str::to_owned) })?;
     Ok(tokenize(path, &records, tokenizer, config.eos_token_ids.first().copied())?)
 }

@@ -30,27 +30,23 @@ impl Opened {
         let files = ModelSource::open(&arguments.model).map_err(Wrong::input)?;
         let tokenizer = TextTokenizer::from_dir(&arguments.model).map_err(Wrong::input)?;
         let engine = engine(&files, arguments.engine, CpuOptions::default())?;
-        let adapter = arguments
-            .adapter
-            .as_deref()
-            .map(|folder| peft::load(folder, &files.config))
-            .transpose()
-            .map_err(Wrong::input)?;
+        let adapter = adapter(arguments.adapter.as_deref(), &files)?;
         Ok(Self { files, tokenizer, engine, adapter })
     }
 
     /// Reads and tokenizes records.
     pub(crate) fn records(&self, data: &Path, columns: &ColumnArguments) -> Result<Vec<TokenRecord>> {
-        let text = match (&columns.prompt_column, &columns.completion_column) {
-            (Some(prompt), Some(completion)) => {
-                TextColumns::PromptCompletion { prompt: prompt.clone(), completion: completion.clone() }
-            }
-            _ => TextColumns::Text(columns.text_column.clone().unwrap_or_else(|| "text".to_owned())),
-        };
+        let text = TextColumns::pair(columns.prompt_column.as_deref(), columns.completion_column.as_deref())
+            .unwrap_or_else(|| TextColumns::Text(columns.text_column.clone().unwrap_or_else(|| "text".to_owned())));
         let records = read_records(data, &Columns { text, unit: None }).map_err(Wrong::input)?;
         let eos = self.files.config.eos_token_ids.first().copied();
         Ok(tokenize(data, &records, &self.tokenizer, eos).map_err(Wrong::input)?)
     }
+}
+
+/// The adapter in `folder`, when one is named.
+pub(crate) fn adapter(folder: Option<&Path>, files: &ModelFiles) -> Result<Option<Adapter>> {
+    Ok(folder.map(|folder| peft::load(folder, &files.config)).transpose().map_err(Wrong::input)?)
 }
 
 /// The engine of a model.

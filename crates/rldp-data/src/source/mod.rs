@@ -22,6 +22,13 @@ pub enum TextColumns {
     },
 }
 
+impl TextColumns {
+    /// A prompt and a completion, when both are named.
+    pub fn pair(prompt: Option<&str>, completion: Option<&str>) -> Option<Self> {
+        Some(Self::PromptCompletion { prompt: prompt?.to_owned(), completion: completion?.to_owned() })
+    }
+}
+
 /// Which columns are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {

@@ -36,10 +36,7 @@ pub fn write_comparison(
     let _ = write!(html, "<h2>Learning curves</h2><div class=\"figures\">{}</div>", figures.concat());
     html.push_str("<p>Lines are geometric means over seeds; bands are one standard deviation of log-perplexity.</p>");
     let _ = writeln!(html, "<script>{SCRIPT}</script></body></html>");
-    let temporary = out.with_extension("partial");
-    fs_err::write(&temporary, html)?;
-    fs_err::rename(&temporary, out)?;
-    Ok(())
+    super::replace(out, &html)
 }
 
 /// What each run promises, and what the comparison as a whole does not.

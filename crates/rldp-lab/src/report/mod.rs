@@ -32,11 +32,14 @@ pub fn write(runs: &[(RunFolder, Verdict)], out: &Path) -> Result<(), LabError> 
     for (run, _) in runs {
         figures.push((format!("Adapters of {}", run.name()), adapter_figures(run)?));
     }
-    let html = page::page(runs, &figures);
+    replace(out, &page::page(runs, &figures))
+}
+
+/// Replaces a page in one move, so that nobody reads half of one.
+fn replace(out: &Path, html: &str) -> Result<(), LabError> {
     let temporary = out.with_extension("partial");
     fs_err::write(&temporary, html)?;
-    fs_err::rename(&temporary, out)?;
-    Ok(())
+    Ok(fs_err::rename(&temporary, out)?)
 }
 
 /// Figures in which all runs are drawn together, under their headings.

@@ -8,11 +8,10 @@ use rldp_model::{
     ModelSource,
     cpu::{CpuEngine, CpuOptions},
     generate::{GenerateOptions, generate},
-    peft,
 };
 
 use super::print_line;
-use crate::{cli::GenerateArguments, exit::Wrong};
+use crate::{cli::GenerateArguments, exit::Wrong, models};
 
 pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
     if !(arguments.temperature >= 0.0 && arguments.temperature.is_finite()) {
@@ -23,8 +22,7 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
     }
     let files = ModelSource::open(&arguments.model).map_err(Wrong::input)?;
     let tokenizer = TextTokenizer::from_dir(&arguments.model).map_err(Wrong::input)?;
-    let adapter = arguments.adapter.as_deref().map(|folder| peft::load(folder, &files.config)).transpose();
-    let adapter = adapter.map_err(Wrong::input)?;
+    let adapter = models::adapter(arguments.adapter.as_deref(), &files)?;
     let engine = CpuEngine::new(&files, CpuOptions::default()).map_err(Wrong::input)?;
     let prompt = tokenizer.encode(&arguments.prompt, true).map_err(Wrong::input)?;
     let options = GenerateOptions {

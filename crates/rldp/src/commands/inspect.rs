@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use anyhow::Result;
-use fs_err as fs;
 use rldp_data::TokenRecord;
 use rldp_model::{Sequence, UnitInput, peft};
+use rldp_train::checkpoint::write_atomically;
 use safetensors::{Dtype, tensor::TensorView};
 
 use super::print_line;
@@ -111,12 +111,7 @@ fn write(out: &Path, tensors: &[Named], note: &str) -> Result<()> {
     let views: BTreeMap<String, TensorView> = views.collect::<Result<_>>()?;
     let metadata = std::collections::HashMap::from([("note".to_owned(), note.to_owned())]);
     let bytes = safetensors::serialize(views, Some(metadata))?;
-    let temporary = out.with_extension("partial");
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, out));
-    if let Err(error) = written {
-        drop(fs::remove_file(&temporary));
-        anyhow::bail!(Wrong::input(error));
-    }
+    write_atomically(out, &[&bytes])?;
     print_line(&format!("{}", out.display()))?;
     Ok(())
 }

@@ -96,15 +96,15 @@ impl Target {
 
     /// The columns of the flags, or those that the run was trained on.
     fn text_columns(&self, columns: &ColumnArguments) -> TextColumns {
-        let pair = |prompt: &Option<String>, completion: &Option<String>| {
-            let (prompt, completion) = (prompt.clone()?, completion.clone()?);
-            Some(TextColumns::PromptCompletion { prompt, completion })
-        };
         let data = self.settings.as_ref().map(|settings| &settings.data);
-        let flags = pair(&columns.prompt_column, &columns.completion_column)
+        let flags = TextColumns::pair(columns.prompt_column.as_deref(), columns.completion_column.as_deref())
             .or_else(|| columns.text_column.clone().map(TextColumns::Text));
         flags
-            .or_else(|| data.and_then(|data| pair(&data.prompt_column, &data.completion_column)))
+            .or_else(|| {
+                data.and_then(|data| {
+                    TextColumns::pair(data.prompt_column.as_deref(), data.completion_column.as_deref())
+                })
+            })
             .unwrap_or_else(|| TextColumns::Text(data.map_or("text".to_owned(), |data| data.text_column.clone())))
     }
 }

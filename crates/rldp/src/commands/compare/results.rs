@@ -8,7 +8,7 @@ use rldp_lab::{
     RunFolder,
     compare::{Entry, RunResult},
 };
-use rldp_train::{files, machine};
+use rldp_train::{checkpoint::write_atomically, files, machine};
 use serde_json::{Value, json};
 
 use super::{
@@ -133,9 +133,7 @@ fn append(path: &Path, line: &Value) -> Result<()> {
 
 /// Replaces a file in one move, so that a kill leaves the old one or the new one.
 pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
-    let temporary = path.with_extension("partial");
-    fs::write(&temporary, text)?;
-    Ok(fs::rename(&temporary, path)?)
+    Ok(write_atomically(path, &[text.as_bytes()])?)
 }
 
 /// Adds this session, with its machine and versions, to the comparison's manifest.
