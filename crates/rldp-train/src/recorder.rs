@@ -43,12 +43,22 @@ pub struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// Opens `folder`'s ledger for appending, creating it when absent.
+    /// Opens `folder`'s ledger for appending, creating it when absent. The caller holds the folder.
+    ///
+    /// A last line without its end is cut off, or the next one would be written into it. Its append never returned, so
+    /// the noise it was to pay for was never drawn.
     ///
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let file = fs::OpenOptions::new().append(true).create(true).open(folder.join(files::LEDGER))?;
+        let path = folder.join(files::LEDGER);
+        let file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
+        let text = fs::read(&path)?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            file.set_len(whole as u64)?;
+            file.sync_all()?;
+        }
         fs::File::open(folder)?.sync_all()?;
         Ok(Self { file })
     }

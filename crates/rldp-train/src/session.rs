@@ -58,12 +58,13 @@ pub fn resume(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainE
     let changed = changes(&read_settings(&folder)?, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
-    let text = fs_err::read_to_string(folder.join(files::LEDGER))?;
     let checkpoint = Checkpoint::load(&folder)?;
     let known = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.steps_charged);
     let mut recorder = Recorder::resume(&folder, known)?;
     recorder.metric(&serde_json::json!({"kind": "resume", "step": known, "changed": changed}))?;
-    let spender = Spender::resume(&text, &plan.claim, Box::new(LedgerFile::open(&folder)?))?;
+    let ledger = LedgerFile::open(&folder)?;
+    let text = fs_err::read_to_string(folder.join(files::LEDGER))?;
+    let spender = Spender::resume(&text, &plan.claim, Box::new(ledger))?;
     let controller = build_controller(&settings, &adapter)?;
     let mut trainer = assemble(settings, inputs, adapter, plan, spender, recorder, controller)?;
     if let Some(checkpoint) = checkpoint {

@@ -155,6 +155,23 @@ fn a_killed_run_resumes_without_a_refund() {
     assert_eq!(charges(), 40, "{spent} charges before the kill must count");
 }
 
+/// A crash while a line is written leaves a part of it; whatever the part, the run goes on and verifies.
+#[test]
+fn a_ledger_that_ends_in_a_torn_line_goes_on() {
+    let scene = Scene::new();
+    scene.shell(&format!("trap '' XFSZ; ulimit -f 64; exec \"$0\" {SMALL_RUN} --out run")).expect(1);
+    let ledger = scene.read("run/ledger.jsonl");
+    let last = ledger.lines().last().unwrap();
+    for (copy, length) in [1, last.len() / 2, last.len()].into_iter().enumerate() {
+        let run = format!("torn-{copy}");
+        scene.shell(&format!("cp -r run {run}")).expect(0);
+        scene.write(&format!("{run}/ledger.jsonl"), format!("{ledger}{}", &last[..length]));
+        scene.rldp(&format!("train --resume {run} --quiet")).expect(0);
+        let verified = scene.rldp(&format!("privacy verify {run} --json")).expect(0).json();
+        assert_eq!((&verified["holds"], &verified["steps"]), (&true.into(), &6.into()), "{verified}");
+    }
+}
+
 #[test]
 fn a_resumed_run_keeps_its_promise_to_the_letter() {
     let scene = Scene::new();
