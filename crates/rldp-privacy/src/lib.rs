@@ -8,6 +8,7 @@ mod clipped_sum;
 mod error;
 mod ledger;
 mod noise;
+mod plain_sum;
 mod regime;
 mod spending;
 mod spent;
@@ -21,6 +22,7 @@ pub use clipped_sum::{ClippedSum, NoisyRelease, PartialSum, ReleasedStatistics, 
 pub use error::PrivacyError;
 pub use ledger::LedgerSink;
 pub use noise::{NoiseSource, STEPS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, noise_delta};
+pub use plain_sum::PlainSum;
 pub use regime::Regime;
-pub use spending::{Charge, Spender};
+pub use spending::{Charge, Spender, UnsafeStep};
 pub use verify::{Check, Verification, verify};

@@ -14,6 +14,7 @@ mod loop_tests;
 mod manifest;
 mod observe;
 mod optimizer;
+mod plain_step;
 pub mod plan;
 mod preflight;
 mod progress;

@@ -51,6 +51,7 @@ pub(crate) struct DemoArguments {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct TrainArguments {
     /// Hugging Face model directory
     #[arg(long)]
@@ -172,6 +173,9 @@ pub(crate) struct TrainArguments {
     /// Research only, NO PRIVACY: draw sampling and noise from this seed
     #[arg(long, value_name = "SEED")]
     pub(crate) unsafe_noise_seed: Option<u64>,
+    /// Research only, NO PRIVACY: neither clip nor add noise; takes no --epsilon and --delta, and only --controller fixed
+    #[arg(long)]
+    pub(crate) unsafe_non_private: bool,
     /// Print the resolved settings as TOML and stop
     #[arg(long)]
     pub(crate) show_settings: bool,

@@ -2,7 +2,7 @@
 
 mod grid;
 mod partial;
-mod statistic;
+pub(crate) mod statistic;
 #[cfg(test)]
 mod tests;
 

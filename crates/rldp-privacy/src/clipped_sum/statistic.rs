@@ -45,7 +45,7 @@ impl StatisticSpec {
     }
 
     /// A unit's statistic, of norm at most 1. `factors` are its clip factors (K), below 1 where it was clipped.
-    pub(super) fn contribution(&self, loss: f64, finite: bool, factors: &[f64]) -> Vec<f64> {
+    pub(crate) fn contribution(&self, loss: f64, finite: bool, factors: &[f64]) -> Vec<f64> {
         let (centre, half) = self.centre_and_half();
         let centred = if finite { (loss.clamp(self.loss_low, self.loss_high) - centre) / half } else { 0.0 };
         let mut parts = vec![LOSS_ENERGY.sqrt() * centred, if finite { 0.0 } else { NON_FINITE_ENERGY.sqrt() }];
@@ -55,7 +55,7 @@ impl StatisticSpec {
     }
 
     /// Post-processing: what a noisy sum over `batch` expected units says; `std` is the noise in each of its numbers.
-    pub(super) fn read(&self, sum: &[f64], std: f64, batch: f64) -> ReleasedStatistics {
+    pub(crate) fn read(&self, sum: &[f64], std: f64, batch: f64) -> ReleasedStatistics {
         let (centre, half) = self.centre_and_half();
         let each = (CLIP_ENERGY / (sum.len() - 2) as f64).sqrt();
         let fraction = |sum: &f64| 0.5 * (sum / (each * batch) + 1.0);
