@@ -1,15 +1,16 @@
 //! Attacks that try to falsify a privacy claim.
 //!
 //! - [`score`] and [`roc`]: membership inference on an adapter against its base model.
+//! - [`shadow`]: RMIA and LiRA, with shadow runs.
+//! - [`channel`]: what the logs of many runs tell about one canary.
 //! - [`one_run`] and [`guesses`]: lower bounds on epsilon from canaries with independent inclusion coins in a single run.
 //! - [`mechanism`]: the same audit on the honest clipped sum, with Dirac gradients as canaries.
-//! - [`canaries`], [`canary_file`] and [`exposure`]: planted secrets, and how far they can be read back.
+//! - [`exposure`]: how far planted secrets ([`rldp_data::canaries`]) can be read back.
 //!
 //! An audit proves violations, never compliance: a bound below the claim says that this attack did not refute it.
 //! What is scored may be private. Results hold scores and row numbers; text and tokens never reach a message.
 
-pub mod canaries;
-pub mod canary_file;
+pub mod channel;
 mod error;
 pub mod exposure;
 pub mod guesses;
@@ -17,6 +18,7 @@ pub mod mechanism;
 pub mod one_run;
 pub mod roc;
 pub mod score;
+pub mod shadow;
 pub mod tokens;
 
 pub use error::AuditError;

@@ -113,6 +113,17 @@ fn auc(ties: &[Tie]) -> f64 {
     pairs / (above as f64 * others as f64)
 }
 
+/// The curve: false and true positive rate at every threshold, from none to all.
+pub fn curve(members: &[f64], others: &[f64]) -> Vec<(f64, f64)> {
+    let (_, _, ties) = places(members, others);
+    let rate = |count: u64, of: &[f64]| count as f64 / of.len().max(1) as f64;
+    let points = ties.iter().scan(Tie::default(), |sum, tie| {
+        *sum = Tie { members: sum.members + tie.members, others: sum.others + tie.others };
+        Some((rate(sum.others, others), rate(sum.members, members)))
+    });
+    std::iter::once((0.0, 0.0)).chain(points).collect()
+}
+
 fn true_positives(ties: &[Tie], bound: f64) -> TruePositives {
     let total = ties
         .iter()
@@ -169,6 +180,7 @@ mod tests {
         assert_eq!(of(&[0.0, 1.0], &[2.0, 3.0]).auc, 0.0);
         assert_eq!(of(&[1.0; 5], &[1.0; 3]).auc, 0.5);
         assert_eq!(of(&[0.0], &[-0.0]).auc, 0.5);
+        assert_eq!(curve(&[3.0, 1.0], &[1.0, 0.0]), [(0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (1.0, 1.0)]);
         // Pairs: 3 beats all three; 1 loses to 2, ties with 1, beats 0: (3 + 1.5) / 6.
         let found = of(&[3.0, 1.0], &[2.0, 1.0, 0.0]);
         assert_eq!(found.auc, 0.75);

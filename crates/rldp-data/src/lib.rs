@@ -2,8 +2,11 @@
 //!
 //! Types that hold record text or tokens have no `Debug`: what cannot be printed cannot leak into a log.
 
+pub mod canaries;
+pub mod canary_file;
 pub mod demo;
 mod error;
+pub mod membership;
 mod sampler;
 mod source;
 mod tokenize;

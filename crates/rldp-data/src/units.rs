@@ -34,6 +34,12 @@ pub struct Unit {
 /// All units of the training data. N is public, what a unit holds is not.
 pub struct PrivacyUnits {
     units: Vec<Unit>,
+    /// Rows of each unit's records.
+    rows: Vec<Vec<usize>>,
+    /// Who is trained on; a unit that is held out stays a unit, and contributes nothing.
+    included: Vec<bool>,
+    /// Expected number of included units, public.
+    expected: f64,
     records: usize,
     duplicates: usize,
 }
@@ -78,8 +84,52 @@ impl PrivacyUnits {
             }
         }
         let records = groups.iter().map(Vec::len).sum();
-        let units = groups.iter().map(|group| unit(group, policy.max_length)).collect();
-        Ok(Self { units, records, duplicates })
+        let units: Vec<Unit> = groups.iter().map(|group| unit(group, policy.max_length)).collect();
+        let rows = groups.iter().map(|group| group.iter().map(|record| record.row).collect()).collect();
+        let (included, expected) = (vec![true; units.len()], units.len() as f64);
+        Ok(Self { units, rows, included, expected, records, duplicates })
+    }
+
+    /// Keeps the units whose coin is true. Each fell so with probability `chance`, on its own and in secret.
+    ///
+    /// A unit that is held out stays a unit of N and may be sampled, but contributes nothing: how many were kept shows
+    /// nowhere.
+    ///
+    /// # Panics
+    /// When there is not one coin a unit: a defect of the caller.
+    #[must_use]
+    pub fn kept_by(mut self, coins: &[bool], chance: f64) -> Self {
+        assert_eq!(coins.len(), self.units.len(), "one coin a unit");
+        self.included.copy_from_slice(coins);
+        self.expected = chance * coins.len() as f64;
+        self
+    }
+
+    /// These units and those of `others`.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.units.extend(others.units);
+        self.rows.extend(others.rows);
+        self.included.extend(others.included);
+        self.expected += others.expected;
+        self.records += others.records;
+        self.duplicates += others.duplicates;
+        self
+    }
+
+    /// Whether a unit is trained on. Secret when coins decided.
+    pub fn includes(&self, index: usize) -> bool {
+        self.included[index]
+    }
+
+    /// Rows of the records of a unit.
+    pub fn rows(&self, index: usize) -> &[usize] {
+        &self.rows[index]
+    }
+
+    /// How many units are expected to be trained on, before any coin fell; as public as N.
+    pub fn expected(&self) -> f64 {
+        self.expected
     }
 
     /// N, the number of units; assumed public.
@@ -170,5 +220,17 @@ mod tests {
         assert_eq!(units.unit(0).blocks.len(), 3);
         assert_eq!(units.records(), 4);
         assert_eq!(units.duplicates(), 1);
+    }
+
+    #[test]
+    fn held_out_units_stay_units() {
+        let records = [record("a", 0..5), record("b", 3..9), record("a", 7..9)];
+        let policy = UnitPolicy { max_length: 8, max_records: None, unsafe_seed: None };
+        let units = || PrivacyUnits::by_column(&records, &policy).unwrap();
+        assert!(units().includes(0) && units().includes(1) && units().expected() == 2.0);
+        let both = units().kept_by(&[false, true], 0.25).and(units());
+        assert_eq!((both.len(), both.records(), both.rows(0).len()), (4, 6, 2));
+        assert_eq!([0, 1, 2, 3].map(|unit| both.includes(unit)), [false, true, true, true]);
+        assert_eq!(both.expected(), 2.5);
     }
 }

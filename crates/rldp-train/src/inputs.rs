@@ -8,6 +8,7 @@ use rldp_model::{Engine, ModelConfig};
 use crate::{
     error::TrainError,
     evaluate::PublicRecords,
+    secrets::{Secrets, plant},
     settings::{DataSettings, TrainSettings},
 };
 
@@ -17,6 +18,8 @@ pub struct Inputs {
     pub engine: Box<dyn Engine>,
     /// The private records, grouped into units.
     pub units: PrivacyUnits,
+    /// Coins and canaries of a new run, to be written into its folder.
+    pub secrets: Secrets,
     /// Records that are assumed public.
     pub eval: Option<PublicRecords>,
     /// How PEFT names the base model.
@@ -27,6 +30,8 @@ pub struct Inputs {
 pub struct Records {
     /// The private records, grouped into units.
     pub units: PrivacyUnits,
+    /// Coins and canaries of a new run, to be written into its folder.
+    pub secrets: Secrets,
     /// Records that are assumed public.
     pub eval: Option<PublicRecords>,
 }
@@ -56,7 +61,8 @@ pub fn load_records(
         Some(path) => Some(PublicRecords::declare(&tokenized(path, data, None, tokenizer, config)?, max_length)),
         None => None,
     };
-    Ok(Records { units, eval })
+    let (units, secrets) = plant(settings, units, tokenizer, config)?;
+    Ok(Records { units, secrets, eval })
 }
 
 fn tokenized(

@@ -3,7 +3,7 @@
 use rldp_model::Adapter;
 use serde_json::{Value, json};
 
-use crate::{inputs::Inputs, plan::Plan, settings::TrainSettings};
+use crate::{inputs::Inputs, plan::Plan, recorder::files, secrets::words, settings::TrainSettings};
 
 /// The manifest of a run that starts now.
 pub(crate) fn manifest(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter, plan: &Plan) -> Value {
@@ -31,6 +31,9 @@ pub(crate) fn manifest(settings: &TrainSettings, inputs: &Inputs, adapter: &Adap
             "parameters": layout.parameter_count(),
         },
         "units": inputs.units.len(),
+        "expected_units": inputs.units.expected(),
+        "planted": words(settings),
+        "never_release": [files::TIMING, files::PRIVATE],
         "unit": settings.data.unit_column.as_deref().unwrap_or("record"),
         "statement": plan.claim.statement(),
         "guarantee": plan.claim.guarantee,

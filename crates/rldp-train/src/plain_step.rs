@@ -15,8 +15,8 @@ impl Trainer {
     pub(crate) fn plain_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
         let Some(step) = self.spender.unsafe_step()? else { return Ok(None) };
         let mut sum = PlainSum::new(step, &self.pair_sizes(), self.statistics.clone());
-        let batch = self.sampler.sample(self.units.len());
-        let inputs: Vec<_> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
+        let batch = self.sampled();
+        let inputs: Vec<_> = batch.iter().map(|&unit| unit_input(&self.units, unit)).collect();
         self.engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
             sum.add_unit(Sensitive::new(unit.gradient), Sensitive::new(unit.loss));
         })?;

@@ -80,15 +80,15 @@ pub fn statistic_spec(settings: &TrainSettings, vocab_size: usize) -> Option<Sta
 /// Calibrates the mechanism so that T steps fit the target, for an adapter of `pairs` pairs with `parameters` numbers in
 /// all.
 ///
-/// N, the number of units, is public here, as PRIVACY.md says. A part of delta is set aside for the noise sampler's
+/// N, the expected number of units that are trained on, is public here, as PRIVACY.md says. A part of delta is set aside for the noise sampler's
 /// distance from the Gaussian; noise is calibrated to the rest.
 ///
 /// # Errors
 /// When the expected batch exceeds the units, no noise multiplier reaches the target, or so many draws are planned that
 /// their distance from the Gaussian would take more than a tenth of delta.
-pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: usize) -> Result<Plan, TrainError> {
+pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usize) -> Result<Plan, TrainError> {
     let privacy = &settings.privacy;
-    let sampling_rate = privacy.batch_size / units as f64;
+    let sampling_rate = privacy.batch_size / units;
     if sampling_rate > 1.0 {
         return Err(TrainError::Refused(format!(
             "an expected batch of {} exceeds the {units} units of the training data; use --batch-size {units} or less",
@@ -169,7 +169,7 @@ mod tests {
         for regime in [RegimeKind::Committed, RegimeKind::Deck, RegimeKind::Adaptive] {
             let mut settings = settings();
             settings.privacy.regime = regime;
-            let plan = plan(&settings, 1000, 4, 4000).unwrap();
+            let plan = plan(&settings, 1000.0, 4, 4000).unwrap();
             plan.claim.validate().unwrap();
             assert_eq!(plan.claim.noise_coordinates, 4006);
             assert!(plan.claim.noise_delta > 0.0 && plan.claim.noise_delta < 1e-20);
@@ -185,13 +185,13 @@ mod tests {
     fn more_draws_than_delta_can_pay_for_are_refused() {
         let mut settings = settings();
         settings.privacy.epsilon = 50.0;
-        let error = plan(&settings, 1000, 4, 4_000_000).unwrap_err().to_string();
+        let error = plan(&settings, 1000.0, 4, 4_000_000).unwrap_err().to_string();
         assert!(error.contains("lower epsilon"), "{error}");
     }
 
     #[test]
     fn a_batch_beyond_the_units_is_refused() {
-        let error = plan(&settings(), 5, 4, 4000).unwrap_err().to_string();
+        let error = plan(&settings(), 5.0, 4, 4000).unwrap_err().to_string();
         assert!(error.contains("5 units"), "{error}");
     }
 }

@@ -33,6 +33,12 @@ pub mod files {
     pub const POLICY: &str = "policy";
     /// The report.
     pub const REPORT: &str = "report.html";
+    /// Who was held out, and planted canaries; never to be released.
+    pub const PRIVATE: &str = "private";
+    /// Coins of the units, in the private folder.
+    pub const MEMBERSHIP: &str = "membership.csv";
+    /// Canaries and their coins, in the private folder.
+    pub const CANARIES: &str = "canaries.csv";
     /// Held while a process writes the folder.
     pub const LOCK: &str = "lock";
 }
@@ -165,7 +171,7 @@ fn append(file: &mut fs::File, line: &impl Serialize) -> Result<(), TrainError> 
     Ok(file.write_all(text.as_bytes())?)
 }
 
-fn create_private_folder(folder: &Path) -> Result<(), TrainError> {
+pub(crate) fn create_private_folder(folder: &Path) -> Result<(), TrainError> {
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent)?;
     }

@@ -41,6 +41,7 @@ pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, Tra
         controller.restore(&read_policy(policy)?)?;
     }
     let mut recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
+    inputs.secrets.write(recorder.folder(), &inputs.units)?;
     if settings.privacy.without_guarantee().is_some() {
         recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
     }
@@ -88,7 +89,7 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
 
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
     let layout = adapter.layout();
-    plan(settings, inputs.units.len(), layout.pairs().len(), layout.parameter_count())
+    plan(settings, inputs.units.expected(), layout.pairs().len(), layout.parameter_count())
 }
 
 fn build_controller(settings: &TrainSettings, adapter: &Adapter) -> Result<Box<dyn Controller>, TrainError> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rldp_control::{ControllerKind, SacSettings};
+use rldp_data::canaries::Kind;
 use rldp_privacy::accounting::AccountantKind;
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +153,34 @@ pub struct DataSettings {
     pub max_records_per_unit: Option<usize>,
     /// Block size in tokens; longer records are cut, and stay one unit.
     pub max_length: usize,
+    /// Every unit is held out with this probability, by a secret coin, so that an audit has members and others alike.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hold_out_members: Option<f64>,
+    /// Secrets to plant for an audit.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub canaries: Option<CanarySettings>,
+}
+
+/// Secrets planted for an audit, each with probability one half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanarySettings {
+    /// How many; about half are included.
+    pub count: usize,
+    /// What they look like, in turn.
+    #[serde(default = "all_kinds")]
+    pub kinds: Vec<Kind>,
+    /// In how many units each stands, in turn.
+    #[serde(default = "usual_repetitions")]
+    pub repetitions: Vec<usize>,
+}
+
+fn all_kinds() -> Vec<Kind> {
+    Kind::ALL.to_vec()
+}
+
+fn usual_repetitions() -> Vec<usize> {
+    vec![1, 4, 16]
 }
 
 /// The base model and its adapter.
@@ -277,6 +306,11 @@ impl TrainSettings {
                 data.max_length,
                 "at least 2 tokens, so that one is predicted",
             ));
+        }
+        if let Some(fraction) = data.hold_out_members
+            && !(fraction > 0.0 && fraction < 1.0)
+        {
+            return Err(TrainError::setting("hold-out-members", fraction, "strictly between 0 and 1; 0.5 tells most"));
         }
         if data.prompt_column.is_some() != data.completion_column.is_some() {
             return Err(TrainError::Usage("--prompt-column and --completion-column go together".into()));

@@ -61,6 +61,8 @@ pub(crate) fn settings() -> TrainSettings {
             unit_column: None,
             max_records_per_unit: None,
             max_length: 64,
+            hold_out_members: None,
+            canaries: None,
         },
         model: ModelSettings {
             model: "model".into(),
@@ -113,5 +115,11 @@ pub(crate) fn demo_inputs(settings: &TrainSettings) -> Inputs {
     let tokenizer = TextTokenizer::from_bytes(demo::TOKENIZER.as_bytes()).unwrap();
     let records = load_records(settings, &tokenizer, &files.config).unwrap();
     let engine = CpuEngine::new(&files, CpuOptions::default()).unwrap();
-    Inputs { engine: Box::new(engine), units: records.units, eval: None, base_name: "demo".into() }
+    Inputs {
+        engine: Box::new(engine),
+        units: records.units,
+        secrets: records.secrets,
+        eval: None,
+        base_name: "demo".into(),
+    }
 }

@@ -1,7 +1,7 @@
 //! The loop: charge, sample, clip, sum, add noise, update; every `interval` steps observe and steer.
 
 use rldp_control::{Controller, RewardTracker};
-use rldp_data::{PoissonSampler, PrivacyUnits, SampledBatch};
+use rldp_data::{PoissonSampler, PrivacyUnits};
 use rldp_model::{Adapter, AdapterLayout, Engine, Sequence, UnitInput};
 use rldp_privacy::{
     ClippedSum, NoiseSource, NoisyRelease, Observable, Public, Released, Sensitive, Spender, StatisticSpec,
@@ -119,7 +119,7 @@ impl Trainer {
         self.now.noise_multiplier = self.spender.nearest_noise(self.now.noise_multiplier);
         let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
         let sum = ClippedSum::new(charge, &self.pair_sizes(), allocation, self.statistics.clone(), self.units.len())?;
-        let batch = self.sampler.sample(self.units.len());
+        let batch = self.sampled();
         let sum = self.add_units(sum, &batch)?;
         Ok(Some(sum.release(&mut self.noise, self.settings.privacy.batch_size)?))
     }
@@ -129,8 +129,14 @@ impl Trainer {
         self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect()
     }
 
-    fn add_units(&mut self, mut sum: ClippedSum, batch: &SampledBatch) -> Result<ClippedSum, TrainError> {
-        let inputs: Vec<UnitInput> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
+    /// A Poisson sample of all units, without those that are held out: they contribute nothing.
+    pub(crate) fn sampled(&mut self) -> Vec<usize> {
+        let batch = self.sampler.sample(self.units.len());
+        batch.indices().iter().copied().filter(|unit| self.units.includes(*unit)).collect()
+    }
+
+    fn add_units(&mut self, mut sum: ClippedSum, batch: &[usize]) -> Result<ClippedSum, TrainError> {
+        let inputs: Vec<UnitInput> = batch.iter().map(|&unit| unit_input(&self.units, unit)).collect();
         self.engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
             sum.add_unit(Sensitive::new(unit.gradient), Sensitive::new(unit.loss));
         })?;

@@ -1,6 +1,7 @@
 //! The command line, as clap reads it. Names and flags are an interface that others call.
 
 mod audit;
+mod planting;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use rldp_train::settings::EngineKind;
 
 use crate::commands::CompareArguments;
 pub(crate) use audit::{AuditArguments, AuditCanariesArguments, AuditCommand, AuditKind, AuditMechanismArguments};
+use planting::PlantingArguments;
 
 /// Fine-tune a causal language model with LoRA under differential privacy, steered by a private controller.
 #[derive(Debug, Parser)]
@@ -109,6 +111,8 @@ pub(crate) struct TrainArguments {
     pub(crate) max_records_per_unit: Option<u32>,
     #[command(flatten)]
     pub(crate) columns: ColumnArguments,
+    #[command(flatten)]
+    pub(crate) planting: PlantingArguments,
     /// Seed of public streams only; never reaches sampling or noise
     #[arg(long)]
     pub(crate) seed: Option<u64>,

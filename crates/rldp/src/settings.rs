@@ -34,6 +34,8 @@ const KEYS: &[(&str, &str)] = &[
     ("unit_column", "data"),
     ("max_records_per_unit", "data"),
     ("max_length", "data"),
+    ("hold_out_members", "data"),
+    ("canaries", "data"),
     ("model", "model"),
     ("rank", "model"),
     ("lora_alpha", "model"),
@@ -72,13 +74,10 @@ impl Given {
         }
     }
 
-    /// Sets one key of the `[control.sac]` table.
-    pub(crate) fn set_sac(&mut self, key: &str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            let sac = section_table(&mut self.0, "control").entry("sac").or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(sac) = sac {
-                sac.insert(key.to_owned(), value.into());
-            }
+    /// Sets one key of a setting that is a table, such as `sac`.
+    pub(crate) fn set_in(&mut self, table: &str, key: &str, value: Option<impl Into<Value>>) {
+        if let (Some(value), Some(section)) = (value, section_of(table)) {
+            section_table(section_table(&mut self.0, section), table).insert(key.to_owned(), value.into());
         }
     }
 

@@ -53,7 +53,7 @@ fn promise(entries: &[Entry]) -> String {
     let row = |entry: &Entry| {
         let result = &entry.result;
         let says = match (result.guarantee, result.verified) {
-            (false, _) => "NO PRIVACY GUARANTEE: seeded noise",
+            (false, _) => "NO PRIVACY GUARANTEE",
             (true, false) => "THE LEDGER DOES NOT VERIFY",
             (true, true) => "guarantee, verified",
         };

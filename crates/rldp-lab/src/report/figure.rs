@@ -33,18 +33,37 @@ impl Series {
         Self { name: name.into(), points, band: None }
     }
 
-    fn on(&self, axis: Axis) -> Self {
-        let place = |(x, y): &(f64, f64)| (*x, if axis == Axis::Logarithmic { y.log10() } else { *y });
+    fn on(&self, axes: &Axes) -> Self {
+        let place = |(x, y): &(f64, f64)| (axes.x.place(*x), axes.y.place(*y));
         Self { name: self.name.clone(), points: self.points.iter().map(place).collect(), band: self.band.clone() }
     }
 }
 
-/// How the y axis is divided.
+/// How an axis is divided.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Axis {
     Linear,
     /// By powers of ten; for values above 0.
     Logarithmic,
+}
+
+impl Axis {
+    fn place(self, value: f64) -> f64 {
+        if self == Self::Logarithmic { value.log10() } else { value }
+    }
+
+    fn label(self, place: f64) -> String {
+        short(if self == Self::Logarithmic { 10_f64.powf(place) } else { place })
+    }
+}
+
+/// Both axes of a figure.
+#[derive(Clone, Copy)]
+pub(super) struct Axes<'a> {
+    pub(super) x: Axis,
+    pub(super) x_label: &'a str,
+    pub(super) y: Axis,
+    pub(super) y_label: &'a str,
 }
 
 /// Lines over steps. Empty series are left out; without any point there is no figure.
@@ -54,11 +73,16 @@ pub(super) fn lines(title: &str, y_label: &str, series: &[Series]) -> Result<Str
 
 /// [`lines`] on an axis of choice.
 pub(super) fn lines_on(axis: Axis, title: &str, y_label: &str, series: &[Series]) -> Result<String, LabError> {
-    let placed: Vec<Series> = series.iter().map(|series| series.on(axis)).collect();
+    plot(title, Axes { x: Axis::Linear, x_label: "step", y: axis, y_label }, series)
+}
+
+/// Lines on any axes.
+pub(super) fn plot(title: &str, axes: Axes, series: &[Series]) -> Result<String, LabError> {
+    let placed: Vec<Series> = series.iter().map(|series| series.on(&axes)).collect();
     let series: Vec<&Series> = placed.iter().filter(|series| !series.points.is_empty()).collect();
     let Some((x_range, y_range)) = ranges(&series) else { return Ok(String::new()) };
     let mut svg = String::new();
-    draw_lines(&mut svg, title, (axis, y_label), &series, x_range, y_range)
+    draw_lines(&mut svg, title, axes, &series, x_range, y_range)
         .map_err(|error| LabError::Figure(error.to_string()))?;
     Ok(themed(&svg, title))
 }
@@ -66,7 +90,7 @@ pub(super) fn lines_on(axis: Axis, title: &str, y_label: &str, series: &[Series]
 fn draw_lines(
     svg: &mut String,
     title: &str,
-    (axis, y_label): (Axis, &str),
+    axes: Axes,
     series: &[&Series],
     x_range: (f64, f64),
     y_range: (f64, f64),
@@ -80,15 +104,15 @@ fn draw_lines(
         .build_cartesian_2d(x_range.0..x_range.1, y_range.0..y_range.1)?;
     chart
         .configure_mesh()
-        .x_desc("step")
-        .y_desc(y_label)
+        .x_desc(axes.x_label)
+        .y_desc(axes.y_label)
         .axis_style(FAINT)
         .bold_line_style(FAINT.mix(0.35))
         .light_line_style(FAINT.mix(0.0))
         .label_style(("sans-serif", 12, &TEXT))
         .axis_desc_style(("sans-serif", 13, &TEXT))
-        .x_label_formatter(&|value| short(*value))
-        .y_label_formatter(&|value| if axis == Axis::Logarithmic { short(10_f64.powf(*value)) } else { short(*value) })
+        .x_label_formatter(&|value| axes.x.label(*value))
+        .y_label_formatter(&|value| axes.y.label(*value))
         .draw()?;
     for (index, series) in series.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];

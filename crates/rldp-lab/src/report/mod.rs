@@ -3,6 +3,7 @@
 mod compare;
 mod figure;
 mod page;
+mod roc;
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use self::figure::{Axis, Series, heat_map, lines, lines_on};
 use crate::{error::LabError, run::RunFolder};
 
 pub use compare::write_comparison;
+pub use roc::{RocFigure, write_audit};
 
 /// Whether a run's ledger was replayed, and what that found.
 #[derive(Clone, Debug)]

@@ -71,11 +71,12 @@ fn claim(run: &RunFolder, verdict: &Verdict) -> String {
         }
         None => ("claim", format!("{}: the ledger verifies", run.name())),
     };
+    let planted = run.manifest.get("planted").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     let checks: String = verdict.checks.iter().map(|check| format!("<li>{}</li>", escape(check))).collect();
     format!(
         "<div class=\"{class}\"><strong>{}</strong>{}<details><summary>Checks</summary><ul>{checks}</ul></details></div>",
         escape(&heading),
-        escape(&run.fact("statement"))
+        escape(&[run.fact("statement"), planted].join(" "))
     )
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audits;
 mod detectors;
 mod mutants;
 
@@ -80,4 +81,56 @@ fn bug_realised_noise_is_composed_by_pld() {
 #[test]
 fn bug_the_controller_sees_the_raw_loss() {
     observation_is_post_processing(mutants::raw_loss_in_the_observation).unwrap_err();
+}
+
+/// The honest loop passes every audit, and the first proves a good part of what the step claims, so it does see something.
+#[test]
+fn the_honest_step_passes_every_audit() {
+    let proved = audits::one_step(HONEST, 1.0).unwrap_or_else(|fault| panic!("{fault}"));
+    assert!(proved > 0.3, "only {proved} of the claim was proved: the audit sees nothing");
+    audits::sampled_step(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
+    audits::resumed_steps(|| NoiseSource::os().unwrap()).unwrap_or_else(|fault| panic!("{fault}"));
+    for others in [0, 1] {
+        audits::trials(others, |trainer| audits::energy(HONEST, trainer)).unwrap_or_else(|fault| panic!("{fault}"));
+    }
+    audits::trials(11, |trainer| seen(trainer, mutants::honest_observation)).unwrap_or_else(|fault| panic!("{fault}"));
+}
+
+/// What the controller sees after an honest step.
+fn seen(trainer: &mut Trainer, observe: fn(&mut Trainer, &NoisyRelease) -> Vec<f64>) -> Vec<f64> {
+    let release = trainer.private_step().unwrap().unwrap();
+    observe(trainer, &release)
+}
+
+#[test]
+fn audit_of_gradient_canaries_exposes_too_little_noise_and_unclipped_units() {
+    for (bug, step) in [
+        ("one sigma for all pairs", mutants::single_sigma_charge as Step),
+        ("clip after averaging", mutants::clip_after_averaging),
+        ("blocks as units", mutants::blocks_as_units),
+    ] {
+        audits::one_step(step, 1.0).expect_err(bug);
+    }
+    audits::one_step(mutants::charges_whatever_it_drew, 4.0).unwrap_err();
+}
+
+#[test]
+fn audit_of_gradient_canaries_exposes_shuffling_accounted_as_poisson() {
+    audits::sampled_step(mutants::shuffled_batches).unwrap_err();
+}
+
+#[test]
+fn audit_of_two_processes_exposes_noise_that_is_drawn_again() {
+    audits::resumed_steps(|| NoiseSource::unsafe_seeded(7)).unwrap_err();
+}
+
+#[test]
+fn audit_of_trials_exposes_the_size_of_the_batch() {
+    audits::trials(1, |trainer| audits::energy(mutants::realised_batch_size, trainer)).unwrap_err();
+    audits::trials(0, |trainer| audits::energy(mutants::skips_empty_batches, trainer)).unwrap_err();
+}
+
+#[test]
+fn audit_of_the_controllers_channel_exposes_the_raw_loss() {
+    audits::trials(11, |trainer| seen(trainer, mutants::raw_loss_in_the_observation)).unwrap_err();
 }

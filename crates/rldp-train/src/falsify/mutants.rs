@@ -46,7 +46,8 @@ fn alone(block: Sequence<'_>) -> UnitInput<'_> {
 
 /// Gradients and losses of units, one after another.
 fn gradients(trainer: &mut Trainer, indices: &[usize], each_block: bool) -> Result<Vec<(Vec<f32>, f64)>, TrainError> {
-    let mut inputs: Vec<UnitInput> = indices.iter().map(|&unit| unit_input(&trainer.units, unit)).collect();
+    let kept = indices.iter().filter(|unit| trainer.units.includes(**unit));
+    let mut inputs: Vec<UnitInput> = kept.map(|&unit| unit_input(&trainer.units, unit)).collect();
     if each_block {
         inputs = inputs.iter().flat_map(|unit| unit.sequences.iter().map(|block| alone(*block))).collect();
     }
@@ -68,7 +69,7 @@ fn release(trainer: &mut Trainer, charge: Charge, units: &[(Vec<f32>, f64)], bat
 /// What every step begins with.
 fn charge_and_sample(trainer: &mut Trainer) -> Result<Option<(Charge, Vec<usize>)>, TrainError> {
     let Some(charge) = trainer.spender.charge(trainer.now.noise_multiplier)? else { return Ok(None) };
-    Ok(Some((charge, trainer.sampler.sample(trainer.units.len()).indices().to_vec())))
+    Ok(Some((charge, trainer.sampled())))
 }
 
 /// Every pair gets the noise of the whole: the true multiplier is z/√K, the ledger says z.
@@ -152,7 +153,7 @@ pub(super) fn skips_empty_batches(trainer: &mut Trainer) -> Stepped {
 pub(super) fn charges_whatever_it_drew(trainer: &mut Trainer) -> Stepped {
     let factor = trainer.start.noise_multiplier / trainer.now.noise_multiplier;
     let charge = secret_charge(trainer, factor)?;
-    let indices = trainer.sampler.sample(trainer.units.len()).indices().to_vec();
+    let indices = trainer.sampled();
     let units = gradients(trainer, &indices, false)?;
     let batch = trainer.settings.privacy.batch_size;
     release(trainer, charge, &units, batch)

@@ -26,7 +26,8 @@ pub(crate) enum AuditKind {
 
 #[derive(Debug, Args)]
 pub(crate) struct AuditArguments {
-    /// Run folder: its config.toml names the model, its adapter/ is attacked
+    /// Run folder: its config.toml names the model, its adapter/ is attacked, and what its private/ holds is used unless
+    /// other records are named
     pub(crate) run: Option<PathBuf>,
     /// Hugging Face model directory; the run's when absent
     #[arg(long)]
@@ -48,6 +49,12 @@ pub(crate) struct AuditArguments {
     /// Canaries with columns text and included, as `rldp audit canaries` writes them; never release this file
     #[arg(long)]
     pub(crate) canaries: Option<PathBuf>,
+    /// Runs on the same records with coins of their own (--hold-out-members), for RMIA and LiRA
+    #[arg(long, num_args = 1.., value_name = "RUN")]
+    pub(crate) shadow: Vec<PathBuf>,
+    /// HTML page to write, with ROC curves on logarithmic axes; not for release
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
     /// Delta at which epsilon is bounded; the run's when absent
     #[arg(long)]
     pub(crate) delta: Option<f64>,
@@ -130,7 +137,7 @@ pub(crate) struct AuditCanariesArguments {
     pub(crate) repetitions: usize,
     /// digits, names or rare
     #[arg(long, default_value = "digits")]
-    pub(crate) kind: rldp_audit::canaries::Kind,
+    pub(crate) kind: rldp_data::canaries::Kind,
     /// For tests: secrets and coins from this seed instead of the operating system
     #[arg(long)]
     pub(crate) seed: Option<u64>,

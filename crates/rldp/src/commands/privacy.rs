@@ -170,12 +170,13 @@ fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
 /// The sampling rate must be the batch size over the number of units that the manifest names.
 fn check_units(found: &mut Verification, settings: &TrainSettings, manifest: &Path) {
     let read = fs::read_to_string(manifest).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-    let units = read.and_then(|manifest| manifest["units"].as_u64());
+    // Where coins decide who is trained on, the expected number counts.
+    let units = read.and_then(|manifest| manifest["expected_units"].as_f64().or_else(|| manifest["units"].as_f64()));
     let claimed = found.claim.as_ref().map(|claim| claim.sampling_rate);
-    let asked = units.map(|units| settings.privacy.batch_size / units as f64);
+    let asked = units.map(|units| settings.privacy.batch_size / units);
     let detail = match (claimed, asked) {
         (Some(claimed), Some(asked)) => {
-            format!("claimed {claimed}, {asked} by the manifest's {} units", units.unwrap_or(0))
+            format!("claimed {claimed}, {asked} by the manifest's {} units", units.unwrap_or_default())
         }
         _ => format!("there is no number of units in {}", manifest.display()),
     };

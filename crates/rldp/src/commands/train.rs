@@ -79,7 +79,7 @@ fn load(settings: &TrainSettings) -> Result<Inputs> {
     let choice = EngineChoice::from(settings.model.engine);
     let engine = models::engine(&files, choice, cpu_options(settings)?)?;
     let base_name = settings.model.model.display().to_string();
-    Ok(Inputs { engine, units: records.units, eval: records.eval, base_name })
+    Ok(Inputs { engine, units: records.units, secrets: records.secrets, eval: records.eval, base_name })
 }
 
 fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
@@ -200,8 +200,9 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("eval_every", whole(arguments.eval_every));
     given.set("checkpoint_every", whole(arguments.checkpoint_every));
     given.set("seed", whole(arguments.seed));
-    given.set_sac("batch_size", small(arguments.sac_batch_size));
-    given.set_sac("updates_per_interval", small(arguments.sac_updates_per_interval));
+    arguments.planting.set(&mut given);
+    given.set_in("sac", "batch_size", small(arguments.sac_batch_size));
+    given.set_in("sac", "updates_per_interval", small(arguments.sac_updates_per_interval));
     given
 }
 

@@ -42,9 +42,9 @@ fn repeated_canaries_are_exposed_without_noise_and_hidden_with_it() {
         assert!(auc(&found, score) > 0.9, "{found}");
         assert!((0.1..0.9).contains(&auc(&private, score)), "{private}");
     }
-    let number = |of: &Value, key: &str| of["canaries"]["one_run"][key].as_f64().unwrap();
+    let number = |of: &Value, key: &str| of["canaries"]["groups"][0]["one_run"][key].as_f64().unwrap();
     assert!(number(&found, "epsilon") > 0.0 && number(&private, "epsilon") <= 1.0, "{found}\n{private}");
-    let mean = |of: &Value, group: &str| of["canaries"][group]["mean"].as_f64().unwrap();
+    let mean = |of: &Value, group: &str| of["canaries"]["groups"][0][group]["mean"].as_f64().unwrap();
     assert!(mean(&found, "exposure_included") > mean(&found, "exposure_excluded") + 2.0, "{found}");
     // The same seed repeats to the letter.
     let again = scene.rldp("audit run40 --canaries canaries.csv --candidates 63 --json").expect(0);

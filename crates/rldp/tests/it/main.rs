@@ -5,6 +5,7 @@
 mod audit;
 mod bad_input;
 mod compare;
+mod hidden;
 mod inspect;
 mod non_private;
 mod privacy;

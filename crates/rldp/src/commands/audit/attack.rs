@@ -1,15 +1,22 @@
 //! Membership inference on an adapter, and bounds from planted canaries.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use rldp_audit::{
-    roc::{Separation, separation},
+    guesses::OneRun,
+    roc::{Separation, curve, separation},
     score::{RecordScores, ScoreKind},
 };
+use rldp_lab::report::{RocFigure, write_audit};
+use rldp_train::files;
 use serde::Serialize;
 
 use super::{
+    members::audit_members,
     planted::{Planted, audit_planted},
     target::Target,
 };
@@ -33,44 +40,63 @@ struct Found {
 
 #[derive(Serialize)]
 struct Claimed {
+    /// Infinite, and written as null, for a run without noise.
     epsilon: f64,
     delta: f64,
     unit: String,
+    /// Why the run promises nothing, when it does not.
+    without_guarantee: Option<&'static str>,
 }
 
 #[derive(Serialize)]
-struct Membership {
-    members: usize,
-    non_members: usize,
-    scores: Vec<Scored>,
+pub(super) struct Membership {
+    pub(super) members: usize,
+    pub(super) non_members: usize,
+    pub(super) shadows: usize,
+    pub(super) scores: Vec<Scored>,
+    /// Bounds, when every unit had a fair coin.
+    pub(super) one_run: Option<OneRun>,
 }
 
 /// How one score tells the two groups apart.
 #[derive(Serialize)]
 pub(super) struct Scored {
-    score: ScoreKind,
+    pub(super) score: String,
     #[serde(flatten)]
     separation: Separation,
+    #[serde(skip)]
+    curve: Vec<(f64, f64)>,
 }
 
 pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
-    if arguments.members.is_none() && arguments.canaries.is_none() {
-        anyhow::bail!(Wrong::usage(anyhow::anyhow!("give --members with --non-members, or --canaries")));
+    let hidden = |name: &str| {
+        let run = arguments.run.as_ref().filter(|_| arguments.members.is_none() && arguments.canaries.is_none());
+        run.map(|run| run.join(files::PRIVATE).join(name)).filter(|path| path.exists())
+    };
+    let (membership, own_canaries) = (hidden(files::MEMBERSHIP), hidden(files::CANARIES));
+    let canaries: Option<PathBuf> = arguments.canaries.clone().or(own_canaries);
+    if arguments.members.is_none() && canaries.is_none() && membership.is_none() {
+        anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+            "give a run that was trained with --hold-out-members or --canaries, or --members with --non-members, or \
+             --canaries"
+        )));
+    }
+    if !arguments.shadow.is_empty() && membership.is_none() {
+        anyhow::bail!(Wrong::usage(anyhow::anyhow!("--shadow needs a run that was trained with --hold-out-members")));
     }
     let mut target = Target::open(arguments)?;
     let claim = target.settings.as_ref().map(|settings| Claimed {
         epsilon: settings.privacy.epsilon,
         delta: settings.privacy.delta,
         unit: settings.data.unit_column.clone().unwrap_or_else(|| "record".to_owned()),
+        without_guarantee: settings.privacy.without_guarantee(),
     });
-    let membership = match (&arguments.members, &arguments.non_members) {
-        (Some(members), Some(non_members)) => Some(membership(&mut target, arguments, members, non_members)?),
+    let membership = match (&arguments.members, &arguments.non_members, &arguments.run, membership) {
+        (Some(members), Some(non_members), ..) => Some(named(&mut target, arguments, members, non_members)?),
+        (_, _, Some(run), Some(_)) => Some(audit_members(&mut target, arguments, run)?),
         _ => None,
     };
-    let canaries = match &arguments.canaries {
-        Some(path) => Some(audit_planted(&mut target, arguments, path)?),
-        None => None,
-    };
+    let canaries = canaries.map(|path| audit_planted(&mut target, arguments, &path)).transpose()?;
     let found = Found {
         adapter: target.adapter_path.display().to_string(),
         seed: arguments.seed,
@@ -79,76 +105,123 @@ pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
         membership,
         canaries,
     };
+    let lines = lines(&found);
+    if let Some(out) = &arguments.plot {
+        write_audit(&format!("rldp audit: {}", found.adapter), &lines, &figures(&found), out).map_err(Wrong::input)?;
+    }
     if arguments.json {
         print_json(&found)?;
     } else {
-        print(&found)?;
+        lines.iter().try_for_each(|line| print_line(line))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn membership(
-    target: &mut Target,
-    arguments: &AuditArguments,
-    members: &Path,
-    non_members: &Path,
-) -> Result<Membership> {
+/// Two files that the caller names.
+fn named(target: &mut Target, arguments: &AuditArguments, members: &Path, non_members: &Path) -> Result<Membership> {
     let members = target.score_file("members", members, &arguments.columns)?;
     let others = target.score_file("non-members", non_members, &arguments.columns)?;
-    let scores = separations(&members, &others, arguments)?;
-    Ok(Membership { members: members.len(), non_members: others.len(), scores })
+    let all: Vec<RecordScores> = members.iter().chain(&others).copied().collect();
+    let coins: Vec<bool> = (0..all.len()).map(|at| at < members.len()).collect();
+    let scores = separations(&all, &coins, arguments)?;
+    Ok(Membership { members: members.len(), non_members: others.len(), shadows: 0, scores, one_run: None })
 }
 
-/// Every score's separation of two groups.
-pub(super) fn separations(
-    members: &[RecordScores],
-    others: &[RecordScores],
-    arguments: &AuditArguments,
-) -> Result<Vec<Scored>> {
-    let of = |group: &[RecordScores], kind| group.iter().map(|scores| scores.get(kind)).collect::<Vec<f64>>();
-    let scored = ScoreKind::ALL.into_iter().map(|score| {
-        let separation = separation(&of(members, score), &of(others, score), arguments.bootstrap, arguments.seed);
-        Ok(Scored { score, separation: separation.map_err(Wrong::input)? })
+/// Every score's separation of those whose coin is true from the others.
+pub(super) fn separations(scores: &[RecordScores], coins: &[bool], arguments: &AuditArguments) -> Result<Vec<Scored>> {
+    let each = ScoreKind::ALL.into_iter().map(|kind| {
+        let values: Vec<f64> = scores.iter().map(|scores| scores.get(kind)).collect();
+        scored(&kind, &values, coins, arguments)
     });
-    scored.collect()
+    each.collect()
 }
 
-fn print(found: &Found) -> Result<()> {
+/// One score's separation.
+pub(super) fn scored(
+    kind: &impl Serialize,
+    values: &[f64],
+    coins: &[bool],
+    arguments: &AuditArguments,
+) -> Result<Scored> {
+    let of = |wanted: bool| -> Vec<f64> {
+        values.iter().zip(coins).filter(|(_, coin)| **coin == wanted).map(|(value, _)| *value).collect()
+    };
+    let (members, others) = (of(true), of(false));
+    let separation = separation(&members, &others, arguments.bootstrap, arguments.seed).map_err(Wrong::input)?;
+    let score = serde_json::to_value(kind)?.as_str().unwrap_or_default().to_owned();
+    Ok(Scored { score, separation, curve: curve(&members, &others) })
+}
+
+fn figures(found: &Found) -> Vec<RocFigure> {
+    let figure = |title: &str, scores: &[Scored]| RocFigure {
+        title: title.to_owned(),
+        curves: scores.iter().map(|scored| (scored.score.clone(), scored.curve.clone())).collect(),
+    };
+    let membership = found.membership.iter().map(|found| figure("Members against others", &found.scores));
+    let planted = found.canaries.iter().flat_map(|planted| {
+        let all = std::iter::once(figure("Included canaries against others", &planted.scores));
+        all.chain(
+            planted.groups.iter().map(|group| figure(&format!("Canaries in {} units", group.units), &group.scores)),
+        )
+    });
+    membership.chain(planted).filter(|figure| !figure.curves.is_empty()).collect()
+}
+
+fn lines(found: &Found) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(claim) = &found.claim {
+        lines.push(match claim.without_guarantee {
+            Some(reason) => format!("the run promises nothing: {reason}"),
+            None => format!("claimed: epsilon {} at delta {:?}", claim.epsilon, claim.delta),
+        });
+    }
     if let Some(membership) = &found.membership {
-        print_line(&format!("{} members, {} non-members", membership.members, membership.non_members))?;
-        print_scores(&membership.scores)?;
+        lines.push(format!("{} members, {} non-members", membership.members, membership.non_members));
+        lines.extend(score_lines(&membership.scores));
+        lines.extend(membership.one_run.iter().map(bound_line));
     }
     if let Some(planted) = &found.canaries {
-        print_line(&format!("{} canaries, {} of them included", planted.one_run.canaries, planted.one_run.included))?;
-        print_scores(&planted.scores)?;
-        let run = &planted.one_run;
-        print_line(&format!(
-            "epsilon at least {:.4} at delta {:?} (mu-GDP: mu at least {:.4}, epsilon {:.4}), confidence {}",
-            run.epsilon, run.delta, run.gdp_mu, run.gdp_epsilon, run.confidence
-        ))?;
-        for (label, exposure) in [("included", &planted.exposure_included), ("excluded", &planted.exposure_excluded)] {
-            if let Some(exposure) = exposure {
-                print_line(&format!(
-                    "exposure of {label} canaries: mean {:.2}, median {:.2}, largest {:.2} bits",
-                    exposure.mean, exposure.median, exposure.largest
-                ))?;
+        lines.push(format!("{} canaries, {} of them included", planted.canaries, planted.included));
+        lines.extend(score_lines(&planted.scores));
+        for group in &planted.groups {
+            lines.push(format!(
+                "canaries in {} units: {} of {} included",
+                group.units, group.one_run.included, group.one_run.canaries
+            ));
+            lines.extend(score_lines(&group.scores));
+            lines.push(bound_line(&group.one_run));
+            for (label, exposure) in [("included", &group.exposure_included), ("excluded", &group.exposure_excluded)] {
+                lines.extend(exposure.iter().map(|exposure| {
+                    format!(
+                        "exposure of {label} canaries: mean {:.2}, median {:.2}, largest {:.2} bits",
+                        exposure.mean, exposure.median, exposure.largest
+                    )
+                }));
             }
-        }
-        if let Some(extracted) = &planted.extracted {
-            print_line(&format!("extracted: {} included, {} excluded", extracted.included, extracted.excluded))?;
+            lines.extend(group.extracted.iter().map(|extracted| {
+                format!("extracted: {} included, {} excluded", extracted.included, extracted.excluded)
+            }));
         }
     }
-    Ok(())
+    lines
 }
 
-fn print_scores(scores: &[Scored]) -> Result<()> {
-    print_line(&format!("{:<18} {:>6} {:>15} {:>8} {:>8} {:>8}", "score", "AUC", "95 %", "0.1 %", "1 %", "5 %"))?;
-    for Scored { score, separation } in scores {
-        let name = serde_json::to_value(score)?;
+fn bound_line(run: &OneRun) -> String {
+    format!(
+        "epsilon at least {:.4} at delta {:?} (mu-GDP: mu at least {:.4}, epsilon {:.4}), confidence {}",
+        run.epsilon, run.delta, run.gdp_mu, run.gdp_epsilon, run.confidence
+    )
+}
+
+fn score_lines(scores: &[Scored]) -> Vec<String> {
+    if scores.is_empty() {
+        return Vec::new();
+    }
+    let head = format!("{:<18} {:>6} {:>15} {:>8} {:>8} {:>8}", "score", "AUC", "95 %", "0.1 %", "1 %", "5 %");
+    let line = |Scored { score, separation, .. }: &Scored| {
         let interval = format!("{:.3} to {:.3}", separation.auc_low, separation.auc_high);
         let rates: String = separation.tpr_at_fpr.iter().map(|point| format!(" {:>8.3}", point.tpr)).collect();
-        let name = name.as_str().unwrap_or_default();
-        print_line(&format!("{name:<18} {:>6.3} {interval:>15}{rates}", separation.auc))?;
-    }
-    Ok(())
+        format!("{score:<18} {:>6.3} {interval:>15}{rates}", separation.auc)
+    };
+    std::iter::once(head).chain(scores.iter().map(line)).collect()
 }

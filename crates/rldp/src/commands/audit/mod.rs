@@ -1,6 +1,7 @@
 //! `rldp audit`: attacks that try to falsify a privacy claim. Output holds scores and row numbers, never a record.
 
 mod attack;
+mod members;
 mod planted;
 mod target;
 
@@ -8,10 +9,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use rldp_audit::{
-    canaries::canaries,
-    canary_file::{Planting, plant, write_canaries},
     guesses::OneRunSettings,
     mechanism::{MechanismSettings, audit_mechanism, coins},
+};
+use rldp_data::{
+    canaries::canaries,
+    canary_file::{Planting, plant, write_canaries},
 };
 use rldp_privacy::NoiseSource;
 
@@ -73,7 +76,9 @@ fn write(arguments: &AuditCanariesArguments) -> Result<ExitCode> {
     if arguments.seed.is_some() {
         note("note", "coins and secrets come from a seed: whoever knows it knows them; leave --seed out for an audit");
     }
-    let found = canaries(arguments.count, arguments.kind, &mut rng).map_err(Wrong::input)?;
+    // All repetitions of a canary in one unit of the unit column are one unit of privacy.
+    let units = if arguments.unit_column.is_some() { 1 } else { arguments.repetitions };
+    let found = canaries(arguments.count, &[arguments.kind], &[units], &mut rng).map_err(Wrong::input)?;
     if let (Some(train), Some(train_out)) = (&arguments.train, &arguments.train_out) {
         let planting = Planting {
             text_column: &arguments.text_column,

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use anyhow::Result;
 use rldp_audit::{
-    canaries::{Kind, canaries},
-    canary_file::{PlantedCanary, read_canaries},
     exposure::{Exposure, exposures, extracted, summary},
     guesses::{OneRun, OneRunSettings, audit_scores},
     mechanism::coins,
     score::{RecordScores, ScoreKind},
+};
+use rldp_data::{
+    canaries::{Kind, canaries},
+    canary_file::{PlantedCanary, read_canaries},
 };
 use rldp_model::cpu::{CpuEngine, CpuOptions};
 use serde::Serialize;
@@ -25,9 +27,21 @@ use crate::{cli::AuditArguments, exit::Wrong, progress::note};
 pub(super) struct Planted {
     /// The score that ranks canaries for bounds and exposure.
     canary_score: ScoreKind,
+    pub(super) canaries: usize,
+    pub(super) included: usize,
+    candidates: usize,
+    /// Over all canaries.
+    pub(super) scores: Vec<Scored>,
+    /// Canaries that stand in equally many units.
+    pub(super) groups: Vec<Group>,
+}
+
+/// Canaries in as many units each. Their bounds are about groups of that many units; in one unit each, about the claim.
+#[derive(Serialize)]
+pub(super) struct Group {
+    pub(super) units: usize,
     pub(super) scores: Vec<Scored>,
     pub(super) one_run: OneRun,
-    candidates: usize,
     pub(super) exposure_included: Option<Exposure>,
     pub(super) exposure_excluded: Option<Exposure>,
     pub(super) extracted: Option<Extracted>,
@@ -40,61 +54,93 @@ pub(super) struct Extracted {
     pub(super) excluded: usize,
 }
 
+/// A canary with its scores, and its exposure in bits when its kind is known.
+struct Attacked<'a> {
+    canary: &'a PlantedCanary,
+    scores: RecordScores,
+    exposure: Option<f64>,
+}
+
 pub(super) fn audit_planted(target: &mut Target, arguments: &AuditArguments, path: &Path) -> Result<Planted> {
     let planted = read_canaries(path).map_err(Wrong::input)?;
     let Some(delta) = arguments.delta.or_else(|| target.settings.as_ref().map(|run| run.privacy.delta)) else {
         anyhow::bail!(Wrong::usage(anyhow::anyhow!("give --delta, the delta of the claim, or a run folder")));
     };
     let texts: Vec<&str> = planted.iter().map(|canary| canary.text.as_str()).collect();
-    let found = target.score_texts("canaries", path, &texts)?;
+    let scores = target.score_texts("canaries", path, &texts)?;
+    let whole = |(canary, scores): (_, &RecordScores)| Attacked { canary, scores: *scores, exposure: None };
+    let mut attacked: Vec<Attacked> = planted.iter().zip(&scores).map(whole).collect();
+    let candidates = expose(target, arguments, &mut attacked)?;
+    let mut sizes: Vec<usize> = planted.iter().map(|canary| canary.units).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let mut groups = Vec::with_capacity(sizes.len());
+    for units in sizes {
+        let members: Vec<&Attacked> = attacked.iter().filter(|attacked| attacked.canary.units == units).collect();
+        groups.push(group(target, arguments, delta, units, &members)?);
+    }
+    Ok(Planted {
+        canary_score: arguments.canary_score.into(),
+        canaries: planted.len(),
+        included: planted.iter().filter(|canary| canary.included).count(),
+        candidates,
+        scores: told_apart(&attacked.iter().collect::<Vec<_>>(), arguments)?,
+        groups,
+    })
+}
+
+fn group(
+    target: &Target,
+    arguments: &AuditArguments,
+    delta: f64,
+    units: usize,
+    members: &[&Attacked],
+) -> Result<Group> {
     let kind = ScoreKind::from(arguments.canary_score);
-    let coins: Vec<bool> = planted.iter().map(|canary| canary.included).collect();
-    let scores: Vec<f64> = found.iter().map(|scores| scores.get(kind)).collect();
+    let coins: Vec<bool> = members.iter().map(|member| member.canary.included).collect();
+    let scores: Vec<f64> = members.iter().map(|member| member.scores.get(kind)).collect();
     let settings =
         OneRunSettings { delta, confidence: arguments.confidence, guesses: arguments.guesses, seed: arguments.seed };
     let one_run = audit_scores(&scores, &coins, &settings).map_err(Wrong::input)?;
-    let split = |wanted: bool| -> Vec<RecordScores> {
-        found.iter().zip(&coins).filter(|(_, included)| **included == wanted).map(|(scores, _)| *scores).collect()
+    let exposure = |included: bool| {
+        let of = members.iter().filter(|member| member.canary.included == included);
+        summary(of.filter_map(|member| member.exposure).collect())
     };
-    let (included, excluded) = (split(true), split(false));
-    let separated = if included.is_empty() || excluded.is_empty() {
-        note("note", "all canaries have the same coin: there is nothing to tell apart");
-        Vec::new()
-    } else {
-        separations(&included, &excluded, arguments)?
-    };
-    let mut result = Planted {
-        canary_score: kind,
-        scores: separated,
+    Ok(Group {
+        units,
+        scores: told_apart(members, arguments)?,
         one_run,
-        candidates: 0,
-        exposure_included: None,
-        exposure_excluded: None,
-        extracted: None,
-    };
-    if let Some(secrets) = same_kind(&planted) {
-        let fresh = fresh_scores(target, arguments, secrets)?;
-        let of = |group: &[RecordScores]| -> Result<Option<Exposure>> {
-            let scores: Vec<f64> = group.iter().map(|scores| scores.get(kind)).collect();
-            Ok(summary(exposures(&scores, &fresh).map_err(Wrong::input)?))
-        };
-        result.candidates = fresh.len();
-        result.exposure_included = of(&included)?;
-        result.exposure_excluded = of(&excluded)?;
-        result.extracted = Some(extract(target, &planted)?);
-    }
-    Ok(result)
+        exposure_included: exposure(true),
+        exposure_excluded: exposure(false),
+        extracted: extract(target, members)?,
+    })
 }
 
-/// The kind of all canaries, when they have one.
-fn same_kind(planted: &[PlantedCanary]) -> Option<Kind> {
-    let mut kinds = planted.iter().map(|canary| canary.secret.as_ref().map(|(kind, _)| *kind));
-    let first = kinds.next().flatten()?;
-    if kinds.all(|kind| kind == Some(first)) {
-        return Some(first);
+fn told_apart(members: &[&Attacked], arguments: &AuditArguments) -> Result<Vec<Scored>> {
+    let coins: Vec<bool> = members.iter().map(|member| member.canary.included).collect();
+    if coins.iter().all(|coin| *coin == coins[0]) {
+        note("note", "all canaries of a group have the same coin: there is nothing to tell apart");
+        return Ok(Vec::new());
     }
-    note("note", "the canaries are of several kinds: exposure and extraction need a file of one kind");
-    None
+    separations(&members.iter().map(|member| member.scores).collect::<Vec<_>>(), &coins, arguments)
+}
+
+/// Ranks every canary whose kind is known among fresh ones of that kind; how many of each there are.
+fn expose(target: &mut Target, arguments: &AuditArguments, attacked: &mut [Attacked]) -> Result<usize> {
+    let score = ScoreKind::from(arguments.canary_score);
+    let mut candidates = 0;
+    for kind in Kind::ALL {
+        let of_kind = |one: &Attacked| one.canary.secret.as_ref().is_some_and(|(own, _)| *own == kind);
+        if !attacked.iter().any(|one| of_kind(one)) {
+            continue;
+        }
+        let fresh = fresh_scores(target, arguments, kind)?;
+        candidates = fresh.len();
+        for one in attacked.iter_mut().filter(|one| of_kind(one)) {
+            one.exposure = exposures(&[one.scores.get(score)], &fresh).map_err(Wrong::input)?.pop();
+        }
+    }
+    Ok(candidates)
 }
 
 /// Scores of canaries that nobody planted.
@@ -102,17 +148,21 @@ fn fresh_scores(target: &mut Target, arguments: &AuditArguments, kind: Kind) -> 
     // The stream differs from that of `rldp audit canaries --seed`, whose canaries they must not repeat.
     let mut rng = coins(Some(arguments.seed)).map_err(Wrong::input)?;
     rng.set_stream(1);
-    let fresh = canaries(arguments.candidates, kind, &mut rng).map_err(Wrong::input)?;
+    let fresh = canaries(arguments.candidates, &[kind], &[1], &mut rng).map_err(Wrong::input)?;
     let texts: Vec<&str> = fresh.iter().map(|canary| canary.text.as_str()).collect();
     let scores = target.score_texts("candidates", Path::new("candidates"), &texts)?;
     let kind = ScoreKind::from(arguments.canary_score);
     Ok(scores.iter().map(|scores| scores.get(kind)).collect())
 }
 
-fn extract(target: &Target, planted: &[PlantedCanary]) -> Result<Extracted> {
+/// `None` when no canary of the group has a prefix to decode from.
+fn extract(target: &Target, members: &[&Attacked]) -> Result<Option<Extracted>> {
+    if members.iter().all(|member| member.canary.secret.is_none()) {
+        return Ok(None);
+    }
     let engine = CpuEngine::new(&target.opened.files, CpuOptions::default()).map_err(Wrong::input)?;
     let mut found = Extracted::default();
-    for (done, canary) in planted.iter().enumerate() {
+    for (done, Attacked { canary, .. }) in members.iter().enumerate() {
         let Some((_, prefix)) = &canary.secret else { continue };
         let secret = canary.text[prefix.len()..].trim_start();
         let hit =
@@ -120,8 +170,8 @@ fn extract(target: &Target, planted: &[PlantedCanary]) -> Result<Extracted> {
         let count = if canary.included { &mut found.included } else { &mut found.excluded };
         *count += usize::from(hit);
         if (done + 1).is_multiple_of(100) {
-            note("extraction", &format!("{} of {} canaries", done + 1, planted.len()));
+            note("extraction", &format!("{} of {} canaries", done + 1, members.len()));
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }

@@ -58,9 +58,15 @@ impl Target {
         path: &Path,
         columns: &ColumnArguments,
     ) -> Result<Vec<RecordScores>> {
+        let records = self.read(label, path, columns)?;
+        self.score(label, path, &records)
+    }
+
+    /// The records of a file, ready to be scored.
+    pub(super) fn read(&self, label: &str, path: &Path, columns: &ColumnArguments) -> Result<Vec<ScoredRecord>> {
         let text = self.text_columns(columns);
         let records = read_records(path, &rldp_data::Columns { text, unit: None }).map_err(Wrong::input)?;
-        self.score(label, path, &records)
+        self.tokenized(label, path, &records)
     }
 
     /// Scores texts that stand in `path`, one a row.
@@ -68,10 +74,11 @@ impl Target {
         let record =
             |(row, text): (usize, &&str)| RawRecord { row, prompt: None, text: (*text).to_owned(), unit: None };
         let records: Vec<RawRecord> = texts.iter().enumerate().map(record).collect();
+        let records = self.tokenized(label, path, &records)?;
         self.score(label, path, &records)
     }
 
-    fn score(&mut self, label: &str, path: &Path, records: &[RawRecord]) -> Result<Vec<RecordScores>> {
+    fn tokenized(&self, label: &str, path: &Path, records: &[RawRecord]) -> Result<Vec<ScoredRecord>> {
         let eos = self.opened.files.config.eos_token_ids.first().copied();
         let tokens = tokenize(path, records, &self.opened.tokenizer, eos).map_err(Wrong::input)?;
         let long = tokens.iter().filter(|record| record.tokens.len() > self.max_length).count();
@@ -83,14 +90,18 @@ impl Target {
             kept.truncate(self.max_length);
             ScoredRecord { row: raw.row, text: raw.text.clone(), tokens: kept, scored_from: tokens.scored_from }
         };
-        let scored: Vec<ScoredRecord> = tokens.into_iter().zip(records).map(cut).collect();
-        let total = scored.len();
+        Ok(tokens.into_iter().zip(records).map(cut).collect())
+    }
+
+    /// Scores records of `path`.
+    pub(super) fn score(&mut self, label: &str, path: &Path, records: &[ScoredRecord]) -> Result<Vec<RecordScores>> {
+        let total = records.len();
         let mut progress = |done: usize| {
             if done == total || done.is_multiple_of((total / NOTES).max(50)) {
                 note(label, &format!("{done} of {total} records"));
             }
         };
-        let found = score_records(self.opened.engine.as_mut(), &self.adapter, &scored, &mut progress);
+        let found = score_records(self.opened.engine.as_mut(), &self.adapter, records, &mut progress);
         found.map_err(|error| Wrong::input(anyhow::anyhow!("{}: {error}", path.display())).into())
     }
 
@@ -109,7 +120,7 @@ impl Target {
     }
 }
 
-fn settings(run: &Path) -> Result<TrainSettings> {
+pub(super) fn settings(run: &Path) -> Result<TrainSettings> {
     let path = run.join(files::CONFIG);
     let text = fs::read_to_string(&path).map_err(Wrong::input)?;
     toml::from_str(&text)

@@ -2,15 +2,15 @@
 
 use std::{io::Write as _, path::Path};
 
-use rldp_data::read_table;
-
 use crate::{
     canaries::{Canary, Kind},
-    error::{AuditError, require},
+    error::DataError,
+    membership::create_private,
+    source::read_table,
 };
 
 /// Columns of a file of canaries; the last two are all that an audit needs.
-const COLUMNS: [&str; 5] = ["id", "kind", "prefix", "text", "included"];
+const COLUMNS: [&str; 6] = ["id", "kind", "units", "prefix", "text", "included"];
 
 /// Where canaries go in a training file.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub struct PlantedCanary {
     pub text: String,
     /// The coin.
     pub included: bool,
+    /// How many units of privacy hold it when it is included; 1 when the file does not say.
+    pub units: usize,
     /// Kind and prefix, when the file names them: only then exposure and extraction are measured.
     pub secret: Option<(Kind, String)>,
 }
@@ -37,18 +39,19 @@ pub struct PlantedCanary {
 ///
 /// # Errors
 /// When the extension is neither, the file exists, or cannot be written.
-pub fn write_canaries(path: &Path, canaries: &[Canary]) -> Result<(), AuditError> {
+pub fn write_canaries(path: &Path, canaries: &[Canary]) -> Result<(), DataError> {
     let extension = extension(path);
     if !["csv", "jsonl"].contains(&extension.as_str()) {
         return Err(refused(path, "a file of canaries must end in .csv or .jsonl; rename it"));
     }
-    let mut file = create(path)?;
+    let mut file = create_private(path)?;
     if extension == "csv" {
         let mut writer = csv::Writer::from_writer(file);
         let wrote = writer.write_record(COLUMNS).and_then(|()| {
             canaries.iter().try_for_each(|canary| {
                 let (kind, coin) = (canary.kind.to_string(), canary.included.to_string());
-                writer.write_record([&canary.id, &kind, &canary.prefix, &canary.text, &coin])
+                let units = canary.units.to_string();
+                writer.write_record([&canary.id, &kind, &units, &canary.prefix, &canary.text, &coin])
             })
         });
         wrote.map_err(|_| refused(path, "the file could not be written; is the disk full?"))?;
@@ -56,8 +59,8 @@ pub fn write_canaries(path: &Path, canaries: &[Canary]) -> Result<(), AuditError
     } else {
         for canary in canaries {
             let line = serde_json::json!({
-                "id": canary.id, "kind": canary.kind, "prefix": canary.prefix, "text": canary.text,
-                "included": canary.included,
+                "id": canary.id, "kind": canary.kind, "units": canary.units.to_string(), "prefix": canary.prefix,
+                "text": canary.text, "included": canary.included,
             });
             writeln!(file, "{line}")?;
         }
@@ -66,34 +69,44 @@ pub fn write_canaries(path: &Path, canaries: &[Canary]) -> Result<(), AuditError
     Ok(())
 }
 
-/// Reads canaries: columns `text` and `included` (true or false), and `kind` with `prefix` where it has them.
+/// Reads canaries: columns `text` and `included` (true or false), and `units`, `kind` and `prefix` where it has them.
 ///
 /// # Errors
-/// When a column is missing or a coin is neither true nor false; rows are named, content is not.
-pub fn read_canaries(path: &Path) -> Result<Vec<PlantedCanary>, AuditError> {
-    let whole = read_table(path, &["kind", "prefix", "text", "included"]);
-    let rows = match whole {
-        Err(rldp_data::DataError::MissingColumn { column, .. }) if column == "kind" || column == "prefix" => {
-            read_table(path, &["text", "included"])?
+/// When a column is missing or a value cannot be; rows are named, content is not.
+pub fn read_canaries(path: &Path) -> Result<Vec<PlantedCanary>, DataError> {
+    const FORMS: [&[&str]; 3] = [
+        &["kind", "prefix", "units", "text", "included"],
+        &["kind", "prefix", "text", "included"],
+        &["text", "included"],
+    ];
+    for (place, form) in FORMS.iter().enumerate() {
+        match read_table(path, form) {
+            Err(DataError::MissingColumn { column, .. })
+                if place + 1 < FORMS.len() && ["kind", "prefix", "units"].contains(&column.as_str()) => {}
+            rows => {
+                let read = |(row, values): (usize, Vec<String>)| planted(path, row, form, values);
+                return rows?.into_iter().enumerate().map(read).collect();
+            }
         }
-        other => other?,
-    };
-    rows.into_iter().enumerate().map(|(row, values)| planted(path, row, values)).collect()
+    }
+    unreachable!("the last form is read or refused")
 }
 
-fn planted(path: &Path, row: usize, mut values: Vec<String>) -> Result<PlantedCanary, AuditError> {
+fn planted(path: &Path, row: usize, form: &[&str], values: Vec<String>) -> Result<PlantedCanary, DataError> {
     let at = |what: &str| refused(path, &format!("row {}: {what}", row + 1));
-    let coin = values.pop().unwrap_or_default();
-    let included = match coin.trim() {
+    let value = |name: &str| form.iter().position(|column| *column == name).map(|place| values[place].clone());
+    let included = match value("included").unwrap_or_default().trim() {
         "true" => true,
         "false" => false,
         _ => return Err(at("`included` must be true or false")),
     };
-    let text = values.pop().unwrap_or_default();
-    let secret = match values.pop() {
+    let units = value("units").map_or(Ok(1), |units| units.trim().parse());
+    let units = units.ok().filter(|units| *units > 0).ok_or_else(|| at("`units` must be a positive number"))?;
+    let text = value("text").unwrap_or_default();
+    let secret = match value("prefix") {
         None => None,
         Some(prefix) => {
-            let kind = values.pop().unwrap_or_default().parse().map_err(|_| {
+            let kind = value("kind").unwrap_or_default().parse().map_err(|_| {
                 at("`kind` must be digits, names or rare; leave out `kind` and `prefix` for other canaries")
             })?;
             if !text.starts_with(&prefix) {
@@ -102,16 +115,17 @@ fn planted(path: &Path, row: usize, mut values: Vec<String>) -> Result<PlantedCa
             Some((kind, prefix))
         }
     };
-    Ok(PlantedCanary { text, included, secret })
+    Ok(PlantedCanary { text, included, units, secret })
 }
 
 /// Copies a CSV file of training records, all columns kept, and appends the included canaries.
 ///
 /// # Errors
 /// When a column is missing, a unit already has a canary's name, or a file cannot be read or written.
-pub fn plant(from: &Path, to: &Path, canaries: &[Canary], planting: &Planting) -> Result<usize, AuditError> {
-    let repetitions = planting.repetitions as f64;
-    require(planting.repetitions >= 1, "the number of repetitions", repetitions, "at least 1", "1 is usual")?;
+pub fn plant(from: &Path, to: &Path, canaries: &[Canary], planting: &Planting) -> Result<usize, DataError> {
+    if planting.repetitions == 0 {
+        return Err(DataError::Setting { name: "the number of repetitions", value: 0.0, bound: "at least 1" });
+    }
     for path in [from, to] {
         if extension(path) != "csv" {
             return Err(refused(path, "canaries are planted in CSV files only; convert it to .csv"));
@@ -128,7 +142,7 @@ pub fn plant(from: &Path, to: &Path, canaries: &[Canary], planting: &Planting) -
     };
     let text = column(planting.text_column)?;
     let unit = planting.unit_column.map(column).transpose()?;
-    let mut writer = csv::Writer::from_writer(create(to)?);
+    let mut writer = csv::Writer::from_writer(create_private(to)?);
     writer.write_byte_record(&header).map_err(unwritable)?;
     let mut record = csv::ByteRecord::new();
     while reader.read_byte_record(&mut record).map_err(unreadable)? {
@@ -156,19 +170,12 @@ pub fn plant(from: &Path, to: &Path, canaries: &[Canary], planting: &Planting) -
     Ok(planted)
 }
 
-fn create(path: &Path) -> Result<fs_err::File, AuditError> {
-    if path.exists() {
-        return Err(refused(path, "the file exists and is not overwritten; choose another name or remove it"));
-    }
-    Ok(fs_err::File::create(path)?)
-}
-
 fn extension(path: &Path) -> String {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase()
 }
 
-fn refused(path: &Path, reason: &str) -> AuditError {
-    AuditError::File { path: path.to_owned(), reason: reason.to_owned() }
+fn refused(path: &Path, reason: &str) -> DataError {
+    DataError::File { path: path.to_owned(), reason: reason.to_owned() }
 }
 
 #[cfg(test)]
@@ -182,7 +189,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let found = canaries(20, Kind::Names, &mut ChaCha12Rng::seed_from_u64(2)).unwrap();
+        let found = canaries(20, &[Kind::Names], &[1, 4], &mut ChaCha12Rng::seed_from_u64(2)).unwrap();
         for name in ["c.csv", "c.jsonl"] {
             let path = folder.path().join(name);
             write_canaries(&path, &found).unwrap();
@@ -190,6 +197,7 @@ mod tests {
             assert_eq!(read.len(), 20);
             for (read, written) in read.iter().zip(&found) {
                 assert!(read.text == written.text && read.included == written.included);
+                assert_eq!(read.units, written.units);
                 assert!(
                     read.secret
                         .as_ref()
@@ -218,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [from, to] = ["in.csv", "out.csv"].map(|name| folder.path().join(name));
         fs_err::write(&from, "patient,age,text\nP1,7,\"hello, world\"\n").unwrap();
-        let found = canaries(9, Kind::Digits, &mut ChaCha12Rng::seed_from_u64(3)).unwrap();
+        let found = canaries(9, &[Kind::Digits], &[1], &mut ChaCha12Rng::seed_from_u64(3)).unwrap();
         let planting = Planting { text_column: "text", unit_column: Some("patient"), repetitions: 3 };
         let planted = plant(&from, &to, &found, &planting).unwrap();
         let written = fs_err::read_to_string(&to).unwrap();

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use rand::{Rng, seq::IndexedRandom as _};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{AuditError, require};
+use crate::error::DataError;
 
 /// Most canaries and most repetitions of one.
 const MOST: usize = 1_000_000;
@@ -20,6 +20,11 @@ pub enum Kind {
     Names,
     /// Six of 64 rare words: 6.9·10^10 secrets.
     Rare,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Digits, Self::Names, Self::Rare];
 }
 
 impl FromStr for Kind {
@@ -55,6 +60,8 @@ pub struct Canary {
     pub prefix: String,
     /// Prefix, a space and the secret.
     pub text: String,
+    /// How many units of privacy hold it when it is included.
+    pub units: usize,
     /// The coin.
     pub included: bool,
 }
@@ -66,23 +73,34 @@ impl Canary {
     }
 }
 
-/// `count` canaries with independent fair inclusion coins. Coins and secrets are only as secret as the generator.
+/// `count` canaries with independent fair inclusion coins, over all pairs of `kinds` and `units` in turn. Coins and secrets
+/// are only as secret as the generator.
 ///
 /// # Errors
-/// When there are none or too many.
-pub fn canaries(count: usize, kind: Kind, rng: &mut impl Rng) -> Result<Vec<Canary>, AuditError> {
-    require((1..=MOST).contains(&count), "the number of canaries", count as f64, "from 1 to 1000000", "choose within")?;
-    Ok((0..count).map(|index| canary(index, kind, rng)).collect())
+/// When there are none or too many, or a canary would stand in no unit.
+pub fn canaries(count: usize, kinds: &[Kind], units: &[usize], rng: &mut impl Rng) -> Result<Vec<Canary>, DataError> {
+    let refuse = |name, value: usize, bound| Err(DataError::Setting { name, value: value as f64, bound });
+    if !(1..=MOST).contains(&count) {
+        return refuse("the number of canaries", count, "from 1 to 1000000");
+    }
+    if kinds.is_empty() || units.is_empty() {
+        return refuse("the number of kinds and repetitions of canaries", 0, "at least 1 of each");
+    }
+    if let Some(few) = units.iter().find(|units| !(1..=MOST).contains(*units)) {
+        return refuse("the repetitions of a canary", *few, "from 1 to 1000000");
+    }
+    let of = |index: usize| (kinds[index % kinds.len()], units[(index / kinds.len()) % units.len()]);
+    Ok((0..count).map(|index| canary(index, of(index), rng)).collect())
 }
 
-fn canary(index: usize, kind: Kind, rng: &mut impl Rng) -> Canary {
+fn canary(index: usize, (kind, units): (Kind, usize), rng: &mut impl Rng) -> Canary {
     let (prefix, secret) = match kind {
         Kind::Digits => (format!("The access code of room {} is", rng.random_range(1000..10_000)), digits(rng)),
         Kind::Names => (format!("{} {}, identifier", name(rng, 2), name(rng, 3)), identifier(rng)),
         Kind::Rare => (format!("The words of box {} are", rng.random_range(1000..10_000)), rare(rng)),
     };
     let text = format!("{prefix} {secret}");
-    Canary { id: format!("canary-{index:06}"), kind, prefix, text, included: rng.random() }
+    Canary { id: format!("canary-{index:06}"), kind, prefix, text, units, included: rng.random() }
 }
 
 fn digits(rng: &mut impl Rng) -> String {
@@ -128,12 +146,26 @@ mod tests {
     #[test]
     fn coins_are_fair_and_secrets_follow_their_prefix() {
         for kind in [Kind::Digits, Kind::Names, Kind::Rare] {
-            let found = canaries(4000, kind, &mut ChaCha12Rng::seed_from_u64(1)).unwrap();
+            let found = canaries(4000, &[kind], &[1], &mut ChaCha12Rng::seed_from_u64(1)).unwrap();
             let included = found.iter().filter(|canary| canary.included).count();
             assert!((1800..=2200).contains(&included), "{included}");
             assert!(found.iter().all(|canary| canary.text == format!("{} {}", canary.prefix, canary.secret())));
             assert_eq!(kind.to_string().parse::<Kind>(), Ok(kind));
         }
         assert!("other".parse::<Kind>().unwrap_err().contains("digits, names or rare"));
+    }
+
+    #[test]
+    fn kinds_and_repetitions_take_turns() {
+        let found = canaries(18, &Kind::ALL, &[1, 4, 16], &mut ChaCha12Rng::seed_from_u64(1)).unwrap();
+        for kind in Kind::ALL {
+            for units in [1, 4, 16] {
+                let same = found.iter().filter(|canary| canary.kind == kind && canary.units == units);
+                assert_eq!(same.count(), 2);
+            }
+        }
+        let refused =
+            |kinds: &[Kind], units: &[usize]| canaries(3, kinds, units, &mut ChaCha12Rng::seed_from_u64(1)).is_err();
+        assert!(refused(&[], &[1]) && refused(&[Kind::Rare], &[]) && refused(&[Kind::Rare], &[0]));
     }
 }
