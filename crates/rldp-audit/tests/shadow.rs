@@ -47,7 +47,7 @@ fn shadows_tell_what_the_loss_alone_cannot() {
     let mut rng = ChaCha12Rng::seed_from_u64(1);
     let count = 300;
     let difficulty: Vec<f64> = (0..count).map(|_| rng.random_range(-4.0..-1.0)).collect();
-    let mut model = |rng: &mut ChaCha12Rng| -> Shadow {
+    let model = |rng: &mut ChaCha12Rng| -> Shadow {
         let included: Vec<bool> = (0..count).map(|_| rng.random()).collect();
         let mut log_prob = |at: usize| {
             let noise: f64 = StandardNormal.sample(rng);

@@ -84,7 +84,7 @@ pub fn read_canaries(path: &Path) -> Result<Vec<PlantedCanary>, DataError> {
             Err(DataError::MissingColumn { column, .. })
                 if place + 1 < FORMS.len() && ["kind", "prefix", "units"].contains(&column.as_str()) => {}
             rows => {
-                let read = |(row, values): (usize, Vec<String>)| planted(path, row, form, values);
+                let read = |(row, values): (usize, Vec<String>)| planted(path, row, form, &values);
                 return rows?.into_iter().enumerate().map(read).collect();
             }
         }
@@ -92,7 +92,7 @@ pub fn read_canaries(path: &Path) -> Result<Vec<PlantedCanary>, DataError> {
     unreachable!("the last form is read or refused")
 }
 
-fn planted(path: &Path, row: usize, form: &[&str], values: Vec<String>) -> Result<PlantedCanary, DataError> {
+fn planted(path: &Path, row: usize, form: &[&str], values: &[String]) -> Result<PlantedCanary, DataError> {
     let at = |what: &str| refused(path, &format!("row {}: {what}", row + 1));
     let value = |name: &str| form.iter().position(|column| *column == name).map(|place| values[place].clone());
     let included = match value("included").unwrap_or_default().trim() {

@@ -1,6 +1,6 @@
 //! Who was held out by a coin: a file that is never released.
 
-use std::{io::Write as _, path::Path};
+use std::{fmt::Write as _, io::Write as _, path::Path};
 
 use crate::{error::DataError, source::read_table, units::PrivacyUnits};
 
@@ -23,7 +23,8 @@ pub fn write_membership(path: &Path, units: &PrivacyUnits, count: usize) -> Resu
     let mut text = String::from("row,unit,included\n");
     for unit in 0..count {
         for row in units.rows(unit) {
-            text.push_str(&format!("{row},{unit},{}\n", units.includes(unit)));
+            // Writing into a string cannot fail.
+            let _ = writeln!(text, "{row},{unit},{}", units.includes(unit));
         }
     }
     let mut file = create_private(path)?;

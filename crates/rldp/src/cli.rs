@@ -10,7 +10,9 @@ use rldp_privacy::accounting::AccountantKind;
 use rldp_train::settings::EngineKind;
 
 use crate::commands::CompareArguments;
-pub(crate) use audit::{AuditArguments, AuditCanariesArguments, AuditCommand, AuditKind, AuditMechanismArguments};
+pub(crate) use audit::{
+    AuditArguments, AuditCanariesArguments, AuditChannelArguments, AuditCommand, AuditKind, AuditMechanismArguments,
+};
 use planting::PlantingArguments;
 
 /// Fine-tune a causal language model with LoRA under differential privacy, steered by a private controller.

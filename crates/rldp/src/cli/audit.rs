@@ -20,6 +20,8 @@ pub(crate) struct AuditCommand {
 pub(crate) enum AuditKind {
     /// Audit one step of the noise mechanism itself with gradients chosen by the attacker
     Mechanism(AuditMechanismArguments),
+    /// Audit the logs of many runs, each trained with --canaries 1: do they tell which runs held the canary?
+    Channel(AuditChannelArguments),
     /// Write secrets with inclusion coins, and a training file with the included ones
     Canaries(AuditCanariesArguments),
 }
@@ -76,6 +78,22 @@ pub(crate) struct AuditArguments {
     /// Seed of bootstrap, candidates and the order of ties
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditChannelArguments {
+    /// Run folders of equal settings, each with one canary; at least 8
+    #[arg(required = true, num_args = 8..)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Runs to guess, fixed before you look (half as included); without it a grid is tried and paid for
+    #[arg(long)]
+    pub(crate) guesses: Option<usize>,
+    /// Confidence of the lower bounds
+    #[arg(long, default_value_t = 0.95)]
+    pub(crate) confidence: f64,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

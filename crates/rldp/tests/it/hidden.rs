@@ -82,3 +82,30 @@ fn a_private_run_with_coins_verifies_and_keeps_its_promise() {
     let refused = scene.rldp("audit plain").expect(2);
     assert!(refused.stderr.contains("--hold-out-members"), "{}", refused.stderr);
 }
+
+/// Without noise and with everybody in the batch, the logged loss gives the one canary away: all 8 guesses about 20 runs are
+/// right, which chance does once in 256 audits; seeds are fixed, so this is one draw.
+#[test]
+fn the_logs_of_runs_without_noise_tell_which_held_the_canary() {
+    let scene = scene();
+    let few: String = scene.read("few.csv").lines().take(8).flat_map(|line| [line, "\n"]).collect();
+    scene.write("seven.csv", few);
+    let mut runs = String::new();
+    for seed in 0..20 {
+        let train = "train --model model --train seven.csv --unsafe-non-private --canaries 1 --canary-kinds digits \
+            --canary-repetitions 1 --max-length 32 --batch-size 7.5 --steps 1 --quiet";
+        scene.rldp(&format!("{train} --unsafe-noise-seed {seed} --out run{seed}")).expect(0);
+        runs = format!("{runs} run{seed}");
+    }
+    let found = scene.rldp(&format!("audit channel{runs} --guesses 8 --json")).expect(0).json();
+    assert!(found["one_run"]["epsilon"].as_f64().unwrap() > 0.5, "{found}");
+    assert!(found["epsilon"].is_null() && found["numbers"].as_u64().unwrap() > 5, "{found}");
+    scene
+        .rldp(
+            "train --model model --train few.csv --unsafe-non-private --canaries 2 --max-length 32 --batch-size 7 \
+        --steps 1 --quiet --out two",
+        )
+        .expect(0);
+    let refused = scene.rldp(&format!("audit channel two{runs}")).expect(1);
+    assert!(refused.stderr.contains("--canaries 1") || refused.stderr.contains("other settings"), "{}", refused.stderr);
+}

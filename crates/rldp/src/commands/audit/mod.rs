@@ -1,6 +1,7 @@
 //! `rldp audit`: attacks that try to falsify a privacy claim. Output holds scores and row numbers, never a record.
 
 mod attack;
+mod channel;
 mod members;
 mod planted;
 mod target;
@@ -28,6 +29,7 @@ use crate::{
 pub(crate) fn run(command: &AuditCommand) -> Result<ExitCode> {
     match &command.kind {
         Some(AuditKind::Mechanism(arguments)) => mechanism(arguments),
+        Some(AuditKind::Channel(arguments)) => channel::run(arguments),
         Some(AuditKind::Canaries(arguments)) => write(arguments),
         None => attack::run(&command.attack),
     }

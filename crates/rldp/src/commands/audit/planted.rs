@@ -131,7 +131,7 @@ fn expose(target: &mut Target, arguments: &AuditArguments, attacked: &mut [Attac
     let mut candidates = 0;
     for kind in Kind::ALL {
         let of_kind = |one: &Attacked| one.canary.secret.as_ref().is_some_and(|(own, _)| *own == kind);
-        if !attacked.iter().any(|one| of_kind(one)) {
+        if !attacked.iter().any(of_kind) {
             continue;
         }
         let fresh = fresh_scores(target, arguments, kind)?;
