@@ -123,7 +123,7 @@ impl From<CanaryScore> for ScoreKind {
 #[derive(Debug, Args)]
 pub(crate) struct AuditMechanismArguments {
     /// Orthogonal canaries
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 60_000)]
     pub(crate) canaries: usize,
     /// Noise standard deviation over joint L2 sensitivity
     #[arg(long, default_value_t = 1.0)]
@@ -132,7 +132,7 @@ pub(crate) struct AuditMechanismArguments {
     #[arg(long, default_value_t = 1e-5)]
     pub(crate) delta: f64,
     /// Canaries to guess, fixed in advance (half as included)
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 800)]
     pub(crate) guesses: usize,
     /// Confidence of the lower bounds
     #[arg(long, default_value_t = 0.95)]
