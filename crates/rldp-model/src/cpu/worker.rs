@@ -53,7 +53,7 @@ impl Worker {
         cross_entropy(pass.model, &mut self.products, &pass.batch.scored, &mut self.head, false)
     }
 
-    /// NLL of every scored prediction; adds each unit's gradients to `values` (slots, P).
+    /// NLL of every scored prediction; puts each unit's gradients in `values` (slots, P).
     pub(crate) fn gradients(
         &mut self,
         pass: &Pass,
