@@ -135,7 +135,15 @@ impl<'a> Decoder<'a> {
         let mut attended = vec![0.0; rows * out_width];
         let mut lse = vec![0.0; rows * config.heads];
         for group in head_groups(model) {
-            attention::forward(group, &self.cache[layer], rows, &mut attended[group.query..], out_width, &mut lse, rows);
+            attention::forward(
+                group,
+                &self.cache[layer],
+                rows,
+                &mut attended[group.query..],
+                out_width,
+                &mut lse,
+                rows,
+            );
         }
         self.branch(layer, LinearKind::AttentionOutput, rows, &attended, stream);
     }

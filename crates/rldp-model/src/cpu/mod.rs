@@ -8,6 +8,7 @@ mod batch;
 mod factors;
 mod forward;
 mod head;
+mod kernel_cases;
 mod linear;
 mod precision;
 mod products;
@@ -30,14 +31,15 @@ use crate::{
 };
 
 pub(crate) use self::{
+    factors::Prepared,
     forward::{embed, find, head_groups},
     head::all_logits,
-    factors::Prepared,
     linear::Columns,
     products::Products,
     weights::Norm,
 };
 pub use self::{
+    kernel_cases::{KernelCase, kernel_cases},
     precision::Precision,
     speed::{peak_speed, product_speed},
 };

@@ -27,6 +27,19 @@ pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     sum
 }
 
+/// Σ aᵢ.
+#[inline(always)]
+pub(crate) fn sum(a: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (chunks, rest) = a.as_chunks::<LANES>();
+    for x in chunks {
+        for i in 0..LANES {
+            lanes[i] += x[i];
+        }
+    }
+    sum_lanes(&lanes) + rest.iter().sum::<f32>()
+}
+
 #[inline(always)]
 fn sum_lanes(lanes: &[f32; LANES]) -> f32 {
     let mut half = [0.0_f32; LANES / 2];

@@ -21,10 +21,14 @@ const NEVER: f32 = -1e30;
 /// The place whose pair is at each position of [`Vector::interleave`]'s result.
 const PLACES: [usize; LANES] = [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15];
 
-/// Numbers of 16 tokens or features, aligned so that no vector lies across two cache lines.
+/// Vectors in memory, none of which lies across two cache lines.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Square([Lanes; LANES]);
+struct Aligned<const N: usize>([Lanes; N]);
+
+impl<const N: usize> Aligned<N> {
+    const ZERO: Self = Self([[0.0; LANES]; N]);
+}
 
 /// Consecutive queries of all heads of a group.
 struct Block {
@@ -138,7 +142,7 @@ pub(super) fn forward_body<V: Vector>(
     let tokens = rows.len() / stride;
     let before = tokens - queries;
     let scale = V::splat(LOG2_E / (DIM as f32).sqrt());
-    let mut weights = vec![[0.0; LANES]; tokens];
+    let mut weights = vec![Aligned::<1>::ZERO; tokens];
     for start in (before..tokens).step_by(LANES / group.heads) {
         let block = Block::new(&group, start, tokens);
         let own = columns::<V>(&block, rows, |head, i| (start + i) * stride + query + head * DIM);
@@ -150,11 +154,11 @@ pub(super) fn forward_body<V: Vector>(
                 score = score.add(block.bias(token));
             }
             max = max.larger(score);
-            score.store(weights);
+            score.store(&mut weights.0[0]);
         }
         let (mut sum, mut mixed) = (V::zero(), [V::zero(); DIM]);
         for (weights, token) in weights.iter().zip(block.past.clone()) {
-            let weights = V::load(weights).subtract(max).exp2();
+            let weights = V::load(&weights.0[0]).subtract(max).exp2();
             sum = sum.add(weights);
             let row = eight(rows, token * stride + value);
             for i in 0..DIM {
@@ -194,11 +198,11 @@ pub(super) fn backward_body<V: Vector>(
     let tokens = rows.len() / stride;
     let scale = 1.0 / (DIM as f32).sqrt();
     // Gradients of a token's key and value, in turns.
-    let mut sums = vec![[0.0; LANES]; tokens];
+    let mut sums = vec![Aligned::<1>::ZERO; tokens];
     // (ds, p) of every place of the block, by token.
-    let mut pairs = vec![[[0.0; LANES]; 2]; tokens];
+    let mut pairs = vec![Aligned::<2>::ZERO; tokens];
     // Scaled query and d(out) of every place, in turns.
-    let mut own = Square([[0.0; LANES]; LANES]);
+    let mut own = Aligned::<LANES>::ZERO;
     for start in (0..tokens).step_by(LANES / group.heads) {
         let block = Block::new(&group, start, tokens);
         let own_lse = gather(&block, &group, (rows, dout, out_stride), (lse, lse_stride), scale, &mut own);
@@ -222,15 +226,15 @@ pub(super) fn backward_body<V: Vector>(
                 dqueries[i] = slope.madd(V::splat(own_key[i]), dqueries[i]);
             }
             let [low, high] = slope.interleave(weight);
-            low.store(&mut pairs[0]);
-            high.store(&mut pairs[1]);
+            low.store(&mut pairs.0[0]);
+            high.store(&mut pairs.0[1]);
         }
         let dqueries = dqueries.map(|column| column.multiply(V::splat(scale)));
         put_columns(&block, &dqueries, drows, |head, i| (start + i) * stride + query + head * DIM);
         spread::<V>(&own, &pairs[..block.past.len()], &mut sums[block.past.clone()]);
     }
     for (row, sums) in drows.chunks_exact_mut(stride).zip(&sums) {
-        for (i, [dkey, dvalue]) in sums.as_chunks().0.iter().enumerate() {
+        for (i, [dkey, dvalue]) in sums.0[0].as_chunks().0.iter().enumerate() {
             row[key + i] = *dkey;
             row[value + i] = *dvalue;
         }
@@ -246,11 +250,11 @@ fn gather(
     (rows, dout, out_stride): (&[f32], &[f32], usize),
     (lse, lse_stride): (&[f32], usize),
     scale: f32,
-    own: &mut Square,
+    own: &mut Aligned<LANES>,
 ) -> Lanes {
     let mut own_lse = [-NEVER; LANES];
     if block.count < block.per_head {
-        own.0 = [[0.0; LANES]; LANES];
+        *own = Aligned::ZERO;
     }
     for (place, head, i) in block.places() {
         let token = block.start + i;
@@ -267,14 +271,14 @@ fn gather(
 
 /// Adds to each token's sums those of all places: pairs (ds, p) times (query, d(out)).
 #[inline(always)]
-fn spread<V: Vector>(own: &Square, pairs: &[[Lanes; 2]], sums: &mut [Lanes]) {
+fn spread<V: Vector>(own: &Aligned<LANES>, pairs: &[Aligned<2>], sums: &mut [Aligned<1>]) {
     let own: [V; LANES] = std::array::from_fn(|i| V::load(&own.0[PLACES[i]]));
     for (pairs, sums) in pairs.iter().zip(sums) {
-        let pairs = pairs.as_flattened().as_chunks::<2>().0;
-        let mut halves = [V::load(sums), V::zero()];
+        let pairs = pairs.0.as_flattened().as_chunks::<2>().0;
+        let mut halves = [V::load(&sums.0[0]), V::zero()];
         for i in 0..LANES {
             halves[i % 2] = own[i].madd(V::splat_pair(&pairs[i]), halves[i % 2]);
         }
-        halves[0].add(halves[1]).store(sums);
+        halves[0].add(halves[1]).store(&mut sums.0[0]);
     }
 }

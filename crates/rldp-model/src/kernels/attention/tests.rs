@@ -93,7 +93,8 @@ fn agrees_with_the_definition() {
         for (dim, heads) in [(1, 1), (6, 1), (8, 1), (8, 2), (8, 3), (8, 4), (16, 1), (16, 2), (24, 1)] {
             for window in [1, 5, 20, usize::MAX] {
                 let key = 1 + heads * dim + 1;
-                let group = Group { stride: key + 2 * dim + 3, heads, query: 1, key, value: key + dim + 2, dim, window };
+                let group =
+                    Group { stride: key + 2 * dim + 3, heads, query: 1, key, value: key + dim + 2, dim, window };
                 check(tokens, group, (forward, backward));
                 if heads == 1 {
                     check(tokens, group, ONE_HEAD);

@@ -26,8 +26,7 @@ type Kernels = (
 #[test]
 fn agrees_with_the_definitions() {
     type P = Portable<false>;
-    let portable: Kernels =
-        (narrow_body::<P>, widen_body::<P>, outer_sum_body::<P>, outer_sum_transposed_body::<P>);
+    let portable: Kernels = (narrow_body::<P>, widen_body::<P>, outer_sum_body::<P>, outer_sum_transposed_body::<P>);
     for (rows, width, rank) in [(1, 1, 1), (3, 17, 2), (9, 40, 8), (13, 300, 16), (35, 33, 21), (70, 172, 4)] {
         for kernels in [(narrow as _, widen as _, outer_sum as _, outer_sum_transposed as _), portable] {
             check(rows, width, rank, kernels);
