@@ -1,7 +1,7 @@
 //! From settings and the public number of units to the mechanism of every step, and the claim it supports.
 
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, Guarantee, Regime, StatisticSpec,
+    Adjacency, Allocation, Claim, Guarantee, Regime, Scaling, StatisticSpec,
     accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier, calibrate_noise_scale},
     ideal_delta, noise_delta,
 };
@@ -27,6 +27,8 @@ pub struct Plan {
 pub struct Steering {
     /// Pair-wise or flat.
     pub clipping: ClippingKind,
+    /// How a unit is brought under its bound.
+    pub scaling: Scaling,
     /// C_i (K); in flat clipping the scales, all equal.
     pub clip_norms: Vec<f64>,
     /// w_i (K), which sum to 1 − w_0; unused by flat clipping.
@@ -49,6 +51,7 @@ impl Steering {
         };
         Self {
             clipping: privacy.clipping,
+            scaling: privacy.scaling,
             clip_norms: vec![clip_norm; pairs],
             shares: vec![(1.0 - privacy.statistics_share) / count; pairs],
             statistics_share: privacy.statistics_share,
@@ -62,12 +65,13 @@ impl Steering {
     /// # Errors
     /// When thresholds or shares are not a valid allocation.
     pub fn allocation(&self) -> Result<Allocation, TrainError> {
-        Ok(match self.clipping {
+        let allocation = match self.clipping {
             ClippingKind::PairWise => {
                 Allocation::pair_wise(self.clip_norms.clone(), self.shares.clone(), self.statistics_share)?
             }
             ClippingKind::Flat => Allocation::joint(self.clip_norms.clone(), self.statistics_share)?,
-        })
+        };
+        Ok(allocation.with_scaling(self.scaling))
     }
 }
 

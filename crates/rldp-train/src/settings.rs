@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rldp_control::{ControllerKind, SacSettings};
-use rldp_privacy::accounting::AccountantKind;
+use rldp_privacy::{Scaling, accounting::AccountantKind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -81,6 +81,9 @@ pub struct PrivacySettings {
     pub accountant: AccountantKind,
     /// Pair-wise or flat clipping.
     pub clipping: ClippingKind,
+    /// Clipped to the bound, or normalized to it.
+    #[serde(default)]
+    pub scaling: Scaling,
     /// C, joint L2 bound on a unit's contribution at the start; pair-wise clipping starts at C/√K for each pair.
     pub clip_norm: f64,
     /// w_0, share of every step's budget that buys the released mean loss and clip fractions; 0 buys none.

@@ -74,6 +74,7 @@ mod tests {
     fn start() -> Steering {
         Steering {
             clipping: ClippingKind::PairWise,
+            scaling: rldp_privacy::Scaling::Clip,
             clip_norms: vec![0.5; 4],
             shares: vec![0.245; 4],
             statistics_share: 0.02,

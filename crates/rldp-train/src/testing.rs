@@ -47,6 +47,7 @@ pub(crate) fn settings() -> TrainSettings {
             regime: RegimeKind::Committed,
             accountant: AccountantKind::Rdp,
             clipping: ClippingKind::PairWise,
+            scaling: rldp_privacy::Scaling::Clip,
             clip_norm: 0.5,
             statistics_share: 0.02,
             unsafe_noise_seed: None,

@@ -124,6 +124,9 @@ pub(crate) struct TrainArguments {
     /// pair-wise or flat
     #[arg(long)]
     pub(crate) clipping: Option<String>,
+    /// clip: gradients above their bound are scaled down; normalize: all are scaled to about the bound (AUTO-S)
+    #[arg(long)]
+    pub(crate) scaling: Option<String>,
     /// Share of every step's budget that buys the released loss and clip fractions
     #[arg(long)]
     pub(crate) statistics_share: Option<f64>,

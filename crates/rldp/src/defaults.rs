@@ -19,6 +19,7 @@ batch_size = 256.0
 regime = "committed"
 accountant = "pld"
 clipping = "pair-wise"
+scaling = "clip"
 clip_norm = 0.1
 statistics_share = 0.02
 [data]

@@ -22,6 +22,7 @@ const KEYS: &[(&str, &str)] = &[
     ("regime", "privacy"),
     ("accountant", "privacy"),
     ("clipping", "privacy"),
+    ("scaling", "privacy"),
     ("clip_norm", "privacy"),
     ("statistics_share", "privacy"),
     ("unsafe_noise_seed", "privacy"),

@@ -24,7 +24,7 @@ pub struct ReleasedStatistics {
     pub non_finite_fraction: Released<f64>,
     /// Noise in `non_finite_fraction`.
     pub non_finite_fraction_std: f64,
-    /// Fraction of units that were clipped, for each pair (K).
+    /// Fraction of units that were clipped (when normalizing: scaled down), for each pair (K).
     pub clip_fractions: Released<Vec<f64>>,
     /// Noise in each of `clip_fractions`.
     pub clip_fractions_std: f64,

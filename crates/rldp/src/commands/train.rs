@@ -168,6 +168,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("regime", arguments.regime.clone());
     given.set("accountant", arguments.accountant.map(|kind| kind.to_string()));
     given.set("clipping", arguments.clipping.clone());
+    given.set("scaling", arguments.scaling.clone());
     given.set("clip_norm", arguments.clip_norm);
     given.set("statistics_share", arguments.statistics_share);
     given.set("unsafe_noise_seed", whole(arguments.unsafe_noise_seed));
