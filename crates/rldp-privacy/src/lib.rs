@@ -18,7 +18,7 @@ pub use accounting::Adjacency;
 pub use allocation::Allocation;
 pub use boundary::{Observable, Public, Released, Sensitive};
 pub use claim::{Claim, Guarantee};
-pub use clipped_sum::{ClippedSum, NoisyRelease, PartialSum, ReleasedStatistics, StatisticSpec};
+pub use clipped_sum::{ClippedSum, NoisyRelease, NormBins, PartialSum, ReleasedStatistics, StatisticSpec};
 pub use error::PrivacyError;
 pub use ledger::LedgerSink;
 pub use noise::{NoiseSource, STEPS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, noise_delta};

@@ -271,15 +271,10 @@ impl Pass<'_> {
             }
             let own = &mut gradients.values[unit.slot * gradients.parameters..][..gradients.parameters];
             let left = &dinner[start * rank..end * rank];
-            lora::outer_sum(
-                rank,
-                fan_in,
-                1.0,
-                left,
-                &x[start * fan_in..end * fan_in],
-                fan_in,
-                &mut own[pair.a.clone()],
-            );
+            if pair.trains_a {
+                let x = &x[start * fan_in..end * fan_in];
+                lora::outer_sum(rank, fan_in, 1.0, left, x, fan_in, &mut own[pair.a.clone()]);
+            }
             turned.fill(0.0);
             let last = (end - 1) * columns.stride + columns.offset + fan_out;
             let dy = &dy[start * columns.stride + columns.offset..last];

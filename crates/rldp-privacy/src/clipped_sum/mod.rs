@@ -1,6 +1,7 @@
 //! The sum of clipped contributions, which begins with a charge and ends in noise.
 
 mod grid;
+mod norm_bins;
 mod partial;
 mod statistic;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use norm_bins::NormBins;
 use partial::Frame;
 pub use partial::PartialSum;
 pub use statistic::{ReleasedStatistics, StatisticSpec};

@@ -50,6 +50,13 @@ impl Frame {
                 spec.loss_low, spec.loss_high
             )));
         }
+        if let Some(bins) = spec.as_ref().and_then(|spec| spec.norms.as_ref())
+            && !bins.is_valid()
+        {
+            return Err(PrivacyError::Shape(format!(
+                "{bins:?} are no bins of norms; they must ascend from a positive norm"
+            )));
+        }
         let grid = Grid::new(&allocation, noise_multiplier, most_units)?;
         let mut offsets = vec![0];
         offsets.extend(pair_sizes.iter().scan(0, |end, size| {
@@ -72,7 +79,7 @@ impl Frame {
     }
 
     fn statistic_length(&self) -> usize {
-        self.spec.as_ref().map_or(0, |_| StatisticSpec::length(self.allocation.pairs()))
+        self.spec.as_ref().map_or(0, |spec| spec.length(self.allocation.pairs()))
     }
 
     /// What bounds each pair's gradient, or one factor for all in joint geometry, where norms are in units of the scales
@@ -113,7 +120,7 @@ impl PartialSum {
             }
         }
         if let (Some(spec), Some(step)) = (&frame.spec, frame.grid.statistic_step) {
-            let parts = spec.contribution(loss, finite, &factors);
+            let parts = spec.contribution(loss, finite, &factors, squares.iter().sum::<f64>().sqrt());
             for (sum, part) in self.statistic.iter_mut().zip(parts) {
                 *sum = sum.wrapping_add(truncate(part / step));
             }

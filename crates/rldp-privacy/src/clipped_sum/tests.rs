@@ -12,7 +12,7 @@ use crate::scaling::Scaling;
 const SIZES: [usize; 2] = [5, 3];
 
 fn spec() -> StatisticSpec {
-    StatisticSpec { loss_low: 0.0, loss_high: 4.0 }
+    StatisticSpec { loss_low: 0.0, loss_high: 4.0, norms: None }
 }
 
 fn pair_wise() -> Allocation {
@@ -31,8 +31,17 @@ fn joint() -> Allocation {
     Allocation::joint(vec![0.5, 2.0], 0.02).unwrap()
 }
 
+/// The same with a histogram of norms.
+fn binned() -> StatisticSpec {
+    StatisticSpec { norms: Some(NormBins::logarithmic(1.0, 16.0, 6)), ..spec() }
+}
+
 fn sum_of(allocation: Allocation, z: f64, units: &[(Vec<f32>, f64)]) -> ClippedSum {
-    let mut sum = ClippedSum::new(Charge::for_test(z, 12), &SIZES, allocation, Some(spec()), 1000).unwrap();
+    sum_with(spec(), allocation, z, units)
+}
+
+fn sum_with(spec: StatisticSpec, allocation: Allocation, z: f64, units: &[(Vec<f32>, f64)]) -> ClippedSum {
+    let mut sum = ClippedSum::new(Charge::for_test(z, 18), &SIZES, allocation, Some(spec), 1000).unwrap();
     for (gradient, loss) in units {
         sum.add_unit(Sensitive::new(gradient), Sensitive::new(*loss));
     }
@@ -112,11 +121,11 @@ proptest! {
         added in unit(),
         z in prop_oneof![1e-3_f64..0.1, 0.1_f64..10.0, 10.0_f64..1e9],
     ) {
-        for allocation in all() {
-            let without = integers(&sum_of(allocation.clone(), z, &others));
+        for (allocation, spec) in all().flat_map(|allocation| [(allocation.clone(), spec()), (allocation, binned())]) {
+            let without = integers(&sum_with(spec.clone(), allocation.clone(), z, &others));
             let mut all = others.clone();
             all.push(added.clone());
-            let with = integers(&sum_of(allocation.clone(), z, &all));
+            let with = integers(&sum_with(spec, allocation.clone(), z, &all));
             let moved: Vec<i64> = with.iter().zip(&without).map(|(a, b)| a - b).collect();
             assert_within_sensitivity(&allocation, z, &moved)?;
             if added.0.iter().any(|value| !value.is_finite()) || !added.1.is_finite() {
@@ -279,4 +288,26 @@ fn normalizing_follows_auto_s_pair_wise_and_jointly() {
         let scaled = (norms[0] / 0.5).hypot(norms[1] / 2.0);
         close((got[0] / 0.5).hypot(got[1] / 2.0), scaled / (scaled + 0.01));
     }
+}
+
+/// A histogram comes out as it went in, up to noise: 6 deviations, a false alarm below 1e-8.
+#[test]
+fn norms_are_released_as_a_histogram() {
+    let units: Vec<(Vec<f32>, f64)> = (0..400).map(|i| (vec![if i < 100 { 0.1 } else { 3.0 }; 8], 1.0)).collect();
+    let sum = sum_with(binned(), Allocation::joint(vec![0.5, 0.5], 0.5).unwrap(), 1.0, &units);
+    let released = sum.release(&mut NoiseSource::os().unwrap(), 400.0).unwrap().statistics.unwrap();
+    let bins = NormBins::logarithmic(1.0, 16.0, 6);
+    let fractions = released.norm_fractions.unwrap().into_inner();
+    for (bin, fraction) in fractions.iter().enumerate() {
+        let inside = |norm: f64| norm <= bins.upper(bin) && norm > bins.upper(bin) / 2.5199;
+        let want = if inside(0.1 * 8_f64.sqrt()) {
+            0.25
+        } else if inside(3.0 * 8_f64.sqrt()) {
+            0.75
+        } else {
+            0.0
+        };
+        assert!((fraction - want).abs() < 6.0 * released.norm_fractions_std, "{fractions:?}: bin {bin} is not {want}");
+    }
+    assert!(released.norm_fractions_std < 0.01);
 }
