@@ -17,6 +17,7 @@ mod manifest;
 mod observe;
 mod optimizer;
 mod passage;
+mod plain_step;
 pub mod plan;
 mod preflight;
 mod progress;

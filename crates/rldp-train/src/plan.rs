@@ -114,8 +114,12 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
     // How losses are bounded does not change how many numbers are released.
     let statistics = statistic_spec(settings, 2).map_or(0, |spec| spec.length(pairs));
     let noise_coordinates = (parameters + statistics) as u64;
-    let reserve = noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps)?;
-    let (regime, noise_multiplier) = regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?;
+    let (reserve, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
+        (0.0, (Regime::NonPrivate, 0.0))
+    } else {
+        let reserve = noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps)?;
+        (reserve, regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?)
+    };
     let claim = Claim {
         target_epsilon: privacy.epsilon,
         delta: privacy.delta,
@@ -127,9 +131,9 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
         noise_coordinates,
         noise_delta: reserve,
         regime,
-        guarantee: match privacy.unsafe_noise_seed {
+        guarantee: match privacy.without_guarantee() {
             None => Guarantee::Holds,
-            Some(_) => Guarantee::None { reason: "noise and sampling came from a known seed".into() },
+            Some(reason) => Guarantee::None { reason: reason.into() },
         },
     };
     claim.validate()?;

@@ -131,6 +131,43 @@ pub struct PrivacySettings {
     /// Research only: noise and sampling from this seed instead of the operating system's generator.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unsafe_noise_seed: Option<u64>,
+    /// Research only: no clipping and no noise. Epsilon is then infinite.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub unsafe_non_private: bool,
+}
+
+impl PrivacySettings {
+    /// Why a run with these settings promises nothing, when it does not.
+    pub fn without_guarantee(&self) -> Option<&'static str> {
+        if self.unsafe_non_private {
+            Some("nothing was clipped and no noise was added")
+        } else {
+            self.unsafe_noise_seed.map(|_| "noise and sampling came from a known seed")
+        }
+    }
+
+    fn validate_target(&self, controller: ControllerKind) -> Result<(), TrainError> {
+        if !self.unsafe_non_private {
+            positive("epsilon", self.epsilon)?;
+            if !(self.delta > 0.0 && self.delta < 1.0) {
+                return Err(TrainError::setting("delta", self.delta, "strictly between 0 and 1, far below 1/N"));
+            }
+            return Ok(());
+        }
+        if self.epsilon != f64::INFINITY || self.delta != 0.0 {
+            return Err(TrainError::Usage(format!(
+                "--unsafe-non-private trains without noise, so epsilon {} at delta {} would mean nothing; leave both out \
+                 (or set epsilon to inf and delta to 0)",
+                self.epsilon, self.delta
+            )));
+        }
+        if controller != ControllerKind::Fixed || self.regime != RegimeKind::Committed {
+            return Err(TrainError::Usage(
+                "--unsafe-non-private leaves nothing to steer; use --controller fixed and no --regime".into(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Which records, and what one unit of privacy is.
@@ -271,10 +308,7 @@ impl TrainSettings {
     /// The first setting out of range, with its value and bound.
     pub fn validate(&self) -> Result<(), TrainError> {
         let Self { privacy, optimizer, model, data, control, output, .. } = self;
-        positive("epsilon", privacy.epsilon)?;
-        if !(privacy.delta > 0.0 && privacy.delta < 1.0) {
-            return Err(TrainError::setting("delta", privacy.delta, "strictly between 0 and 1, far below 1/N"));
-        }
+        privacy.validate_target(control.controller)?;
         if privacy.steps == 0 {
             return Err(TrainError::setting("steps", 0, "at least 1"));
         }

@@ -52,6 +52,7 @@ pub(crate) fn settings() -> TrainSettings {
             clip_norm: 0.5,
             statistics_share: 0.02,
             unsafe_noise_seed: None,
+            unsafe_non_private: false,
         },
         data: DataSettings {
             train: "train.csv".into(),

@@ -193,6 +193,9 @@ pub(crate) struct TrainArguments {
     /// Research only, NO PRIVACY: draw sampling and noise from this seed
     #[arg(long, value_name = "SEED")]
     pub(crate) unsafe_noise_seed: Option<u64>,
+    /// Research only, NO PRIVACY: neither clip nor add noise; takes no --epsilon and --delta, and only --controller fixed
+    #[arg(long)]
+    pub(crate) unsafe_non_private: bool,
     /// Print the resolved settings as TOML and stop
     #[arg(long)]
     pub(crate) show_settings: bool,

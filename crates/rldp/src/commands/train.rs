@@ -116,6 +116,10 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
             "--unsafe-noise-seed: NO PRIVACY GUARANTEE; whoever knows the seed can subtract the noise".to_owned(),
         );
     }
+    if settings.privacy.unsafe_non_private {
+        warnings
+            .push("--unsafe-non-private: NO PRIVACY GUARANTEE; nothing is clipped and no noise is added".to_owned());
+    }
     warnings
 }
 
@@ -173,6 +177,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("clip_norm", arguments.clip_norm);
     given.set("statistics_share", arguments.statistics_share);
     given.set("unsafe_noise_seed", whole(arguments.unsafe_noise_seed));
+    given.set("unsafe_non_private", arguments.unsafe_non_private.then_some(true));
     given.set("text_column", arguments.columns.text_column.clone());
     given.set("prompt_column", arguments.columns.prompt_column.clone());
     given.set("completion_column", arguments.columns.completion_column.clone());

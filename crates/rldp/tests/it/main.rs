@@ -6,6 +6,7 @@ mod audit;
 mod bad_input;
 mod compare;
 mod inspect;
+mod non_private;
 mod privacy;
 mod shared;
 mod support;
