@@ -21,6 +21,7 @@ pub mod plan;
 mod preflight;
 mod progress;
 mod promise;
+mod raw;
 mod recorder;
 mod records;
 mod session;

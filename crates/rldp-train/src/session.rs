@@ -19,6 +19,7 @@ use crate::{
     plan::{Plan, plan, statistic_spec},
     preflight::preflight,
     promise::changes,
+    raw::RawObserver,
     recorder::{LedgerFile, Recorder, files, write_json},
     settings::{TrainSettings, Trainable},
     trainer::{NonFinite, Outcome, Trainer},
@@ -124,6 +125,7 @@ fn assemble(
         first_noise_std: Vec::new(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
+        raw: raw_observer(&settings, &plan)?,
         non_finite: NonFinite::default(),
         engine: inputs.engine,
         units: inputs.units,
@@ -141,6 +143,17 @@ fn assemble(
     };
     trainer.first_noise_std = trainer.noise_std()?;
     Ok(trainer)
+}
+
+/// Raw observations, when they are asked for and the claim admits what that means.
+fn raw_observer(settings: &TrainSettings, plan: &Plan) -> Result<Option<RawObserver>, TrainError> {
+    if !settings.control.unsafe_raw_observations {
+        return Ok(None);
+    }
+    let admission = plan.claim.no_guarantee().ok_or_else(|| {
+        TrainError::Refused("raw observations were asked for under a claim that guarantees privacy".into())
+    })?;
+    Ok(Some(RawObserver::new(admission)))
 }
 
 impl Trainer {

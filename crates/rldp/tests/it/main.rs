@@ -4,9 +4,11 @@
 
 mod audit;
 mod bad_input;
+mod baselines;
 mod compare;
 mod inspect;
 mod privacy;
 mod shared;
 mod support;
 mod train;
+mod utility;
