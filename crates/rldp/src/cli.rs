@@ -266,7 +266,7 @@ pub(crate) struct EvaluateArguments {
     pub(crate) columns: ColumnArguments,
     /// Beside perplexity, of prompts and completions: bleu, rouge-l, accuracy. Records with the same prompt are references of
     /// one text
-    #[arg(long, value_delimiter = ',', requires = "prompt_column")]
+    #[arg(long, value_delimiter = ',')]
     pub(crate) metrics: Vec<Metric>,
     /// Most tokens of a generated text
     #[arg(long, default_value_t = 64)]
