@@ -22,8 +22,9 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<ExitCode> {
         )));
     }
     let columns = arguments.columns.prompt_column.as_deref().zip(arguments.columns.completion_column.as_deref());
-    let measured = match columns.filter(|_| !arguments.metrics.is_empty()) {
-        None => serde_json::Map::new(),
+    let measured = match columns {
+        _ if arguments.metrics.is_empty() => serde_json::Map::new(),
+        None => anyhow::bail!(Wrong::usage(anyhow::anyhow!("--metrics needs --prompt-column and --completion-column"))),
         Some(columns) => measure(&mut opened, &arguments.data, columns, &arguments.metrics, arguments.max_new_tokens)?,
     };
     if arguments.json {
