@@ -22,6 +22,7 @@ pub mod plan;
 mod preflight;
 mod progress;
 mod promise;
+mod raw;
 mod recorder;
 mod records;
 mod session;

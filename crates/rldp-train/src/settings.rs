@@ -110,6 +110,9 @@ pub struct PrivacySettings {
     pub delta: f64,
     /// T, number of noisy steps.
     pub steps: u64,
+    /// Steps of other runs on the same records, at the same batch size, that epsilon covers as well.
+    #[serde(default)]
+    pub other_steps: u64,
     /// B, expected batch size in units.
     pub batch_size: f64,
     /// Committed or adaptive noise.
@@ -137,15 +140,6 @@ pub struct PrivacySettings {
 }
 
 impl PrivacySettings {
-    /// Why a run with these settings promises nothing, when it does not.
-    pub fn without_guarantee(&self) -> Option<&'static str> {
-        if self.unsafe_non_private {
-            Some("nothing was clipped and no noise was added")
-        } else {
-            self.unsafe_noise_seed.map(|_| "noise and sampling came from a known seed")
-        }
-    }
-
     fn validate_target(&self, controller: ControllerKind) -> Result<(), TrainError> {
         if !self.unsafe_non_private {
             positive("epsilon", self.epsilon)?;
@@ -265,6 +259,9 @@ pub struct ControlSettings {
     /// Whether the evaluation file is declared a public probe: then the controller is rewarded for its perplexity instead
     /// of the released loss.
     pub public_probe: bool,
+    /// Research only: the controller sees norms and losses without noise, and the run claims no guarantee.
+    #[serde(default)]
+    pub unsafe_raw_observations: bool,
     /// Soft actor-critic settings.
     pub sac: SacSettings,
 }
@@ -302,6 +299,16 @@ pub struct TrainSettings {
 }
 
 impl TrainSettings {
+    /// Why a run of these settings guarantees nothing; empty when it does.
+    pub fn unsafe_reasons(&self) -> Vec<&'static str> {
+        let reasons = [
+            (self.privacy.unsafe_non_private, "nothing was clipped and no noise was added"),
+            (self.privacy.unsafe_noise_seed.is_some(), "noise and sampling came from a known seed"),
+            (self.control.unsafe_raw_observations, "the controller saw gradient norms and losses without noise"),
+        ];
+        reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
+    }
+
     /// Checks every bound that needs neither data nor model.
     ///
     /// # Errors
@@ -311,6 +318,12 @@ impl TrainSettings {
         privacy.validate_target(control.controller)?;
         if privacy.steps == 0 {
             return Err(TrainError::setting("steps", 0, "at least 1"));
+        }
+        if privacy.other_steps > 0 && privacy.regime != RegimeKind::Committed {
+            return Err(TrainError::Usage(
+                "--other-steps needs --regime committed: only noise that is fixed in advance can be shared by runs"
+                    .into(),
+            ));
         }
         positive("batch-size", privacy.batch_size)?;
         positive("clip-norm", privacy.clip_norm)?;

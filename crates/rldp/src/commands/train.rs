@@ -120,6 +120,13 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
         warnings
             .push("--unsafe-non-private: NO PRIVACY GUARANTEE; nothing is clipped and no noise is added".to_owned());
     }
+    if settings.control.unsafe_raw_observations {
+        warnings.push(
+            "--unsafe-raw-observations: NO PRIVACY GUARANTEE; the policy, its moves and the adapter depend on records beyond \
+             what noise covers"
+                .to_owned(),
+        );
+    }
     warnings
 }
 
@@ -168,6 +175,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("epsilon", arguments.epsilon);
     given.set("delta", arguments.delta);
     given.set("steps", whole(arguments.steps));
+    given.set("other_steps", whole(arguments.other_steps));
     given.set("batch_size", arguments.batch_size);
     given.set("regime", arguments.regime.clone());
     given.set("accountant", arguments.accountant.map(|kind| kind.to_string()));
@@ -203,6 +211,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("interval", whole(arguments.interval));
     given.set("frozen", arguments.frozen_policy.then_some(true));
     given.set("public_probe", arguments.public_probe.then_some(true));
+    given.set("unsafe_raw_observations", arguments.unsafe_raw_observations.then_some(true));
     given.set("eval_every", whole(arguments.eval_every));
     given.set("checkpoint_every", whole(arguments.checkpoint_every));
     given.set("seed", whole(arguments.seed));

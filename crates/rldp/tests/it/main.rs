@@ -4,6 +4,7 @@
 
 mod audit;
 mod bad_input;
+mod baselines;
 mod compare;
 mod inspect;
 mod non_private;
@@ -11,3 +12,4 @@ mod privacy;
 mod shared;
 mod support;
 mod train;
+mod utility;
