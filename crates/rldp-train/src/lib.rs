@@ -12,6 +12,7 @@ mod inputs;
 #[cfg(test)]
 mod loop_tests;
 mod manifest;
+mod memory_size;
 mod observe;
 mod optimizer;
 pub mod plan;
@@ -30,6 +31,7 @@ mod trainer;
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
 pub use manifest::machine;
+pub use memory_size::MemorySize;
 pub use optimizer::{AdamW, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::files;

@@ -69,6 +69,7 @@ pub(crate) fn settings() -> TrainSettings {
             engine: EngineKind::Cpu,
             precision: PrecisionKind::F32,
             micro_batch_tokens: None,
+            memory_limit: None,
         },
         optimizer: OptimizerSettings {
             learning_rate: 0.01,

@@ -40,6 +40,7 @@ const KEYS: &[(&str, &str)] = &[
     ("engine", "model"),
     ("precision", "model"),
     ("micro_batch_tokens", "model"),
+    ("memory_limit", "model"),
     ("learning_rate", "optimizer"),
     ("warmup", "optimizer"),
     ("decay", "optimizer"),

@@ -48,9 +48,6 @@ pub(crate) struct BaseModel {
     pub(crate) kept_head: KeptTiles,
 }
 
-/// Memory for all matrices in tiles, in bytes; a larger model's are laid out piece by piece, over and over.
-const KEPT_BYTES: usize = 1 << 30;
-
 impl BaseModel {
     pub(crate) fn new(files: &ModelFiles) -> Result<Self, ModelError> {
         let (config, weights) = (files.config.clone(), files.weights.clone());
@@ -78,9 +75,8 @@ impl BaseModel {
         let blocks = (0..config.layers).map(block).collect::<Result<_, _>>()?;
         let final_norm = norm(config.final_norm())?;
         let frequencies = config.rope.as_ref().map_or_else(Vec::new, |rope| rope.frequencies(config.head_dim));
-        let keeps_tiles = kept_bytes(&config) <= KEPT_BYTES;
         let kept_head = KeptTiles::default();
-        Ok(Self { config, weights, blocks, final_norm, frequencies, keeps_tiles, kept_head })
+        Ok(Self { config, weights, blocks, final_norm, frequencies, keeps_tiles: false, kept_head })
     }
 
     /// A tensor whose presence and shape were checked when the model was opened.
@@ -110,10 +106,28 @@ impl BaseModel {
         let block = 4 * config.hidden_size + self.fused_width() + self.attention_width() + mlp;
         config.layers * block
     }
-}
 
-/// Bytes of all matrices in tiles, in both orientations.
-fn kept_bytes(config: &ModelConfig) -> usize {
-    let maps = config.linears().iter().map(|linear| linear.in_features * linear.out_features).sum::<usize>();
-    2 * 2 * (maps + config.vocab_size * config.hidden_size)
+    /// Bytes of one core for each token of a micro-batch.
+    pub(crate) fn bytes_per_token(&self) -> usize {
+        let config = &self.config;
+        // Streams, norms, the head's rows and the backward pass, and an operand in bf16.
+        let scratch = 12 * config.hidden_size
+            + 2 * self.fused_width()
+            + 2 * self.attention_width()
+            + 4 * config.intermediate_size;
+        let narrow = config.layers * (config.heads + 7 * 16);
+        4 * (self.floats_per_token() + scratch + narrow)
+    }
+
+    /// Bytes of all tensors as they are stored.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.config.tensors().iter().map(|spec| self.tensor(&spec.name).bytes().len()).sum()
+    }
+
+    /// Bytes of all matrices in tiles, in both orientations.
+    pub(crate) fn tile_bytes(&self) -> usize {
+        let config = &self.config;
+        let maps = config.linears().iter().map(|linear| linear.in_features * linear.out_features).sum::<usize>();
+        2 * 2 * (maps + config.vocab_size * config.hidden_size)
+    }
 }
