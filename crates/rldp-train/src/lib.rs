@@ -4,10 +4,12 @@
 //! observe and steer. Un-noised values live inside one step, as [`rldp_privacy::Sensitive`].
 
 pub mod checkpoint;
+mod eigen;
 mod error;
 pub mod evaluate;
 #[cfg(test)]
 mod falsify;
+mod geometry;
 mod inputs;
 #[cfg(test)]
 mod loop_tests;
@@ -15,6 +17,7 @@ mod manifest;
 mod memory_size;
 mod observe;
 mod optimizer;
+mod passage;
 pub mod plan;
 mod preflight;
 mod progress;
@@ -23,6 +26,7 @@ mod recorder;
 mod records;
 mod session;
 pub mod settings;
+mod spectrum;
 mod steer;
 #[cfg(test)]
 mod testing;
@@ -32,7 +36,7 @@ pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
 pub use manifest::machine;
 pub use memory_size::MemorySize;
-pub use optimizer::{AdamW, UpdateSummary};
+pub use optimizer::{Optimizer, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::files;
 pub use records::StepRecord;
