@@ -36,7 +36,7 @@ impl FromStr for MemorySize {
 
 impl fmt::Display for MemorySize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, unit) = UNITS.iter().find(|(_, unit)| self.0 % unit == 0).copied().unwrap_or(("", 1));
+        let (name, unit) = UNITS.iter().find(|(_, unit)| self.0.is_multiple_of(*unit)).copied().unwrap_or(("", 1));
         write!(f, "{}{name}", self.0 / unit)
     }
 }

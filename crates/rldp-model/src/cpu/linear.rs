@@ -30,7 +30,6 @@ impl Linear {
 
     /// out = x Wᵀ + bias + scaling · (x Aᵀ) Bᵀ for `rows` rows of x (N, in), or += with `accumulate`. Leaves x Aᵀ (N, R) in
     /// `inner`.
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     pub(crate) fn forward(
         &self,
         model: &BaseModel,
