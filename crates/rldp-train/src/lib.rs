@@ -14,6 +14,7 @@ mod inputs;
 #[cfg(test)]
 mod loop_tests;
 mod manifest;
+mod memory_size;
 mod observe;
 mod optimizer;
 mod passage;
@@ -36,6 +37,7 @@ mod trainer;
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
 pub use manifest::machine;
+pub use memory_size::MemorySize;
 pub use optimizer::{Optimizer, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::files;

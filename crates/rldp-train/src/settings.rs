@@ -6,7 +6,7 @@ use rldp_control::{ControllerKind, SacSettings};
 use rldp_privacy::{Scaling, accounting::AccountantKind};
 use serde::{Deserialize, Serialize};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, memory_size::MemorySize};
 
 /// Whether noise multipliers are fixed before the first step or chosen while training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +214,9 @@ pub struct ModelSettings {
     /// Tokens processed at once; bounds memory, changes no result.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub micro_batch_tokens: Option<usize>,
+    /// Memory that the process may take; chooses the micro-batch and changes no result.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_limit: Option<MemorySize>,
 }
 
 /// The optimizer and its schedule (post-processing, free of privacy cost).

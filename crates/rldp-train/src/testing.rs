@@ -74,6 +74,7 @@ pub(crate) fn settings() -> TrainSettings {
             engine: EngineKind::Cpu,
             precision: PrecisionKind::F32,
             micro_batch_tokens: None,
+            memory_limit: None,
         },
         optimizer: OptimizerSettings {
             optimizer: OptimizerKind::Adamw,

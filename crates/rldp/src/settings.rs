@@ -45,6 +45,7 @@ const KEYS: &[(&str, &str)] = &[
     ("engine", "model"),
     ("precision", "model"),
     ("micro_batch_tokens", "model"),
+    ("memory_limit", "model"),
     ("optimizer", "optimizer"),
     ("learning_rate", "optimizer"),
     ("warmup", "optimizer"),
