@@ -22,7 +22,7 @@ impl PlainSum {
     /// An empty sum over pairs of `pair_sizes` parameters (K), with the paid statistics' figures when `spec` asks for them.
     pub fn new(_step: UnsafeStep, pair_sizes: &[usize], spec: Option<StatisticSpec>) -> Self {
         let (pairs, parameters) = (pair_sizes.len(), pair_sizes.iter().sum());
-        let statistics = if spec.is_some() { StatisticSpec::length(pairs) } else { 0 };
+        let statistics = spec.as_ref().map_or(0, |spec| spec.length(pairs));
         Self { pairs, spec, gradient: vec![0.0; parameters], statistic: vec![0.0; statistics] }
     }
 
@@ -38,7 +38,8 @@ impl PlainSum {
             self.gradient.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += f64::from(*value));
         }
         if let Some(spec) = &self.spec {
-            let parts = spec.contribution(loss, finite, &vec![1.0; self.pairs]);
+            let norm = gradient.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+            let parts = spec.contribution(loss, finite, &vec![1.0; self.pairs], norm);
             self.statistic.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
         }
     }
@@ -88,6 +89,7 @@ mod tests {
             steps: 2,
             noise_coordinates: 3,
             noise_delta: 0.0,
+            other_steps: 0,
             regime: Regime::NonPrivate,
             guarantee: Guarantee::None { reason: "no noise".into() },
         }
@@ -108,7 +110,7 @@ mod tests {
     fn the_sum_is_plain_and_its_ledger_never_verifies() {
         let lines = Lines::default();
         let mut spender = Spender::open(claim(), Box::new(lines.clone())).unwrap();
-        let spec = StatisticSpec { loss_low: 0.0, loss_high: 4.0 };
+        let spec = StatisticSpec { loss_low: 0.0, loss_high: 4.0, norms: None };
         for _ in 0..2 {
             let mut sum = PlainSum::new(spender.unsafe_step().unwrap().unwrap(), &[1, 2], Some(spec.clone()));
             sum.add_unit(Sensitive::new(&[3.0, -1.0, 1e6]), Sensitive::new(1.0));

@@ -4,26 +4,33 @@
 //! observe and steer. Un-noised values live inside one step, as [`rldp_privacy::Sensitive`].
 
 pub mod checkpoint;
+mod data_settings;
+mod eigen;
 mod error;
 pub mod evaluate;
 #[cfg(test)]
 mod falsify;
+mod geometry;
 mod inputs;
 #[cfg(test)]
 mod loop_tests;
 mod manifest;
+mod memory_size;
 mod observe;
 mod optimizer;
+mod passage;
 mod plain_step;
 pub mod plan;
 mod preflight;
 mod progress;
 mod promise;
+mod raw;
 mod recorder;
 mod records;
 mod secrets;
 mod session;
 pub mod settings;
+mod spectrum;
 mod steer;
 #[cfg(test)]
 mod testing;
@@ -32,7 +39,8 @@ mod trainer;
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
 pub use manifest::machine;
-pub use optimizer::{AdamW, UpdateSummary};
+pub use memory_size::MemorySize;
+pub use optimizer::{Optimizer, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::files;
 pub use records::StepRecord;

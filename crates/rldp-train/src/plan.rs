@@ -1,7 +1,7 @@
 //! From settings and the public number of units to the mechanism of every step, and the claim it supports.
 
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, Guarantee, Regime, StatisticSpec,
+    Adjacency, Allocation, Claim, Guarantee, NormBins, Regime, Scaling, StatisticSpec,
     accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier, calibrate_noise_scale},
     ideal_delta, noise_delta,
 };
@@ -9,6 +9,7 @@ use rldp_privacy::{
 use crate::{
     error::TrainError,
     settings::{ClippingKind, PrivacySettings, RegimeKind, TrainSettings},
+    steer::CLIP_RANGE,
 };
 
 /// What is decided before the first step.
@@ -27,6 +28,8 @@ pub struct Plan {
 pub struct Steering {
     /// Pair-wise or flat.
     pub clipping: ClippingKind,
+    /// How a unit is brought under its bound.
+    pub scaling: Scaling,
     /// C_i (K); in flat clipping the scales, all equal.
     pub clip_norms: Vec<f64>,
     /// w_i (K), which sum to 1 − w_0; unused by flat clipping.
@@ -49,6 +52,7 @@ impl Steering {
         };
         Self {
             clipping: privacy.clipping,
+            scaling: privacy.scaling,
             clip_norms: vec![clip_norm; pairs],
             shares: vec![(1.0 - privacy.statistics_share) / count; pairs],
             statistics_share: privacy.statistics_share,
@@ -62,19 +66,31 @@ impl Steering {
     /// # Errors
     /// When thresholds or shares are not a valid allocation.
     pub fn allocation(&self) -> Result<Allocation, TrainError> {
-        Ok(match self.clipping {
+        let allocation = match self.clipping {
             ClippingKind::PairWise => {
                 Allocation::pair_wise(self.clip_norms.clone(), self.shares.clone(), self.statistics_share)?
             }
             ClippingKind::Flat => Allocation::joint(self.clip_norms.clone(), self.statistics_share)?,
-        })
+        };
+        Ok(allocation.with_scaling(self.scaling))
     }
 }
 
-/// The paid statistics: losses are bounded by zero and the uniform guess, ln V, both public.
+/// Bins of the histogram of norms: each is wider than the last by √2.
+const NORM_BINS: usize = 24;
+
+/// The paid statistics: losses are bounded by zero and the uniform guess, ln V, both public. A controller that reads a
+/// histogram of norms gets one over the range in which it may move the threshold.
 pub fn statistic_spec(settings: &TrainSettings, vocab_size: usize) -> Option<StatisticSpec> {
-    (settings.privacy.statistics_share > 0.0)
-        .then(|| StatisticSpec { loss_low: 0.0, loss_high: (vocab_size.max(2) as f64).ln() })
+    (settings.privacy.statistics_share > 0.0).then(|| StatisticSpec {
+        loss_low: 0.0,
+        loss_high: (vocab_size.max(2) as f64).ln(),
+        norms: settings
+            .control
+            .controller
+            .needs_norms()
+            .then(|| NormBins::logarithmic(settings.privacy.clip_norm, CLIP_RANGE, NORM_BINS)),
+    })
 }
 
 /// Calibrates the mechanism so that T steps fit the target, for an adapter of `pairs` pairs with `parameters` numbers in
@@ -95,12 +111,14 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
             privacy.batch_size
         )));
     }
-    let statistics = if privacy.statistics_share > 0.0 { StatisticSpec::length(pairs) } else { 0 };
+    // How losses are bounded does not change how many numbers are released.
+    let statistics = statistic_spec(settings, 2).map_or(0, |spec| spec.length(pairs));
     let noise_coordinates = (parameters + statistics) as u64;
     let (reserve, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
         (0.0, (Regime::NonPrivate, 0.0))
     } else {
-        let reserve = noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps)?;
+        let reserve =
+            noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps + privacy.other_steps)?;
         (reserve, regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?)
     };
     let claim = Claim {
@@ -111,12 +129,13 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         sampling_rate,
         expected_batch_size: privacy.batch_size,
         steps: privacy.steps,
+        other_steps: privacy.other_steps,
         noise_coordinates,
         noise_delta: reserve,
         regime,
-        guarantee: match privacy.without_guarantee() {
-            None => Guarantee::Holds,
-            Some(reason) => Guarantee::None { reason: reason.into() },
+        guarantee: match settings.unsafe_reasons().as_slice() {
+            [] => Guarantee::Holds,
+            reasons => Guarantee::None { reason: reasons.join("; ") },
         },
     };
     claim.validate()?;
@@ -125,7 +144,8 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
 
 /// The regime with the first step's noise multiplier, for exact Gaussian noise at `delta`.
 fn regime(privacy: &PrivacySettings, sampling_rate: f64, delta: f64) -> Result<(Regime, f64), TrainError> {
-    let PrivacySettings { epsilon, steps, .. } = *privacy;
+    let PrivacySettings { epsilon, .. } = *privacy;
+    let steps = privacy.steps + privacy.other_steps;
     let calibrate = |kind| calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps);
     match privacy.regime {
         RegimeKind::Committed => {
@@ -178,6 +198,26 @@ mod tests {
             let statistic = Some(allocation.statistics_noise_std(plan.noise_multiplier));
             let joint = 1.0 / allocation.joint_sensitivity(&stds, statistic);
             assert!((joint / plan.noise_multiplier - 1.0).abs() < 1e-9, "{joint} against {}", plan.noise_multiplier);
+        }
+    }
+
+    /// Three runs of 50, 50 and 100 steps under one epsilon have the noise of one run of 200, which the target proves.
+    #[test]
+    fn runs_that_share_an_epsilon_have_the_noise_of_all_their_steps() {
+        let mut alone = settings();
+        alone.privacy.steps = 200;
+        let whole = plan(&alone, 1000.0, 4, 4000).unwrap();
+        for steps in [50, 100] {
+            let mut shared = settings();
+            (shared.privacy.steps, shared.privacy.other_steps) = (steps, 200 - steps);
+            let part = plan(&shared, 1000.0, 4, 4000).unwrap();
+            part.claim.validate().unwrap();
+            assert_eq!(part.noise_multiplier, whole.noise_multiplier);
+            assert_eq!((part.claim.steps, part.claim.covered_steps()), (steps, 200));
+            assert!(part.claim.statement().contains(&format!("together with up to {} steps", 200 - steps)));
+            let mut cheaper = part.claim;
+            cheaper.other_steps += 1;
+            assert!(cheaper.validate().is_err(), "a step that nobody pays for is covered");
         }
     }
 

@@ -11,15 +11,17 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointState},
     error::TrainError,
     evaluate::Evaluation,
+    geometry,
     inputs::Inputs,
     manifest,
     observe::Observer,
-    optimizer::AdamW,
+    optimizer::Optimizer,
     plan::{Plan, plan, statistic_spec},
     preflight::preflight,
     promise::changes,
+    raw::RawObserver,
     recorder::{LedgerFile, Recorder, files, write_json},
-    settings::TrainSettings,
+    settings::{TrainSettings, Trainable},
     trainer::{NonFinite, Outcome, Trainer},
 };
 
@@ -42,7 +44,7 @@ pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, Tra
     }
     let mut recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
     inputs.secrets.write(recorder.folder(), &inputs.units)?;
-    if settings.privacy.without_guarantee().is_some() {
+    if !settings.unsafe_reasons().is_empty() {
         recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
     }
     let ledger = LedgerFile::open(recorder.folder())?;
@@ -84,17 +86,25 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
         target_modules: settings.model.target_modules.clone(),
     };
     let layout = AdapterLayout::for_model(inputs.engine.config(), &lora)?;
+    let layout = match settings.model.trainable {
+        Trainable::Both => layout,
+        Trainable::B => layout.with_frozen_a(),
+    };
     Ok(Adapter::initialize(layout, &mut ChaCha12Rng::seed_from_u64(settings.seed)))
 }
 
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
     let layout = adapter.layout();
-    plan(settings, inputs.units.expected(), layout.pairs().len(), layout.parameter_count())
+    plan(settings, inputs.units.expected(), layout.pairs().len(), layout.trained_count())
 }
 
 fn build_controller(settings: &TrainSettings, adapter: &Adapter) -> Result<Box<dyn Controller>, TrainError> {
     let pairs = adapter.layout().pairs().len();
-    Ok(controller(settings.control.controller, pairs, &settings.control.sac, settings.seed)?)
+    let mut controller = controller(settings.control.controller, pairs, &settings.control.sac, settings.seed)?;
+    if settings.control.frozen {
+        controller.freeze()?;
+    }
+    Ok(controller)
 }
 
 fn assemble(
@@ -114,10 +124,12 @@ fn assemble(
     let mut trainer = Trainer {
         statistics: statistic_spec(&settings, inputs.engine.config().vocab_size),
         first_parameters: adapter.parameters().to_vec(),
-        optimizer: AdamW::new(settings.optimizer.clone(), adapter.parameters().len()),
+        geometry: geometry::geometry(&settings.privacy, adapter.layout()),
+        optimizer: Optimizer::new(settings.optimizer.clone(), adapter.parameters().len()),
         first_noise_std: Vec::new(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
+        raw: raw_observer(&settings, &plan)?,
         non_finite: NonFinite::default(),
         engine: inputs.engine,
         units: inputs.units,
@@ -137,9 +149,21 @@ fn assemble(
     Ok(trainer)
 }
 
+/// Raw observations, when they are asked for and the claim admits what that means.
+fn raw_observer(settings: &TrainSettings, plan: &Plan) -> Result<Option<RawObserver>, TrainError> {
+    if !settings.control.unsafe_raw_observations {
+        return Ok(None);
+    }
+    let admission = plan.claim.no_guarantee().ok_or_else(|| {
+        TrainError::Refused("raw observations were asked for under a claim that guarantees privacy".into())
+    })?;
+    Ok(Some(RawObserver::new(admission)))
+}
+
 impl Trainer {
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), TrainError> {
-        let Checkpoint { state, parameters, first_moment, second_moment } = checkpoint;
+        let Checkpoint { state, parameters, first_moment, second_moment, geometry } = checkpoint;
+        geometry::restore(self.geometry.as_deref_mut(), &geometry)?;
         if parameters.len() != self.adapter.parameters().len() {
             return Err(TrainError::Refused(format!(
                 "the checkpoint holds {} adapter parameters, the settings ask for {}; resume with the run's own --rank and --target-modules",
@@ -148,7 +172,8 @@ impl Trainer {
             )));
         }
         self.adapter.parameters_mut().copy_from_slice(&parameters);
-        self.optimizer = AdamW::restore(self.settings.optimizer.clone(), first_moment, second_moment, state.updates);
+        self.optimizer =
+            Optimizer::restore(self.settings.optimizer.clone(), first_moment, second_moment, state.updates);
         self.now.clip_norms = state.clip_norms;
         self.now.shares = state.shares;
         self.now.noise_multiplier = state.noise_multiplier;
@@ -172,6 +197,7 @@ impl Trainer {
             parameters: self.adapter.parameters().to_vec(),
             first_moment: self.optimizer.first_moment().to_vec(),
             second_moment: self.optimizer.second_moment().to_vec(),
+            geometry: self.geometry.as_ref().map_or_else(Vec::new, |geometry| geometry.state()),
         };
         checkpoint.save(self.recorder.folder())
     }

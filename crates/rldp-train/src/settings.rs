@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use rldp_control::{ControllerKind, SacSettings};
-use rldp_data::canaries::Kind;
-use rldp_privacy::accounting::AccountantKind;
+use rldp_privacy::{Scaling, accounting::AccountantKind};
 use serde::{Deserialize, Serialize};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, memory_size::MemorySize};
+
+pub use crate::data_settings::{CanarySettings, DataSettings};
 
 /// Whether noise multipliers are fixed before the first step or chosen while training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,43 @@ pub enum Decay {
     Constant,
 }
 
+/// In which coordinates a unit's gradient is bounded and gets its noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GeometryKind {
+    /// The gradient's own.
+    #[default]
+    None,
+    /// Every coordinate on a scale learned from releases (AdaClip).
+    Adaclip,
+    /// The eigenbasis of released gradients (GeoClip).
+    Geoclip,
+}
+
+/// What is trained of every adapter pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trainable {
+    /// A and B.
+    #[default]
+    Both,
+    /// B alone; A stays at its random start (FFA-LoRA).
+    B,
+}
+
+/// How a released gradient becomes an update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerKind {
+    /// AdamW.
+    #[default]
+    Adamw,
+    /// AdamW whose second moment has the noise's known variance taken off.
+    AdamBc,
+    /// Gradient descent with momentum `beta1`.
+    Sgd,
+}
+
 /// Which engine computes gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -74,6 +112,9 @@ pub struct PrivacySettings {
     pub delta: f64,
     /// T, number of noisy steps.
     pub steps: u64,
+    /// Steps of other runs on the same records, at the same batch size, that epsilon covers as well.
+    #[serde(default)]
+    pub other_steps: u64,
     /// B, expected batch size in units.
     pub batch_size: f64,
     /// Committed or adaptive noise.
@@ -82,6 +123,12 @@ pub struct PrivacySettings {
     pub accountant: AccountantKind,
     /// Pair-wise or flat clipping.
     pub clipping: ClippingKind,
+    /// Clipped to the bound, or normalized to it.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// Coordinates in which it is bounded.
+    #[serde(default)]
+    pub geometry: GeometryKind,
     /// C, joint L2 bound on a unit's contribution at the start; pair-wise clipping starts at C/√K for each pair.
     pub clip_norm: f64,
     /// w_0, share of every step's budget that buys the released mean loss and clip fractions; 0 buys none.
@@ -95,15 +142,6 @@ pub struct PrivacySettings {
 }
 
 impl PrivacySettings {
-    /// Why a run with these settings promises nothing, when it does not.
-    pub fn without_guarantee(&self) -> Option<&'static str> {
-        if self.unsafe_non_private {
-            Some("nothing was clipped and no noise was added")
-        } else {
-            self.unsafe_noise_seed.map(|_| "noise and sampling came from a known seed")
-        }
-    }
-
     fn validate_target(&self, controller: ControllerKind) -> Result<(), TrainError> {
         if !self.unsafe_non_private {
             positive("epsilon", self.epsilon)?;
@@ -128,61 +166,6 @@ impl PrivacySettings {
     }
 }
 
-/// Which records, and what one unit of privacy is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataSettings {
-    /// Private training records.
-    pub train: PathBuf,
-    /// Evaluation records, assumed public.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub eval: Option<PathBuf>,
-    /// Column of the text, unless prompt and completion are given.
-    pub text_column: String,
-    /// Column of the prompt, which is not scored.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub prompt_column: Option<String>,
-    /// Column of the completion, which alone is scored.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub completion_column: Option<String>,
-    /// Column that names the privacy unit; a record is the unit when absent.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub unit_column: Option<String>,
-    /// At most this many records of a unit are used, sampled secretly.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub max_records_per_unit: Option<usize>,
-    /// Block size in tokens; longer records are cut, and stay one unit.
-    pub max_length: usize,
-    /// Every unit is held out with this probability, by a secret coin, so that an audit has members and others alike.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub hold_out_members: Option<f64>,
-    /// Secrets to plant for an audit.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub canaries: Option<CanarySettings>,
-}
-
-/// Secrets planted for an audit, each with probability one half.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CanarySettings {
-    /// How many; about half are included.
-    pub count: usize,
-    /// What they look like, in turn.
-    #[serde(default = "all_kinds")]
-    pub kinds: Vec<Kind>,
-    /// In how many units each stands, in turn.
-    #[serde(default = "usual_repetitions")]
-    pub repetitions: Vec<usize>,
-}
-
-fn all_kinds() -> Vec<Kind> {
-    Kind::ALL.to_vec()
-}
-
-fn usual_repetitions() -> Vec<usize> {
-    vec![1, 4, 16]
-}
-
 /// The base model and its adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -196,6 +179,9 @@ pub struct ModelSettings {
     /// Adapted maps by PEFT's names; the family's default when absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target_modules: Option<Vec<String>>,
+    /// What is trained of every pair.
+    #[serde(default)]
+    pub trainable: Trainable,
     /// Which engine computes gradients.
     pub engine: EngineKind,
     /// How the products with the frozen base model are computed.
@@ -203,12 +189,18 @@ pub struct ModelSettings {
     /// Tokens processed at once; bounds memory, changes no result.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub micro_batch_tokens: Option<usize>,
+    /// Memory that the process may take; chooses the micro-batch and changes no result.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_limit: Option<MemorySize>,
 }
 
-/// AdamW and its schedule (post-processing, free of privacy cost).
+/// The optimizer and its schedule (post-processing, free of privacy cost).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerSettings {
+    /// The update rule.
+    #[serde(default)]
+    pub optimizer: OptimizerKind,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Fraction of the steps over which the rate rises linearly from zero.
@@ -221,6 +213,9 @@ pub struct OptimizerSettings {
     pub beta2: f64,
     /// Added to the root of the second moment, in units of the gradient.
     pub adam_epsilon: f64,
+    /// Least corrected second moment of `adam-bc`, over the noise's variance.
+    #[serde(default = "default_noise_floor")]
+    pub noise_floor: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
 }
@@ -236,9 +231,15 @@ pub struct ControlSettings {
     /// A saved policy to start from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub policy: Option<PathBuf>,
+    /// Whether the saved policy is only followed: its mean action, no learning.
+    #[serde(default)]
+    pub frozen: bool,
     /// Whether the evaluation file is declared a public probe: then the controller is rewarded for its perplexity instead
     /// of the released loss.
     pub public_probe: bool,
+    /// Research only: the controller sees norms and losses without noise, and the run claims no guarantee.
+    #[serde(default)]
+    pub unsafe_raw_observations: bool,
     /// Soft actor-critic settings.
     pub sac: SacSettings,
 }
@@ -276,6 +277,16 @@ pub struct TrainSettings {
 }
 
 impl TrainSettings {
+    /// Why a run of these settings guarantees nothing; empty when it does.
+    pub fn unsafe_reasons(&self) -> Vec<&'static str> {
+        let reasons = [
+            (self.privacy.unsafe_non_private, "nothing was clipped and no noise was added"),
+            (self.privacy.unsafe_noise_seed.is_some(), "noise and sampling came from a known seed"),
+            (self.control.unsafe_raw_observations, "the controller saw gradient norms and losses without noise"),
+        ];
+        reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
+    }
+
     /// Checks every bound that needs neither data nor model.
     ///
     /// # Errors
@@ -286,6 +297,12 @@ impl TrainSettings {
         if privacy.steps == 0 {
             return Err(TrainError::setting("steps", 0, "at least 1"));
         }
+        if privacy.other_steps > 0 && privacy.regime != RegimeKind::Committed {
+            return Err(TrainError::Usage(
+                "--other-steps needs --regime committed: only noise that is fixed in advance can be shared by runs"
+                    .into(),
+            ));
+        }
         positive("batch-size", privacy.batch_size)?;
         positive("clip-norm", privacy.clip_norm)?;
         within("statistics-share", privacy.statistics_share, 0.0, 0.5)?;
@@ -294,6 +311,7 @@ impl TrainSettings {
         within("beta1", optimizer.beta1, 0.0, 0.999_999)?;
         within("beta2", optimizer.beta2, 0.0, 0.999_999)?;
         positive("adam-epsilon", optimizer.adam_epsilon)?;
+        positive("noise-floor", optimizer.noise_floor)?;
         within("weight-decay", optimizer.weight_decay, 0.0, 1.0)?;
         if model.rank == 0 || model.rank > 1024 {
             return Err(TrainError::setting("rank", model.rank, "between 1 and 1024"));
@@ -307,11 +325,7 @@ impl TrainSettings {
                 "at least 2 tokens, so that one is predicted",
             ));
         }
-        if let Some(fraction) = data.hold_out_members
-            && !(fraction > 0.0 && fraction < 1.0)
-        {
-            return Err(TrainError::setting("hold-out-members", fraction, "strictly between 0 and 1; 0.5 tells most"));
-        }
+        data.validate_coins()?;
         if data.prompt_column.is_some() != data.completion_column.is_some() {
             return Err(TrainError::Usage("--prompt-column and --completion-column go together".into()));
         }
@@ -321,8 +335,35 @@ impl TrainSettings {
         if control.public_probe && data.eval.is_none() {
             return Err(TrainError::Usage("--public-probe needs --eval with public records".into()));
         }
+        if privacy.geometry != GeometryKind::None && optimizer.optimizer == OptimizerKind::AdamBc {
+            return Err(TrainError::Usage(
+                "--optimizer adam-bc needs noise of one known variance, which --geometry changes from coordinate to \
+                 coordinate; use one of the two"
+                    .into(),
+            ));
+        }
+        if control.controller.needs_statistics() && privacy.statistics_share == 0.0 {
+            return Err(TrainError::Usage(format!(
+                "--controller {} reads a paid statistic, but --statistics-share is 0; give it a share, such as 0.02",
+                control.controller
+            )));
+        }
+        if control.controller.needs_norms() && privacy.clipping != ClippingKind::Flat {
+            return Err(TrainError::Usage(format!(
+                "--controller {} sets one threshold for the whole gradient; use it with --clipping flat",
+                control.controller
+            )));
+        }
+        if control.frozen && control.policy.is_none() {
+            return Err(TrainError::Usage("--frozen-policy needs --policy with a saved policy to follow".into()));
+        }
         Ok(())
     }
+}
+
+/// For runs from before there was a choice.
+fn default_noise_floor() -> f64 {
+    0.25
 }
 
 fn positive(name: &'static str, value: f64) -> Result<(), TrainError> {

@@ -73,7 +73,12 @@ pub(super) fn lines(title: &str, y_label: &str, series: &[Series]) -> Result<Str
 
 /// [`lines`] on an axis of choice.
 pub(super) fn lines_on(axis: Axis, title: &str, y_label: &str, series: &[Series]) -> Result<String, LabError> {
-    plot(title, Axes { x: Axis::Linear, x_label: "step", y: axis, y_label }, series)
+    lines_over(axis, title, ("step", y_label), series)
+}
+
+/// [`lines_on`] over something else than steps.
+pub(super) fn lines_over(axis: Axis, title: &str, labels: (&str, &str), series: &[Series]) -> Result<String, LabError> {
+    plot(title, Axes { x: Axis::Linear, x_label: labels.0, y: axis, y_label: labels.1 }, series)
 }
 
 /// Lines on any axes.

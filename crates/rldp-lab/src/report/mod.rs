@@ -4,6 +4,7 @@ mod compare;
 mod figure;
 mod page;
 mod roc;
+mod sensitivity;
 
 use std::path::Path;
 

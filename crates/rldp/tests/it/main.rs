@@ -4,6 +4,7 @@
 
 mod audit;
 mod bad_input;
+mod baselines;
 mod compare;
 mod hidden;
 mod inspect;
@@ -12,3 +13,4 @@ mod privacy;
 mod shared;
 mod support;
 mod train;
+mod utility;

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::{
     members::audit_members,
     planted::{Planted, audit_planted},
-    target::Target,
+    target::{Target, without_guarantee},
 };
 use crate::{
     cli::AuditArguments,
@@ -45,7 +45,7 @@ struct Claimed {
     delta: f64,
     unit: String,
     /// Why the run promises nothing, when it does not.
-    without_guarantee: Option<&'static str>,
+    without_guarantee: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
         epsilon: settings.privacy.epsilon,
         delta: settings.privacy.delta,
         unit: settings.data.unit_column.clone().unwrap_or_else(|| "record".to_owned()),
-        without_guarantee: settings.privacy.without_guarantee(),
+        without_guarantee: without_guarantee(settings),
     });
     let membership = match (&arguments.members, &arguments.non_members, &arguments.run, membership) {
         (Some(members), Some(non_members), ..) => Some(named(&mut target, arguments, members, non_members)?),
@@ -170,7 +170,7 @@ fn figures(found: &Found) -> Vec<RocFigure> {
 fn lines(found: &Found) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(claim) = &found.claim {
-        lines.push(match claim.without_guarantee {
+        lines.push(match &claim.without_guarantee {
             Some(reason) => format!("the run promises nothing: {reason}"),
             None => format!("claimed: epsilon {} at delta {:?}", claim.epsilon, claim.delta),
         });

@@ -13,7 +13,7 @@ use rldp_train::{files, settings::PrivacySettings};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::target::settings;
+use super::target::{settings, without_guarantee};
 use crate::{
     cli::AuditChannelArguments,
     commands::{print_json, print_line},
@@ -28,7 +28,7 @@ struct Found {
     numbers: usize,
     /// ε that each run claims; infinite, and written as null, without noise.
     epsilon: f64,
-    without_guarantee: Option<&'static str>,
+    without_guarantee: Option<String>,
     one_run: OneRun,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &AuditChannelArguments) -> Result<ExitCode> {
         runs: rows.len(),
         numbers: rows[0].len(),
         epsilon: first.privacy.epsilon,
-        without_guarantee: first.privacy.without_guarantee(),
+        without_guarantee: without_guarantee(&first),
         one_run,
     };
     if arguments.json {

@@ -126,3 +126,9 @@ pub(super) fn settings(run: &Path) -> Result<TrainSettings> {
     toml::from_str(&text)
         .map_err(|error| Wrong::input(anyhow::anyhow!("{} cannot be read: {}", path.display(), error.message())).into())
 }
+
+/// Why a run promises nothing, when it does not.
+pub(super) fn without_guarantee(settings: &TrainSettings) -> Option<String> {
+    let reasons = settings.unsafe_reasons();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
