@@ -125,12 +125,12 @@ fn accused(what: &str, bound: f64, claim: f64) -> Result<f64, String> {
 /// One step with everybody in the batch is a Gaussian mechanism of μ = 1/z. `Ok` is the audited share of that.
 pub(super) fn one_step(step: Step, louder: f64) -> Result<f64, String> {
     let folder = TempDir::new().unwrap();
-    let coins = coins(1_000);
-    let mut trainer = trainer(&folder, &coins, 90, |_| ());
+    let coins = coins(4_000);
+    let mut trainer = trainer(&folder, &coins, 90, |settings| settings.privacy.epsilon = 4.0);
     let planned = trainer.now.noise_multiplier;
     trainer.now.noise_multiplier /= louder;
     let Some(release) = step(&mut trainer).unwrap() else { return Ok(0.0) };
-    let found = audit(&trainer, &ratios(&trainer, &release, coins.len()), &coins, 200);
+    let found = audit(&trainer, &ratios(&trainer, &release, coins.len()), &coins, 400);
     accused("mu", found.gdp_mu, 1.0 / planned)
 }
 
