@@ -19,7 +19,7 @@ pub use boundary::{Observable, Public, Released, Sensitive};
 pub use claim::{Claim, Guarantee};
 pub use clipped_sum::{ClippedSum, NoisyRelease, PartialSum, ReleasedStatistics, StatisticSpec};
 pub use error::PrivacyError;
-pub use ledger::LedgerSink;
+pub use ledger::{LedgerPosition, LedgerSink, charged_steps};
 pub use noise::{NoiseSource, STEPS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, noise_delta};
 pub use regime::Regime;
 pub use spending::{Charge, Spender};

@@ -4,7 +4,7 @@ use crate::{
     accounting::{Event, NoiseDeck, RenyiFilter},
     claim::Claim,
     error::PrivacyError,
-    ledger::{Chain, Entry, LedgerSink, read},
+    ledger::{Chain, Entry, LedgerPosition, LedgerSink, read},
     regime::Regime,
     spent::PrefixCosts,
 };
@@ -66,12 +66,22 @@ impl Spender {
         Self::fresh(claim, chain)
     }
 
-    /// Takes over a run from its ledger. Every charge in it stays charged.
+    /// Takes over a run from its ledger. Every charge in it stays charged. `saved` is where the ledger stood when the state
+    /// that goes on was saved: a ledger behind it would refund what that state was paid with.
     ///
     /// # Errors
-    /// When the ledger is damaged or closed, or `claim` differs from the one it was opened with (the field is named).
-    pub fn resume(ledger: &str, claim: &Claim, sink: Box<dyn LedgerSink>) -> Result<Self, PrivacyError> {
+    /// When the ledger is damaged or behind `saved`, or `claim` differs from the one it was opened with (the field is
+    /// named). Nothing was written then.
+    pub fn resume(
+        ledger: &str,
+        claim: &Claim,
+        saved: Option<&LedgerPosition>,
+        sink: Box<dyn LedgerSink>,
+    ) -> Result<Self, PrivacyError> {
         let reading = read(ledger)?;
+        if let Some(saved) = saved {
+            saved.check_in(&reading)?;
+        }
         let Some((Entry::Open { claim: opened }, rest)) = reading.entries.split_first() else {
             return Err(PrivacyError::Ledger("it does not begin with a claim".into()));
         };
@@ -188,6 +198,11 @@ impl Spender {
     /// Steps charged, in all processes of the run.
     pub fn steps_charged(&self) -> u64 {
         self.steps
+    }
+
+    /// Where the ledger stands; saved beside any state that must never be ahead of it.
+    pub fn position(&self) -> LedgerPosition {
+        self.chain.position()
     }
 
     /// Whether no further step will be granted.

@@ -23,16 +23,17 @@ mod records;
 mod session;
 pub mod settings;
 mod steer;
+pub mod storage;
 #[cfg(test)]
 mod testing;
 mod trainer;
 
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
-pub use manifest::machine;
+pub use manifest::{machine, started};
 pub use optimizer::{AdamW, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::files;
 pub use records::StepRecord;
-pub use session::{resume, start};
+pub use session::{resume, resume_on, start, start_on};
 pub use trainer::{Outcome, Trainer};

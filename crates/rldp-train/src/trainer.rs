@@ -6,6 +6,7 @@ use rldp_model::{Adapter, AdapterLayout, Engine, Sequence, UnitInput};
 use rldp_privacy::{
     ClippedSum, NoiseSource, NoisyRelease, Observable, Public, Released, Sensitive, Spender, StatisticSpec,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::TrainError,
@@ -43,11 +44,13 @@ pub struct Trainer {
     pub(crate) recorder: Recorder,
     pub(crate) base_name: String,
     pub(crate) non_finite: NonFinite,
+    /// The last evaluation on public records, and the step after which it was made.
+    pub(crate) evaluation: Option<(u64, Evaluation)>,
 }
 
 /// Mean of the released fractions of units with a non-finite gradient, and the noise in it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NonFinite {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NonFinite {
     sum: f64,
     variance: f64,
     count: f64,
@@ -88,21 +91,21 @@ impl Trainer {
     /// When the folder cannot be written, the ledger cannot be synced, or the engine fails. What was charged stays charged.
     pub fn run(&mut self, progress: &mut dyn Progress) -> Result<Outcome, TrainError> {
         let steps = self.settings.privacy.steps;
-        let mut evaluation = self.evaluate_when_due(self.spender.steps_charged(), progress)?;
+        self.evaluate_when_due(self.spender.steps_charged(), progress)?;
         while self.spender.steps_charged() < steps && !progress.should_stop() {
             let Some(release) = self.private_step()? else { break };
             let step = self.spender.steps_charged();
             let update = self.update(step, &release);
             self.record_step(step, &release, &update, progress)?;
             if step.is_multiple_of(self.settings.control.interval) || step == steps {
-                self.steer(step, step == steps, evaluation.as_ref())?;
+                self.steer(step, step == steps)?;
             }
-            evaluation = self.evaluate_when_due(step, progress)?.or(evaluation);
+            self.evaluate_when_due(step, progress)?;
             if step.is_multiple_of(self.settings.output.checkpoint_every) {
                 self.checkpoint()?;
             }
         }
-        self.finish(evaluation)
+        self.finish()
     }
 
     /// The claim in words.
@@ -181,8 +184,8 @@ impl Trainer {
     }
 
     /// The controller's turn: reward for the last interval, observation, action.
-    fn steer(&mut self, step: u64, done: bool, evaluation: Option<&Evaluation>) -> Result<(), TrainError> {
-        let reward = self.reward_of_interval(evaluation);
+    fn steer(&mut self, step: u64, done: bool) -> Result<(), TrainError> {
+        let reward = self.reward_of_interval();
         let record_of_interval = ControlRecord {
             kind: "control",
             step,
@@ -215,9 +218,9 @@ impl Trainer {
         })
     }
 
-    fn reward_of_interval(&mut self, evaluation: Option<&Evaluation>) -> Option<Observable> {
+    fn reward_of_interval(&mut self) -> Option<Observable> {
         let utility: Option<Observable> = if self.settings.control.public_probe {
-            evaluation.map(|evaluation| Public::declare(-evaluation.nll).into())
+            self.evaluation.map(|(_, evaluation)| Public::declare(-evaluation.nll).into())
         } else {
             self.observer.mean_loss().map(|loss| loss.map(|loss| -loss).into())
         };
@@ -244,13 +247,16 @@ impl Trainer {
             .collect()
     }
 
-    fn evaluate_when_due(&mut self, step: u64, progress: &mut dyn Progress) -> Result<Option<Evaluation>, TrainError> {
+    /// Evaluates on the public records when the step asks for it, and not again after a resume.
+    fn evaluate_when_due(&mut self, step: u64, progress: &mut dyn Progress) -> Result<(), TrainError> {
         let due = step.is_multiple_of(self.settings.output.eval_every) || step == self.settings.privacy.steps;
-        let Some(records) = self.eval.as_ref().filter(|_| due) else { return Ok(None) };
+        let known = self.evaluation.is_some_and(|(at, _)| at == step);
+        let Some(records) = self.eval.as_ref().filter(|_| due && !known) else { return Ok(()) };
         let evaluation = evaluate(self.engine.as_mut(), Some(&self.adapter), records)?;
         self.recorder.metric(&EvalRecord::new(step, evaluation))?;
         progress.evaluated(step, &evaluation);
-        Ok(Some(evaluation))
+        self.evaluation = Some((step, evaluation));
+        Ok(())
     }
 }
 
