@@ -58,6 +58,8 @@ pub struct CheckpointState {
     pub learning_rate_gain: f64,
     /// Where the ledger stood: the state may only go on with a ledger that has this place.
     pub ledger: LedgerPosition,
+    /// Bytes of metrics written before it.
+    pub metrics: u64,
     /// What the observer has of the interval.
     pub observer: ObserverState,
     /// Utility and spent budget at the end of the last interval.
@@ -178,6 +180,7 @@ mod tests {
                 noise_multiplier: 1.25,
                 learning_rate_gain: 1.0,
                 ledger: LedgerPosition { lines: 8, hash: "ab".into() },
+                metrics: 99,
                 observer: ObserverState::default(),
                 reward: Some((-2.5, 0.125)),
                 non_finite: NonFinite::default(),

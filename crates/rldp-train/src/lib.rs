@@ -20,6 +20,8 @@ mod progress;
 mod promise;
 mod recorder;
 mod records;
+#[cfg(test)]
+mod resume_tests;
 mod session;
 pub mod settings;
 mod steer;
@@ -33,7 +35,7 @@ pub use inputs::{Inputs, Records, load_records};
 pub use manifest::{machine, started};
 pub use optimizer::{AdamW, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
-pub use recorder::files;
+pub use recorder::{files, last_recorded_step};
 pub use records::StepRecord;
 pub use session::{resume, resume_on, start, start_on};
 pub use trainer::{Outcome, Trainer};

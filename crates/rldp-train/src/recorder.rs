@@ -13,6 +13,7 @@ use std::{
 use fs_err as fs;
 use rldp_privacy::LedgerSink;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     error::TrainError,
@@ -84,6 +85,8 @@ pub struct Recorder {
     folder: PathBuf,
     storage: Arc<dyn Storage>,
     metrics: Box<dyn Written>,
+    /// Bytes of metrics so far.
+    length: u64,
     timing: Box<dyn Written>,
     started: Instant,
     before: f64,
@@ -96,11 +99,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When the folder already holds a run, or cannot be written.
-    pub fn create(
-        settings: &TrainSettings,
-        manifest: &serde_json::Value,
-        storage: Arc<dyn Storage>,
-    ) -> Result<Self, TrainError> {
+    pub fn create(settings: &TrainSettings, manifest: &Value, storage: Arc<dyn Storage>) -> Result<Self, TrainError> {
         let folder = settings.output.out.clone();
         refuse_second_run(&folder)?;
         create_private_folder(&folder)?;
@@ -117,30 +116,33 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Opens the folder of a run that is being resumed. Metrics of steps after `step`, which the checkpoint forgot, are dropped.
+    /// Opens the folder of a run that is being resumed. Of the metrics it keeps the first `length` bytes, which the checkpoint
+    /// knows, and what earlier resumes said.
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn resume(folder: &Path, lock: FolderLock, storage: Arc<dyn Storage>, step: u64) -> Result<Self, TrainError> {
+    pub fn resume(folder: &Path, lock: FolderLock, storage: Arc<dyn Storage>, length: u64) -> Result<Self, TrainError> {
         let path = folder.join(files::METRICS);
-        let kept: String = metric_lines(&path)?
-            .into_iter()
-            .filter(|(at, _)| at.is_none_or(|at| at <= step))
-            .map(|(_, line)| line + "\n")
-            .collect();
-        replace(&*storage, &path, &[kept.as_bytes()])?;
+        let bytes = if path.exists() { fs::read(&path)? } else { Vec::new() };
+        let (known, rest) = bytes.split_at(bytes.len().min(length as usize));
+        let mut kept = known[..whole_lines(known)].to_vec();
+        for (_, line) in metric_lines(rest).into_iter().filter(|(value, _)| value["kind"] == "resume") {
+            kept.extend_from_slice(line.as_bytes());
+            kept.push(b'\n');
+        }
+        replace(&*storage, &path, &[&kept])?;
         let before = last_elapsed(&folder.join(files::TIMING));
         Self::open(folder.to_owned(), lock, storage, before)
     }
 
     fn open(folder: PathBuf, lock: FolderLock, storage: Arc<dyn Storage>, before: f64) -> Result<Self, TrainError> {
-        let open = |name| {
+        let open = |name| -> io::Result<(Box<dyn Written>, u64)> {
             let path = folder.join(name);
-            let length = if path.exists() { whole_lines(&fs::read(&path)?) } else { 0 };
-            storage.reopen(&path, length as u64)
+            let length = if path.exists() { whole_lines(&fs::read(&path)?) as u64 } else { 0 };
+            Ok((storage.reopen(&path, length)?, length))
         };
-        let (metrics, timing) = (open(files::METRICS)?, open(files::TIMING)?);
-        Ok(Self { folder, storage, metrics, timing, started: Instant::now(), before, _lock: lock })
+        let ((metrics, length), (timing, _)) = (open(files::METRICS)?, open(files::TIMING)?);
+        Ok(Self { folder, storage, metrics, length, timing, started: Instant::now(), before, _lock: lock })
     }
 
     /// Where the run is written.
@@ -148,12 +150,13 @@ impl Recorder {
         &*self.storage
     }
 
-    /// Makes the metrics durable: a checkpoint must not be ahead of them.
+    /// Makes the metrics durable, since a checkpoint must not be ahead of them, and returns their length in bytes.
     ///
     /// # Errors
     /// When that cannot be promised.
-    pub fn sync(&mut self) -> Result<(), TrainError> {
-        Ok(self.metrics.sync()?)
+    pub fn sync(&mut self) -> Result<u64, TrainError> {
+        self.metrics.sync()?;
+        Ok(self.length)
     }
 
     /// The run folder.
@@ -166,7 +169,8 @@ impl Recorder {
     /// # Errors
     /// When the file cannot be written.
     pub fn metric(&mut self, line: &impl Serialize) -> Result<(), TrainError> {
-        append(&mut *self.metrics, line)
+        self.length += append(&mut *self.metrics, line)?;
+        Ok(())
     }
 
     /// Appends the time since the start, to the file that is not released.
@@ -178,8 +182,8 @@ impl Recorder {
         self.append_timing(&serde_json::json!({"step": step, "elapsed_secs": elapsed}))
     }
 
-    fn append_timing(&mut self, line: &serde_json::Value) -> Result<(), TrainError> {
-        append(&mut *self.timing, line)
+    fn append_timing(&mut self, line: &Value) -> Result<(), TrainError> {
+        append(&mut *self.timing, line).map(drop)
     }
 }
 
@@ -191,20 +195,18 @@ pub(crate) fn write_json(storage: &dyn Storage, path: &Path, value: &impl Serial
 }
 
 /// Writes `config.toml`.
-pub(crate) fn write_settings(
-    storage: &dyn Storage,
-    folder: &Path,
-    settings: &TrainSettings,
-) -> Result<(), TrainError> {
+pub(crate) fn write_settings(storage: &dyn Storage, folder: &Path, settings: &TrainSettings) -> Result<(), TrainError> {
     let text = toml::to_string_pretty(settings)
         .map_err(|error| TrainError::Usage(format!("the settings cannot be written as TOML: {error}")))?;
     Ok(replace(storage, &folder.join(files::CONFIG), &[text.as_bytes()])?)
 }
 
-fn append(file: &mut dyn Written, line: &impl Serialize) -> Result<(), TrainError> {
+/// Appends one line; its length in bytes.
+fn append(file: &mut dyn Written, line: &impl Serialize) -> Result<u64, TrainError> {
     let mut text = serde_json::to_string(line).map_err(io::Error::from)?;
     text.push('\n');
-    Ok(file.write(text.as_bytes())?)
+    file.write(text.as_bytes())?;
+    Ok(text.len() as u64)
 }
 
 fn refuse_second_run(folder: &Path) -> Result<(), TrainError> {
@@ -245,20 +247,26 @@ fn unwritable(folder: &Path, error: &io::Error) -> TrainError {
     ))
 }
 
-/// Whole lines of `metrics.jsonl` that can be read, each with its step. A crash of the machine may leave others at the end.
-pub(crate) fn metric_lines(path: &Path) -> Result<Vec<(Option<u64>, String)>, TrainError> {
-    let bytes = if path.exists() { fs::read(path)? } else { Vec::new() };
-    let text = String::from_utf8_lossy(&bytes[..whole_lines(&bytes)]);
-    let read = |line: &str| {
-        let value = serde_json::from_str::<serde_json::Value>(line).ok()?;
-        Some((value.get("step").and_then(serde_json::Value::as_u64), line.to_owned()))
-    };
-    Ok(text.lines().filter_map(read).collect())
+/// Whole lines of metrics that can be read. A crash of the machine may leave others at the end.
+fn metric_lines(bytes: &[u8]) -> Vec<(Value, String)> {
+    let text = String::from_utf8_lossy(&bytes[..whole_lines(bytes)]);
+    text.lines().filter_map(|line| Some((serde_json::from_str(line).ok()?, line.to_owned()))).collect()
+}
+
+/// The last step that the metrics of `folder` speak of.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn last_recorded_step(folder: &Path) -> io::Result<u64> {
+    let path = folder.join(files::METRICS);
+    let bytes = if path.exists() { fs::read(&path)? } else { Vec::new() };
+    let steps = metric_lines(&bytes).into_iter().filter_map(|(value, _)| value["step"].as_u64());
+    Ok(steps.max().unwrap_or(0))
 }
 
 fn last_elapsed(path: &Path) -> f64 {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let elapsed = |line| serde_json::from_str::<serde_json::Value>(line).ok()?.get("elapsed_secs")?.as_f64();
+    let elapsed = |line| serde_json::from_str::<Value>(line).ok()?.get("elapsed_secs")?.as_f64();
     text.lines().rev().find_map(elapsed).unwrap_or(0.0)
 }
 

@@ -19,7 +19,7 @@ use crate::{
     plan::{Plan, plan, statistic_spec},
     preflight::preflight,
     promise::changes,
-    recorder::{FolderLock, LedgerFile, Recorder, files, metric_lines, write_json, write_settings},
+    recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_json, write_settings},
     settings::TrainSettings,
     storage::{Disk, Storage, replace},
     trainer::{NonFinite, Outcome, Trainer},
@@ -42,11 +42,7 @@ pub fn start(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainEr
 ///
 /// # Errors
 /// As [`start`].
-pub fn start_on(
-    storage: Arc<dyn Storage>,
-    settings: TrainSettings,
-    mut inputs: Inputs,
-) -> Result<Trainer, TrainError> {
+pub fn start_on(storage: Arc<dyn Storage>, settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, TrainError> {
     let adapter = initial_adapter(&settings, &inputs)?;
     preflight(inputs.engine.as_mut(), &adapter, settings.seed)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
@@ -94,7 +90,8 @@ pub fn resume_on(storage: Arc<dyn Storage>, settings: TrainSettings, inputs: Inp
     }
     let spender = continue_ledger(&folder, &*storage, &plan, checkpoint.as_ref())?;
     let known = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.steps_charged);
-    let mut recorder = Recorder::resume(&folder, lock, storage, known)?;
+    let length = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.metrics);
+    let mut recorder = Recorder::resume(&folder, lock, storage, length)?;
     let lost = spender.steps_charged() - known;
     recorder.metric(&serde_json::json!({"kind": "resume", "step": known, "lost_steps": lost, "changed": changed}))?;
     if !changed.is_empty() {
@@ -117,7 +114,7 @@ fn continue_ledger(
 ) -> Result<Spender, TrainError> {
     let (ledger, text) = LedgerFile::open(folder, storage)?;
     let charged = charged_steps(&text)?;
-    let released = metric_lines(&folder.join(files::METRICS))?.iter().filter_map(|(step, _)| *step).max().unwrap_or(0);
+    let released = last_recorded_step(folder)?;
     if released > charged {
         return Err(TrainError::Refused(format!(
             "{} charges {charged} steps, but {} speaks of step {released}: the ledger was rolled back or replaced. Restore the \
@@ -200,7 +197,8 @@ impl Checkpoint {
     fn check(&self, adapter: &Adapter) -> Result<(), TrainError> {
         let (pairs, parameters) = (adapter.layout().pairs().len(), adapter.parameters().len());
         let state = &self.state;
-        let sizes = [("adapter parameters", self.parameters.len(), parameters), ("clip norms", state.clip_norms.len(), pairs)];
+        let sizes =
+            [("adapter parameters", self.parameters.len(), parameters), ("clip norms", state.clip_norms.len(), pairs)];
         for (what, found, expected) in sizes.into_iter().chain([("shares", state.shares.len(), pairs)]) {
             if found != expected {
                 return Err(TrainError::Refused(format!(
@@ -209,7 +207,8 @@ impl Checkpoint {
                 )));
             }
         }
-        let numbers = state.clip_norms.iter().chain(&state.shares).chain([&state.noise_multiplier, &state.learning_rate_gain]);
+        let numbers =
+            state.clip_norms.iter().chain(&state.shares).chain([&state.noise_multiplier, &state.learning_rate_gain]);
         if !state.observer.fits(pairs) || !numbers.into_iter().all(|value| value.is_finite() && *value > 0.0) {
             return Err(TrainError::Refused(
                 "the checkpoint's state is out of range; it was not written by this program".to_owned(),
@@ -237,7 +236,7 @@ impl Trainer {
 
     /// Saves everything needed to go on.
     pub(crate) fn checkpoint(&mut self) -> Result<(), TrainError> {
-        self.recorder.sync()?;
+        let metrics = self.recorder.sync()?;
         let parameters = self.adapter.parameters().to_vec();
         let (observer, last_release) = self.observer.state();
         let mut last_release = last_release.to_vec();
@@ -251,6 +250,7 @@ impl Trainer {
                 noise_multiplier: self.now.noise_multiplier,
                 learning_rate_gain: self.now.learning_rate_gain,
                 ledger: self.spender.position(),
+                metrics,
                 observer,
                 reward: self.reward.last(),
                 non_finite: self.non_finite,
