@@ -189,6 +189,9 @@ pub struct OutputSettings {
     pub checkpoint_every: u64,
 }
 
+/// Beyond any run.
+const MOST_STEPS: u64 = 1_000_000_000;
+
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -220,11 +223,11 @@ impl TrainSettings {
         if !(privacy.delta > 0.0 && privacy.delta < 1.0) {
             return Err(TrainError::setting("delta", privacy.delta, "strictly between 0 and 1, far below 1/N"));
         }
-        if privacy.steps == 0 {
-            return Err(TrainError::setting("steps", 0, "at least 1"));
+        if !(1..=MOST_STEPS).contains(&privacy.steps) {
+            return Err(TrainError::setting("steps", privacy.steps, &format!("between 1 and {MOST_STEPS}")));
         }
         positive("batch-size", privacy.batch_size)?;
-        positive("clip-norm", privacy.clip_norm)?;
+        within("clip-norm", privacy.clip_norm, 1e-100, 1e100)?;
         within("statistics-share", privacy.statistics_share, 0.0, 0.5)?;
         positive("learning-rate", optimizer.learning_rate)?;
         within("warmup", optimizer.warmup, 0.0, 1.0)?;
@@ -244,6 +247,13 @@ impl TrainSettings {
                 "at least 2 tokens, so that one is predicted",
             ));
         }
+        for (name, bound) in
+            [("max-records-per-unit", data.max_records_per_unit), ("micro-batch-tokens", model.micro_batch_tokens)]
+        {
+            if bound == Some(0) {
+                return Err(TrainError::setting(name, 0, "at least 1; leave it out for no bound of your own"));
+            }
+        }
         if data.prompt_column.is_some() != data.completion_column.is_some() {
             return Err(TrainError::Usage("--prompt-column and --completion-column go together".into()));
         }
@@ -258,13 +268,17 @@ impl TrainSettings {
 }
 
 fn positive(name: &'static str, value: f64) -> Result<(), TrainError> {
-    if value > 0.0 && value.is_finite() { Ok(()) } else { Err(TrainError::setting(name, value, "positive and finite")) }
+    if value > 0.0 && value.is_finite() {
+        Ok(())
+    } else {
+        Err(TrainError::setting(name, format!("{value:?}"), "positive and finite"))
+    }
 }
 
 fn within(name: &'static str, value: f64, low: f64, high: f64) -> Result<(), TrainError> {
     if (low..=high).contains(&value) {
         Ok(())
     } else {
-        Err(TrainError::setting(name, value, &format!("between {low} and {high}")))
+        Err(TrainError::setting(name, format!("{value:?}"), &format!("between {low:?} and {high:?}")))
     }
 }

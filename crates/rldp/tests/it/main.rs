@@ -4,6 +4,7 @@
 
 mod audit;
 mod bad_input;
+mod bad_inputs;
 mod compare;
 mod inspect;
 mod privacy;
