@@ -14,6 +14,10 @@ pub(super) fn cases() -> Vec<Case> {
         ("grid with an axis that is no list", format!("{base}{method}[axes]\nseed = 1\n")),
         ("grid with an empty axis", format!("{base}{method}[axes]\nseed = []\n")),
         ("grid with a value of the wrong kind", format!("{base}{method}[axes]\nepsilon = [\"much\"]\n")),
+        ("grid of more runs than anybody waits for", {
+            let many = (1..=2000).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+            format!("{base}{method}[axes]\nseed = [{many}]\nsteps = [{many}]\n")
+        }),
         ("grid with an unknown baseline", format!("baseline = \"none\"\n{base}{method}")),
         ("grid with a method twice", format!("{base}{method}{method}")),
         ("grid with a method of no name", format!("{base}[[method]]\nname = \"\"\n")),

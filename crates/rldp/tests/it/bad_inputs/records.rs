@@ -14,6 +14,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("CSV with an empty text", "blank.csv", b"patient,text\n1,SECRET note\n2,\n"),
         ("CSV without a unit", "unit.csv", b"patient,text\n,SECRET note\n"),
         ("CSV with a quote that never ends", "quote.csv", b"patient,text\n1,\"SECRET note\n2,SECRET\n"),
+        ("CSV without a header", "body.csv", b"1,SECRET note one\n2,SECRET note two\n"),
         ("CSV with a column twice", "twice.csv", b"patient,text,text\n1,SECRET a,SECRET b\n"),
         ("empty JSONL", "empty.jsonl", b"\n\n"),
         ("broken JSONL", "broken.jsonl", b"{\"text\": \"SECRET a\", \"patient\": \"1\"}\n{\"text\": \"SECRET b\n"),
