@@ -39,6 +39,8 @@ pub struct Checkpoint {
     pub second_moment: Vec<f32>,
     /// The last release (P), which the next one is compared with; zeros before the first.
     pub last_release: Vec<f32>,
+    /// What the geometry learned; empty without one.
+    pub geometry: Vec<f32>,
 }
 
 /// The small part of a checkpoint.
@@ -107,7 +109,8 @@ impl Checkpoint {
         payload.extend((json.len() as u64).to_le_bytes());
         payload.extend((self.parameters.len() as u64).to_le_bytes());
         payload.extend(json);
-        for vector in [&self.parameters, &self.first_moment, &self.second_moment, &self.last_release] {
+        let vectors = [&self.parameters, &self.first_moment, &self.second_moment, &self.last_release];
+        for vector in vectors.into_iter().chain([&self.geometry]) {
             payload.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
         }
         Ok(replace(storage, &folder.join(FILE), &[MAGIC, Sha256::digest(&payload).as_slice(), &payload])?)
@@ -144,16 +147,17 @@ impl Checkpoint {
         let length = |at: usize| head[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
         let (json_length, parameters) = (length(0), length(8));
         let vectors = parameters.checked_mul(4 * VECTORS as u64).ok_or_else(misfit)?;
-        if json_length.checked_add(vectors) != Some(rest.len() as u64) {
+        if json_length.checked_add(vectors).is_none_or(|least| least > rest.len() as u64) {
             return Err(misfit());
         }
-        let (json, vectors) = rest.split_at(json_length as usize);
+        let (json, rest) = rest.split_at(json_length as usize);
+        let (vectors, geometry) = rest.split_at(vectors as usize);
         let state = serde_json::from_slice(json)
             .map_err(|error| format!("the state in the checkpoint is not this version's ({error})"))?;
         let mut parts = vectors.chunks_exact((4 * parameters as usize).max(1)).map(floats);
         let mut next = || parts.next().unwrap_or_default();
         let (parameters, first_moment, second_moment, last_release) = (next(), next(), next(), next());
-        Ok(Self { state, parameters, first_moment, second_moment, last_release })
+        Ok(Self { state, parameters, first_moment, second_moment, last_release, geometry: floats(geometry) })
     }
 }
 
@@ -191,6 +195,7 @@ mod tests {
             first_moment: vec![0.0, 0.1, 0.2],
             second_moment: vec![3.0, 4.0, 5.0],
             last_release: vec![0.0, -0.0, 7.0],
+            geometry: vec![6.0],
         }
     }
 

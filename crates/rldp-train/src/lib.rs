@@ -4,16 +4,19 @@
 //! observe and steer. Un-noised values live inside one step, as [`rldp_privacy::Sensitive`].
 
 pub mod checkpoint;
+mod eigen;
 mod error;
 pub mod evaluate;
 #[cfg(test)]
 mod falsify;
+mod geometry;
 mod inputs;
 #[cfg(test)]
 mod loop_tests;
 mod manifest;
 mod observe;
 mod optimizer;
+mod passage;
 pub mod plan;
 mod preflight;
 mod progress;
@@ -24,6 +27,7 @@ mod records;
 mod resume_tests;
 mod session;
 pub mod settings;
+mod spectrum;
 mod steer;
 pub mod storage;
 #[cfg(test)]
@@ -33,7 +37,7 @@ mod trainer;
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
 pub use manifest::{machine, started};
-pub use optimizer::{AdamW, UpdateSummary};
+pub use optimizer::{Optimizer, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::{files, last_recorded_step};
 pub use records::StepRecord;

@@ -12,15 +12,16 @@ use rldp_privacy::{NoiseSource, Spender, charged_steps};
 use crate::{
     checkpoint::{Checkpoint, CheckpointState, SavedEvaluation},
     error::TrainError,
+    geometry,
     inputs::Inputs,
     manifest,
     observe::Observer,
-    optimizer::AdamW,
+    optimizer::Optimizer,
     plan::{Plan, plan, statistic_spec},
     preflight::preflight,
     promise::changes,
     recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_json, write_settings},
-    settings::TrainSettings,
+    settings::{TrainSettings, Trainable},
     storage::{Disk, Storage, replace},
     trainer::{NonFinite, Outcome, Trainer},
 };
@@ -81,9 +82,13 @@ pub fn resume_on(storage: Arc<dyn Storage>, settings: TrainSettings, inputs: Inp
     let adapter = initial_adapter(&settings, &inputs)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
     let mut controller = build_controller(&settings, &adapter)?;
+    let mut learned = geometry::geometry(&settings.privacy, adapter.layout());
+    let statistics = statistic_spec(&settings, inputs.engine.config().vocab_size);
+    let norm_bins = statistics.and_then(|spec| Some(spec.norms?.count()));
     let checkpoint = Checkpoint::load(&folder)?;
     if let Some(checkpoint) = &checkpoint {
-        checkpoint.check(&adapter)?;
+        checkpoint.check(&adapter, norm_bins)?;
+        geometry::restore(learned.as_deref_mut(), &checkpoint.geometry)?;
         controller.restore(&checkpoint.state.controller)?;
     } else if let Some(policy) = &settings.control.policy {
         controller.restore(&read_policy(policy)?)?;
@@ -99,6 +104,7 @@ pub fn resume_on(storage: Arc<dyn Storage>, settings: TrainSettings, inputs: Inp
         write_settings(recorder.storage(), &folder, &settings)?;
     }
     let mut trainer = assemble(settings, inputs, adapter, plan, spender, recorder, controller)?;
+    trainer.geometry = learned;
     if let Some(checkpoint) = checkpoint {
         trainer.restore(checkpoint);
     }
@@ -138,17 +144,25 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
         target_modules: settings.model.target_modules.clone(),
     };
     let layout = AdapterLayout::for_model(inputs.engine.config(), &lora)?;
+    let layout = match settings.model.trainable {
+        Trainable::Both => layout,
+        Trainable::B => layout.with_frozen_a(),
+    };
     Ok(Adapter::initialize(layout, &mut ChaCha12Rng::seed_from_u64(settings.seed)))
 }
 
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
     let layout = adapter.layout();
-    plan(settings, inputs.units.len(), layout.pairs().len(), layout.parameter_count())
+    plan(settings, inputs.units.len(), layout.pairs().len(), layout.trained_count())
 }
 
 fn build_controller(settings: &TrainSettings, adapter: &Adapter) -> Result<Box<dyn Controller>, TrainError> {
     let pairs = adapter.layout().pairs().len();
-    Ok(controller(settings.control.controller, pairs, &settings.control.sac, settings.seed)?)
+    let mut controller = controller(settings.control.controller, pairs, &settings.control.sac, settings.seed)?;
+    if settings.control.frozen {
+        controller.freeze()?;
+    }
+    Ok(controller)
 }
 
 fn assemble(
@@ -168,7 +182,8 @@ fn assemble(
     let mut trainer = Trainer {
         statistics: statistic_spec(&settings, inputs.engine.config().vocab_size),
         first_parameters: adapter.parameters().to_vec(),
-        optimizer: AdamW::new(settings.optimizer.clone(), adapter.parameters().len()),
+        geometry: geometry::geometry(&settings.privacy, adapter.layout()),
+        optimizer: Optimizer::new(settings.optimizer.clone(), adapter.parameters().len()),
         first_noise_std: Vec::new(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
@@ -193,8 +208,8 @@ fn assemble(
 }
 
 impl Checkpoint {
-    /// Checks that the state is of a run with this adapter.
-    fn check(&self, adapter: &Adapter) -> Result<(), TrainError> {
+    /// Checks that the state is of a run with this adapter, and `bins` of norms in its statistics.
+    fn check(&self, adapter: &Adapter, bins: Option<usize>) -> Result<(), TrainError> {
         let (pairs, parameters) = (adapter.layout().pairs().len(), adapter.parameters().len());
         let state = &self.state;
         let sizes =
@@ -209,7 +224,7 @@ impl Checkpoint {
         }
         let numbers =
             state.clip_norms.iter().chain(&state.shares).chain([&state.noise_multiplier, &state.learning_rate_gain]);
-        if !state.observer.fits(pairs) || !numbers.into_iter().all(|value| value.is_finite() && *value > 0.0) {
+        if !state.observer.fits(pairs, bins) || !numbers.into_iter().all(|value| value.is_finite() && *value > 0.0) {
             return Err(TrainError::Refused(
                 "the checkpoint's state is out of range; it was not written by this program".to_owned(),
             ));
@@ -221,9 +236,10 @@ impl Checkpoint {
 impl Trainer {
     /// Goes on from a checked checkpoint; the controller was restored before.
     fn restore(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { state, parameters, first_moment, second_moment, last_release } = checkpoint;
+        let Checkpoint { state, parameters, first_moment, second_moment, last_release, .. } = checkpoint;
         self.adapter.parameters_mut().copy_from_slice(&parameters);
-        self.optimizer = AdamW::restore(self.settings.optimizer.clone(), first_moment, second_moment, state.updates);
+        self.optimizer =
+            Optimizer::restore(self.settings.optimizer.clone(), first_moment, second_moment, state.updates);
         self.now.clip_norms = state.clip_norms;
         self.now.shares = state.shares;
         self.now.noise_multiplier = state.noise_multiplier;
@@ -261,6 +277,7 @@ impl Trainer {
             first_moment: self.optimizer.first_moment().to_vec(),
             second_moment: self.optimizer.second_moment().to_vec(),
             last_release,
+            geometry: self.geometry.as_ref().map_or_else(Vec::new, |geometry| geometry.state()),
         };
         checkpoint.save(self.recorder.folder(), self.recorder.storage())
     }

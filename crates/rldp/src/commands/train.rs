@@ -168,6 +168,8 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("regime", arguments.regime.clone());
     given.set("accountant", arguments.accountant.map(|kind| kind.to_string()));
     given.set("clipping", arguments.clipping.clone());
+    given.set("scaling", arguments.scaling.clone());
+    given.set("geometry", arguments.geometry.clone());
     given.set("clip_norm", arguments.clip_norm);
     given.set("statistics_share", arguments.statistics_share);
     given.set("unsafe_noise_seed", whole(arguments.unsafe_noise_seed));
@@ -180,9 +182,12 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("rank", small(arguments.rank));
     given.set("lora_alpha", arguments.lora_alpha);
     given.set("target_modules", arguments.target_modules.clone());
+    given.set("trainable", arguments.trainable.clone());
     given.set("engine", arguments.engine.clone());
     given.set("precision", arguments.precision.clone());
     given.set("micro_batch_tokens", small(arguments.micro_batch_tokens));
+    given.set("optimizer", arguments.optimizer.clone());
+    given.set("noise_floor", arguments.noise_floor);
     given.set("learning_rate", arguments.learning_rate);
     given.set("warmup", arguments.warmup);
     given.set("decay", arguments.decay.clone());
@@ -191,6 +196,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("weight_decay", arguments.weight_decay);
     given.set("controller", arguments.controller.clone());
     given.set("interval", whole(arguments.interval));
+    given.set("frozen", arguments.frozen_policy.then_some(true));
     given.set("public_probe", arguments.public_probe.then_some(true));
     given.set("eval_every", whole(arguments.eval_every));
     given.set("checkpoint_every", whole(arguments.checkpoint_every));

@@ -36,6 +36,8 @@ batch_size = 3.0
 regime = "committed"
 accountant = "rdp"
 clipping = "pair-wise"
+scaling = "clip"
+geometry = "none"
 clip_norm = 0.1
 statistics_share = 0.1
 [data]
@@ -46,10 +48,13 @@ max_length = 8
 model = "tiny"
 rank = 1
 lora_alpha = 2.0
+trainable = "both"
 engine = "cpu"
 precision = "f32"
 target_modules = ["c_attn"]
 [optimizer]
+optimizer = "adamw"
+noise_floor = 0.25
 learning_rate = 0.01
 warmup = 0.0
 decay = "linear"
@@ -61,6 +66,7 @@ weight_decay = 0.0
 controller = "fixed"
 interval = 2
 public_probe = false
+frozen = false
 [control.sac]
 hidden_size = 2
 batch_size = 1
