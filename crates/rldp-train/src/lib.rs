@@ -14,13 +14,16 @@ mod inputs;
 #[cfg(test)]
 mod loop_tests;
 mod manifest;
+mod memory_size;
 mod observe;
 mod optimizer;
 mod passage;
+mod plain_step;
 pub mod plan;
 mod preflight;
 mod progress;
 mod promise;
+mod raw;
 mod recorder;
 mod records;
 #[cfg(test)]
@@ -37,6 +40,7 @@ mod trainer;
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
 pub use manifest::{machine, started};
+pub use memory_size::MemorySize;
 pub use optimizer::{Optimizer, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::{files, last_recorded_step};

@@ -20,6 +20,7 @@ use crate::{
     plan::{Plan, plan, statistic_spec},
     preflight::preflight,
     promise::changes,
+    raw::RawObserver,
     recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_json, write_settings},
     settings::{TrainSettings, Trainable},
     storage::{Disk, Storage, replace},
@@ -52,7 +53,10 @@ pub fn start_on(storage: Arc<dyn Storage>, settings: TrainSettings, mut inputs: 
         controller.restore(&read_policy(policy)?)?;
     }
     let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan);
-    let recorder = Recorder::create(&settings, &manifest, storage)?;
+    let mut recorder = Recorder::create(&settings, &manifest, storage)?;
+    if !settings.unsafe_reasons().is_empty() {
+        recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
+    }
     let (ledger, _) = LedgerFile::open(recorder.folder(), recorder.storage())?;
     let spender = Spender::open(plan.claim.clone(), Box::new(ledger))?;
     assemble(settings, inputs, adapter, plan, spender, recorder, controller)
@@ -187,6 +191,7 @@ fn assemble(
         first_noise_std: Vec::new(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
+        raw: raw_observer(&settings, &plan)?,
         non_finite: NonFinite::default(),
         evaluation: None,
         engine: inputs.engine,
@@ -205,6 +210,17 @@ fn assemble(
     };
     trainer.first_noise_std = trainer.noise_std()?;
     Ok(trainer)
+}
+
+/// Raw observations, when they are asked for and the claim admits what that means.
+fn raw_observer(settings: &TrainSettings, plan: &Plan) -> Result<Option<RawObserver>, TrainError> {
+    if !settings.control.unsafe_raw_observations {
+        return Ok(None);
+    }
+    let admission = plan.claim.no_guarantee().ok_or_else(|| {
+        TrainError::Refused("raw observations were asked for under a claim that guarantees privacy".into())
+    })?;
+    Ok(Some(RawObserver::new(admission)))
 }
 
 impl Checkpoint {

@@ -1,12 +1,14 @@
 //! Everything that decides a run, resolved: written to `config.toml` before the first step and enough to repeat it.
 
+mod validate;
+
 use std::path::PathBuf;
 
 use rldp_control::{ControllerKind, SacSettings};
 use rldp_privacy::{Scaling, accounting::AccountantKind};
 use serde::{Deserialize, Serialize};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, memory_size::MemorySize};
 
 /// Whether noise multipliers are fixed before the first step or chosen while training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +112,9 @@ pub struct PrivacySettings {
     pub delta: f64,
     /// T, number of noisy steps.
     pub steps: u64,
+    /// Steps of other runs on the same records, at the same batch size, that epsilon covers as well.
+    #[serde(default)]
+    pub other_steps: u64,
     /// B, expected batch size in units.
     pub batch_size: f64,
     /// Committed or adaptive noise.
@@ -131,6 +136,34 @@ pub struct PrivacySettings {
     /// Research only: noise and sampling from this seed instead of the operating system's generator.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unsafe_noise_seed: Option<u64>,
+    /// Research only: no clipping and no noise. Epsilon is then infinite.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub unsafe_non_private: bool,
+}
+
+impl PrivacySettings {
+    fn validate_target(&self, controller: ControllerKind) -> Result<(), TrainError> {
+        if !self.unsafe_non_private {
+            validate::positive("epsilon", self.epsilon)?;
+            if !(self.delta > 0.0 && self.delta < 1.0) {
+                return Err(TrainError::setting("delta", self.delta, "strictly between 0 and 1, far below 1/N"));
+            }
+            return Ok(());
+        }
+        if self.epsilon != f64::INFINITY || self.delta != 0.0 {
+            return Err(TrainError::Usage(format!(
+                "--unsafe-non-private trains without noise, so epsilon {} at delta {} would mean nothing; leave both out \
+                 (or set epsilon to inf and delta to 0)",
+                self.epsilon, self.delta
+            )));
+        }
+        if controller != ControllerKind::Fixed || self.regime != RegimeKind::Committed {
+            return Err(TrainError::Usage(
+                "--unsafe-non-private leaves nothing to steer; use --controller fixed and no --regime".into(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Which records, and what one unit of privacy is.
@@ -183,6 +216,9 @@ pub struct ModelSettings {
     /// Tokens processed at once; bounds memory, changes no result.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub micro_batch_tokens: Option<usize>,
+    /// Memory that the process may take; chooses the micro-batch and changes no result.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_limit: Option<MemorySize>,
 }
 
 /// The optimizer and its schedule (post-processing, free of privacy cost).
@@ -228,6 +264,9 @@ pub struct ControlSettings {
     /// Whether the evaluation file is declared a public probe: then the controller is rewarded for its perplexity instead
     /// of the released loss.
     pub public_probe: bool,
+    /// Research only: the controller sees norms and losses without noise, and the run claims no guarantee.
+    #[serde(default)]
+    pub unsafe_raw_observations: bool,
     /// Soft actor-critic settings.
     pub sac: SacSettings,
 }
@@ -243,9 +282,6 @@ pub struct OutputSettings {
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
 }
-
-/// Beyond any run.
-const MOST_STEPS: u64 = 1_000_000_000;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -268,100 +304,18 @@ pub struct TrainSettings {
 }
 
 impl TrainSettings {
-    /// Checks every bound that needs neither data nor model.
-    ///
-    /// # Errors
-    /// The first setting out of range, with its value and bound.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let Self { privacy, optimizer, model, data, control, output, .. } = self;
-        positive("epsilon", privacy.epsilon)?;
-        if !(privacy.delta > 0.0 && privacy.delta < 1.0) {
-            return Err(TrainError::setting("delta", privacy.delta, "strictly between 0 and 1, far below 1/N"));
-        }
-        if !(1..=MOST_STEPS).contains(&privacy.steps) {
-            return Err(TrainError::setting("steps", privacy.steps, &format!("between 1 and {MOST_STEPS}")));
-        }
-        positive("batch-size", privacy.batch_size)?;
-        within("clip-norm", privacy.clip_norm, 1e-100, 1e100)?;
-        within("statistics-share", privacy.statistics_share, 0.0, 0.5)?;
-        positive("learning-rate", optimizer.learning_rate)?;
-        within("warmup", optimizer.warmup, 0.0, 1.0)?;
-        within("beta1", optimizer.beta1, 0.0, 0.999_999)?;
-        within("beta2", optimizer.beta2, 0.0, 0.999_999)?;
-        positive("adam-epsilon", optimizer.adam_epsilon)?;
-        positive("noise-floor", optimizer.noise_floor)?;
-        within("weight-decay", optimizer.weight_decay, 0.0, 1.0)?;
-        if model.rank == 0 || model.rank > 1024 {
-            return Err(TrainError::setting("rank", model.rank, "between 1 and 1024"));
-        }
-        positive("lora-alpha", model.lora_alpha)?;
-        control.sac.validate()?;
-        if data.max_length < 2 {
-            return Err(TrainError::setting(
-                "max-length",
-                data.max_length,
-                "at least 2 tokens, so that one is predicted",
-            ));
-        }
-        for (name, bound) in
-            [("max-records-per-unit", data.max_records_per_unit), ("micro-batch-tokens", model.micro_batch_tokens)]
-        {
-            if bound == Some(0) {
-                return Err(TrainError::setting(name, 0, "at least 1; leave it out for no bound of your own"));
-            }
-        }
-        if data.prompt_column.is_some() != data.completion_column.is_some() {
-            return Err(TrainError::Usage("--prompt-column and --completion-column go together".into()));
-        }
-        if control.interval == 0 || output.eval_every == 0 || output.checkpoint_every == 0 {
-            return Err(TrainError::Usage("--interval, --eval-every and --checkpoint-every must be at least 1".into()));
-        }
-        if control.public_probe && data.eval.is_none() {
-            return Err(TrainError::Usage("--public-probe needs --eval with public records".into()));
-        }
-        if privacy.geometry != GeometryKind::None && optimizer.optimizer == OptimizerKind::AdamBc {
-            return Err(TrainError::Usage(
-                "--optimizer adam-bc needs noise of one known variance, which --geometry changes from coordinate to \
-                 coordinate; use one of the two"
-                    .into(),
-            ));
-        }
-        if control.controller.needs_statistics() && privacy.statistics_share == 0.0 {
-            return Err(TrainError::Usage(format!(
-                "--controller {} reads a paid statistic, but --statistics-share is 0; give it a share, such as 0.02",
-                control.controller
-            )));
-        }
-        if control.controller.needs_norms() && privacy.clipping != ClippingKind::Flat {
-            return Err(TrainError::Usage(format!(
-                "--controller {} sets one threshold for the whole gradient; use it with --clipping flat",
-                control.controller
-            )));
-        }
-        if control.frozen && control.policy.is_none() {
-            return Err(TrainError::Usage("--frozen-policy needs --policy with a saved policy to follow".into()));
-        }
-        Ok(())
+    /// Why a run of these settings guarantees nothing; empty when it does.
+    pub fn unsafe_reasons(&self) -> Vec<&'static str> {
+        let reasons = [
+            (self.privacy.unsafe_non_private, "nothing was clipped and no noise was added"),
+            (self.privacy.unsafe_noise_seed.is_some(), "noise and sampling came from a known seed"),
+            (self.control.unsafe_raw_observations, "the controller saw gradient norms and losses without noise"),
+        ];
+        reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
     }
 }
 
 /// For runs from before there was a choice.
 fn default_noise_floor() -> f64 {
     0.25
-}
-
-fn positive(name: &'static str, value: f64) -> Result<(), TrainError> {
-    if value > 0.0 && value.is_finite() {
-        Ok(())
-    } else {
-        Err(TrainError::setting(name, format!("{value:?}"), "positive and finite"))
-    }
-}
-
-fn within(name: &'static str, value: f64, low: f64, high: f64) -> Result<(), TrainError> {
-    if (low..=high).contains(&value) {
-        Ok(())
-    } else {
-        Err(TrainError::setting(name, format!("{value:?}"), &format!("between {low:?} and {high:?}")))
-    }
 }

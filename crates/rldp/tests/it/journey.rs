@@ -11,10 +11,11 @@ fn visits(from: usize, patients: usize) -> String {
     for patient in from..from + patients {
         for visit in 0..=patient % 3 {
             let complaint = complaints[(patient + visit) % complaints.len()].replace('"', "\"\"");
-            text += &format!(
+            let line = format!(
                 "{visit},p{patient},\"Patient seen for {complaint}.\nStable; follow-up in {} weeks.\"\n",
                 1 + visit
             );
+            text.push_str(&line);
         }
     }
     text

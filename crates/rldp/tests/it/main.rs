@@ -5,11 +5,14 @@
 mod audit;
 mod bad_input;
 mod bad_inputs;
+mod baselines;
 mod compare;
 mod inspect;
 mod journey;
+mod non_private;
 mod privacy;
 mod secrets;
 mod shared;
 mod support;
 mod train;
+mod utility;

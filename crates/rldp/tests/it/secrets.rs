@@ -15,7 +15,8 @@ fn planted(scene: &Scene, name: &str, rows: &str) {
     for line in notes.lines().skip(1) {
         let (patient, note) = line.split_once(',').unwrap();
         let note = note.trim_matches('"');
-        text += &format!("{}-{patient},{},\"{} {note}\"\n", MARKERS[1], MARKERS[2], MARKERS[0]);
+        let line = format!("{}-{patient},{},\"{} {note}\"\n", MARKERS[1], MARKERS[2], MARKERS[0]);
+        text.push_str(&line);
     }
     scene.write(name, text + rows);
 }

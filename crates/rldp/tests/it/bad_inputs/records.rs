@@ -3,6 +3,7 @@
 use super::{Case, train};
 
 pub(super) fn cases() -> Vec<Case> {
+    let deep = vec![b'['; 100_000];
     let files: &[(&str, &str, &[u8])] = &[
         ("empty CSV", "empty.csv", b""),
         ("CSV with a header alone", "header.csv", b"patient,text\n"),
@@ -22,7 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("JSONL without the key", "key.jsonl", b"{\"body\": \"SECRET\", \"patient\": \"1\"}\n"),
         ("JSONL with a number for a text", "number.jsonl", b"{\"text\": 7, \"patient\": \"1\"}\n"),
         ("JSONL that is not UTF-8", "bytes.jsonl", b"{\"text\": \"\xff SECRET\", \"patient\": \"1\"}\n"),
-        ("JSONL nested without end", "deep.jsonl", &[b'['; 100_000]),
+        ("JSONL nested without end", "deep.jsonl", &deep),
         ("empty Parquet", "empty.parquet", b""),
         ("Parquet that is something else", "other.parquet", b"SECRET text, not a table"),
         ("truncated Parquet", "cut.parquet", b"PAR1\x15\x04\x15\x10SECRET"),

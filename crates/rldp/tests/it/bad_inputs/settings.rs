@@ -57,7 +57,13 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("settings file with text for a number", train_with("--config text.toml"))
             .file("text.toml", "clip_norm = \"much\""),
     ];
-    for (name, more) in [
+    cases.extend(flags());
+    cases
+}
+
+/// The small run with one flag more.
+fn flags() -> Vec<Case> {
+    let flags = [
         ("unknown flag", "--epslion 3"),
         ("rank of zero", "--rank 0"),
         ("rank beyond the bound", "--rank 5000"),
@@ -81,10 +87,8 @@ pub(super) fn cases() -> Vec<Case> {
         ("no records of a unit", "--max-records-per-unit 0"),
         ("micro-batch of zero", "--micro-batch-tokens 0"),
         ("SAC without transitions", "--sac-batch-size 0"),
-    ] {
-        cases.push(Case::new(name, train_with(more)));
-    }
-    cases
+    ];
+    flags.into_iter().map(|(name, more)| Case::new(name, train_with(more))).collect()
 }
 
 fn epsilon(words: &str) -> String {
