@@ -12,6 +12,8 @@ mod exit;
 mod grid;
 #[path = "../../crates/rldp/src/settings.rs"]
 mod settings;
+#[path = "../../crates/rldp/src/commands/compare/tuning.rs"]
+mod tuning;
 
 mod progress {
     pub(crate) fn note(_label: &str, _text: &str) {}

@@ -20,6 +20,7 @@ fn observation() -> Observation {
             loss_change: x,
             log_noise_multiplier: x,
             last_reward: x,
+            noise_energy: x,
         },
         pairs: vec![PairObservation {
             snr: x,
@@ -29,7 +30,9 @@ fn observation() -> Observation {
             clip_fraction: x,
             log_clip_norm: x,
             log_share: x,
+            spectral_tail: x,
         }],
+        norms: None,
     }
 }
 

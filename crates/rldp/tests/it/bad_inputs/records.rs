@@ -2,6 +2,9 @@
 
 use super::{Case, train};
 
+/// Found by fuzzing: a page of a dictionary that is not there.
+const PAGES: &[u8] = include_bytes!("../../../../../fuzz/corpus/parquet/dictionary-that-is-not-there");
+
 pub(super) fn cases() -> Vec<Case> {
     let deep = vec![b'['; 100_000];
     let files: &[(&str, &str, &[u8])] = &[
@@ -40,6 +43,9 @@ pub(super) fn cases() -> Vec<Case> {
             Case::new(name, train("--train train.csv", &format!("--train {file}"))).file(*file, *content)
         })
         .collect();
+    let pages =
+        train("--train train.csv --eval eval.csv --unit-column patient", "--train pages.parquet --unit-column unit");
+    cases.push(Case::new("Parquet whose pages do not fit", pages).file("pages.parquet", PAGES));
     cases.push(Case::new("records that are not there", train("--train train.csv", "--train nowhere.csv")));
     cases.push(
         Case::new("a folder for records", train("--train train.csv", "--train folder.csv")).before("mkdir folder.csv"),
