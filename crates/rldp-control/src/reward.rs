@@ -1,6 +1,6 @@
 //! Reward: improvement of a released or public utility for the budget it took.
 
-use rldp_privacy::{Observable, Released};
+use rldp_privacy::{Observable, Released, TakenOver};
 
 /// Turns a sequence of utilities into rewards.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,8 +13,8 @@ const LARGEST_CHANGE: f64 = 2.0;
 
 impl RewardTracker {
     /// Goes on after the interval that ended with `last` = (utility, spent), as an earlier process of the run saw it.
-    pub fn resumed(last: Option<(f64, f64)>) -> Self {
-        let seen = |value| Observable::from(Released::restore(value));
+    pub fn resumed(last: Option<(f64, f64)>, proof: TakenOver) -> Self {
+        let seen = |value| Observable::from(Released::restore(value, proof));
         Self { last: last.map(|(utility, spent)| (seen(utility), seen(spent))) }
     }
 

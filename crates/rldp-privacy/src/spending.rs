@@ -2,6 +2,7 @@
 
 use crate::{
     accounting::{Event, NoiseDeck, RenyiFilter},
+    boundary::TakenOver,
     claim::Claim,
     error::PrivacyError,
     ledger::{Chain, Entry, LedgerPosition, LedgerSink, read},
@@ -57,6 +58,7 @@ pub struct Spender {
     costs: PrefixCosts,
     steps: u64,
     exhausted: bool,
+    taken_over: Option<TakenOver>,
 }
 
 impl Spender {
@@ -98,6 +100,7 @@ impl Spender {
         for entry in rest {
             spender.replay(entry)?;
         }
+        spender.taken_over = saved.map(|_| TakenOver::new());
         spender.chain.append(&Entry::Resume { steps_charged: spender.steps })?;
         Ok(spender)
     }
@@ -109,7 +112,7 @@ impl Spender {
             Regime::Adaptive { filter } => Guard::Filter(RenyiFilter::new(*filter)),
             Regime::NonPrivate => Guard::Nothing,
         };
-        Ok(Self { claim, chain, guard, costs: PrefixCosts::default(), steps: 0, exhausted: false })
+        Ok(Self { claim, chain, guard, costs: PrefixCosts::default(), steps: 0, exhausted: false, taken_over: None })
     }
 
     fn replay(&mut self, entry: &Entry) -> Result<(), PrivacyError> {
@@ -228,6 +231,11 @@ impl Spender {
     /// Steps charged, in all processes of the run.
     pub fn steps_charged(&self) -> u64 {
         self.steps
+    }
+
+    /// Proof that saved state of this run may go on; only after a [`Spender::resume`] whose ledger reaches it.
+    pub fn taken_over(&self) -> Option<TakenOver> {
+        self.taken_over
     }
 
     /// Where the ledger stands; saved beside any state that must never be ahead of it.

@@ -5,7 +5,7 @@
 
 use rldp_control::{GlobalObservation, NormHistogram, Observation, PairObservation};
 use rldp_model::AdapterLayout;
-use rldp_privacy::{NoisyRelease, NormBins, Observable, Public, Released};
+use rldp_privacy::{NoisyRelease, NormBins, Observable, Public, Released, TakenOver};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Steering;
@@ -93,15 +93,15 @@ impl Observer {
     }
 
     /// Goes on from what an earlier process of the run saved.
-    pub fn restore(state: ObserverState, last_release: Vec<f32>) -> Self {
+    pub fn restore(state: ObserverState, last_release: Vec<f32>, proof: TakenOver) -> Self {
         Self {
             steps: state.steps,
-            pairs: state.pairs.map(Released::restore),
-            previous: state.released.then(|| Released::restore(last_release)),
-            clip_fractions: state.clip_fractions.map(Released::restore),
-            norm_fractions: state.norm_fractions.map(Released::restore),
-            loss: state.loss.map(Released::restore),
-            previous_loss: state.previous_loss.map(Released::restore),
+            pairs: state.pairs.map(|value| Released::restore(value, proof)),
+            previous: state.released.then(|| Released::restore(last_release, proof)),
+            clip_fractions: state.clip_fractions.map(|value| Released::restore(value, proof)),
+            norm_fractions: state.norm_fractions.map(|value| Released::restore(value, proof)),
+            loss: state.loss.map(|value| Released::restore(value, proof)),
+            previous_loss: state.previous_loss.map(|value| Released::restore(value, proof)),
         }
     }
 

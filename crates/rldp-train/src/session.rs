@@ -7,7 +7,7 @@ use rand_chacha::ChaCha12Rng;
 use rldp_control::{Controller, RewardTracker, controller};
 use rldp_data::PoissonSampler;
 use rldp_model::{Adapter, AdapterLayout, adapter::LoraSettings, peft};
-use rldp_privacy::{NoiseSource, Spender, charged_steps};
+use rldp_privacy::{NoiseSource, Spender, TakenOver, charged_steps};
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointState, SavedEvaluation},
@@ -109,8 +109,8 @@ pub fn resume_on(storage: Arc<dyn Storage>, settings: TrainSettings, inputs: Inp
     }
     let mut trainer = assemble(settings, inputs, adapter, plan, spender, recorder, controller)?;
     trainer.geometry = learned;
-    if let Some(checkpoint) = checkpoint {
-        trainer.restore(checkpoint);
+    if let (Some(checkpoint), Some(proof)) = (checkpoint, trainer.spender.taken_over()) {
+        trainer.restore(checkpoint, proof);
     }
     Ok(trainer)
 }
@@ -251,7 +251,7 @@ impl Checkpoint {
 
 impl Trainer {
     /// Goes on from a checked checkpoint; the controller was restored before.
-    fn restore(&mut self, checkpoint: Checkpoint) {
+    fn restore(&mut self, checkpoint: Checkpoint, proof: TakenOver) {
         let Checkpoint { state, parameters, first_moment, second_moment, last_release, .. } = checkpoint;
         self.adapter.parameters_mut().copy_from_slice(&parameters);
         self.optimizer =
@@ -260,8 +260,8 @@ impl Trainer {
         self.now.shares = state.shares;
         self.now.noise_multiplier = state.noise_multiplier;
         self.now.learning_rate_gain = state.learning_rate_gain;
-        self.observer = Observer::restore(state.observer, last_release);
-        self.reward = RewardTracker::resumed(state.reward);
+        self.observer = Observer::restore(state.observer, last_release, proof);
+        self.reward = RewardTracker::resumed(state.reward, proof);
         self.non_finite = state.non_finite;
         self.evaluation = state.evaluation.map(|saved| (saved.step, saved.restore()));
     }

@@ -50,9 +50,13 @@ pub(crate) fn complete(place: &Place, context: &str) {
 
 /// Names of all operations of a whole run.
 pub(crate) fn trace(folder: &Path, index: usize) -> Vec<String> {
-    let place = Place::new(&folder.join(format!("trace-{index}")), index);
+    trace_of(&Place::new(&folder.join(format!("trace-{index}")), index))
+}
+
+/// The same of a run of the caller's.
+pub(crate) fn trace_of(place: &Place) -> Vec<String> {
     let shared = Shared::new(None);
-    drive(&place, &shared).unwrap();
+    drive(place, &shared).unwrap();
     shared.trace()
 }
 
