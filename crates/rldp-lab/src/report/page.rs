@@ -21,6 +21,8 @@ h1 { font-size: 1.6rem; margin: 0 0 1rem; } h2 { font-size: 1.2rem; margin: 2rem
 .figure text { fill: var(--text); font-family: system-ui, sans-serif; } .figure > rect:first-of-type[opacity='0'] { fill: none; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid var(--line); } th[data-sort] { cursor: pointer; }
+.legend { list-style: none; padding: 0; margin: .3rem 0 0; display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; }
+.legend i { display: inline-block; width: 1.6rem; margin-right: .4rem; vertical-align: middle; }
 ul { padding-left: 1.2rem; } a { color: inherit; } details { margin: .5rem 0; }
 @media print { body { max-width: none; padding: 0; } .figure, .claim { break-inside: avoid; } }
 ";
