@@ -8,6 +8,7 @@ mod clipped_sum;
 mod error;
 mod ledger;
 mod noise;
+mod plain_sum;
 mod regime;
 mod scaling;
 mod spending;
@@ -22,7 +23,8 @@ pub use clipped_sum::{ClippedSum, NoisyRelease, NormBins, PartialSum, ReleasedSt
 pub use error::PrivacyError;
 pub use ledger::LedgerSink;
 pub use noise::{NoiseSource, STEPS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, noise_delta};
+pub use plain_sum::PlainSum;
 pub use regime::Regime;
 pub use scaling::Scaling;
-pub use spending::{Charge, Spender};
+pub use spending::{Charge, Spender, UnsafeStep};
 pub use verify::{Check, Verification, verify};

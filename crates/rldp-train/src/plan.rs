@@ -114,8 +114,13 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
     // How losses are bounded does not change how many numbers are released.
     let statistics = statistic_spec(settings, 2).map_or(0, |spec| spec.length(pairs));
     let noise_coordinates = (parameters + statistics) as u64;
-    let reserve = noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps + privacy.other_steps)?;
-    let (regime, noise_multiplier) = regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?;
+    let (reserve, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
+        (0.0, (Regime::NonPrivate, 0.0))
+    } else {
+        let reserve =
+            noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps + privacy.other_steps)?;
+        (reserve, regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?)
+    };
     let claim = Claim {
         target_epsilon: privacy.epsilon,
         delta: privacy.delta,

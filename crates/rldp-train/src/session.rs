@@ -42,7 +42,10 @@ pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, Tra
     if let Some(policy) = &settings.control.policy {
         controller.restore(&read_policy(policy)?)?;
     }
-    let recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
+    let mut recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
+    if !settings.unsafe_reasons().is_empty() {
+        recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
+    }
     let ledger = LedgerFile::open(recorder.folder())?;
     let spender = Spender::open(plan.claim.clone(), Box::new(ledger))?;
     assemble(settings, inputs, adapter, plan, spender, recorder, controller)

@@ -6,7 +6,7 @@ use rldp_control::{ControllerKind, SacSettings};
 use rldp_privacy::{Scaling, accounting::AccountantKind};
 use serde::{Deserialize, Serialize};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, memory_size::MemorySize};
 
 /// Whether noise multipliers are fixed before the first step or chosen while training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +134,34 @@ pub struct PrivacySettings {
     /// Research only: noise and sampling from this seed instead of the operating system's generator.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unsafe_noise_seed: Option<u64>,
+    /// Research only: no clipping and no noise. Epsilon is then infinite.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub unsafe_non_private: bool,
+}
+
+impl PrivacySettings {
+    fn validate_target(&self, controller: ControllerKind) -> Result<(), TrainError> {
+        if !self.unsafe_non_private {
+            positive("epsilon", self.epsilon)?;
+            if !(self.delta > 0.0 && self.delta < 1.0) {
+                return Err(TrainError::setting("delta", self.delta, "strictly between 0 and 1, far below 1/N"));
+            }
+            return Ok(());
+        }
+        if self.epsilon != f64::INFINITY || self.delta != 0.0 {
+            return Err(TrainError::Usage(format!(
+                "--unsafe-non-private trains without noise, so epsilon {} at delta {} would mean nothing; leave both out \
+                 (or set epsilon to inf and delta to 0)",
+                self.epsilon, self.delta
+            )));
+        }
+        if controller != ControllerKind::Fixed || self.regime != RegimeKind::Committed {
+            return Err(TrainError::Usage(
+                "--unsafe-non-private leaves nothing to steer; use --controller fixed and no --regime".into(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Which records, and what one unit of privacy is.
@@ -186,6 +214,9 @@ pub struct ModelSettings {
     /// Tokens processed at once; bounds memory, changes no result.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub micro_batch_tokens: Option<usize>,
+    /// Memory that the process may take; chooses the micro-batch and changes no result.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_limit: Option<MemorySize>,
 }
 
 /// The optimizer and its schedule (post-processing, free of privacy cost).
@@ -274,6 +305,7 @@ impl TrainSettings {
     /// Why a run of these settings guarantees nothing; empty when it does.
     pub fn unsafe_reasons(&self) -> Vec<&'static str> {
         let reasons = [
+            (self.privacy.unsafe_non_private, "nothing was clipped and no noise was added"),
             (self.privacy.unsafe_noise_seed.is_some(), "noise and sampling came from a known seed"),
             (self.control.unsafe_raw_observations, "the controller saw gradient norms and losses without noise"),
         ];
@@ -286,10 +318,7 @@ impl TrainSettings {
     /// The first setting out of range, with its value and bound.
     pub fn validate(&self) -> Result<(), TrainError> {
         let Self { privacy, optimizer, model, data, control, output, .. } = self;
-        positive("epsilon", privacy.epsilon)?;
-        if !(privacy.delta > 0.0 && privacy.delta < 1.0) {
-            return Err(TrainError::setting("delta", privacy.delta, "strictly between 0 and 1, far below 1/N"));
-        }
+        privacy.validate_target(control.controller)?;
         if privacy.steps == 0 {
             return Err(TrainError::setting("steps", 0, "at least 1"));
         }

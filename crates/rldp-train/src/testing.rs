@@ -53,6 +53,7 @@ pub(crate) fn settings() -> TrainSettings {
             clip_norm: 0.5,
             statistics_share: 0.02,
             unsafe_noise_seed: None,
+            unsafe_non_private: false,
         },
         data: DataSettings {
             train: "train.csv".into(),
@@ -73,6 +74,7 @@ pub(crate) fn settings() -> TrainSettings {
             engine: EngineKind::Cpu,
             precision: PrecisionKind::F32,
             micro_batch_tokens: None,
+            memory_limit: None,
         },
         optimizer: OptimizerSettings {
             optimizer: OptimizerKind::Adamw,

@@ -96,11 +96,12 @@ impl Trainer {
         let steps = self.settings.privacy.steps;
         let mut evaluation = self.evaluate_when_due(self.spender.steps_charged(), progress)?;
         while self.spender.steps_charged() < steps && !progress.should_stop() {
-            let Some(release) = self.private_step()? else { break };
+            let plain = self.settings.privacy.unsafe_non_private;
+            let Some(release) = (if plain { self.plain_step()? } else { self.private_step()? }) else { break };
             let step = self.spender.steps_charged();
             let update = self.update(step, &release)?;
             self.record_step(step, &release, &update, progress)?;
-            if step.is_multiple_of(self.settings.control.interval) || step == steps {
+            if !plain && (step.is_multiple_of(self.settings.control.interval) || step == steps) {
                 self.steer(step, step == steps, evaluation.as_ref())?;
             }
             evaluation = self.evaluate_when_due(step, progress)?.or(evaluation);
@@ -123,8 +124,7 @@ impl Trainer {
         let allocation = self.now.allocation()?;
         self.now.noise_multiplier = self.spender.nearest_noise(self.now.noise_multiplier);
         let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
-        let sizes: Vec<usize> = self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect();
-        let sum = ClippedSum::new(charge, &sizes, allocation, self.statistics.clone(), self.units.len())?;
+        let sum = ClippedSum::new(charge, &self.pair_sizes(), allocation, self.statistics.clone(), self.units.len())?;
         let batch = self.sampler.sample(self.units.len());
         let sum = self.add_units(sum, &batch)?;
         let release = sum.release(&mut self.noise, self.settings.privacy.batch_size)?;
@@ -137,6 +137,11 @@ impl Trainer {
             geometry.learn(&trained.collect::<Vec<_>>(), &inner_noise);
         }
         Ok(Some(release))
+    }
+
+    /// d_i, parameters of each pair (K).
+    pub(crate) fn pair_sizes(&self) -> Vec<usize> {
+        self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect()
     }
 
     fn add_units(&mut self, mut sum: ClippedSum, batch: &SampledBatch) -> Result<ClippedSum, TrainError> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rldp_privacy::accounting::AccountantKind;
-use rldp_train::settings::EngineKind;
+use rldp_train::{MemorySize, settings::EngineKind};
 
 use crate::commands::{CompareArguments, Metric};
 pub(crate) use audit::{AuditArguments, AuditCanariesArguments, AuditCommand, AuditKind, AuditMechanismArguments};
@@ -194,9 +194,15 @@ pub(crate) struct TrainArguments {
     /// Tokens processed at once; bounds memory, changes no result
     #[arg(long)]
     pub(crate) micro_batch_tokens: Option<u32>,
+    /// Memory that the run may take, such as 6GiB; chooses the micro-batch, changes no result
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_limit: Option<MemorySize>,
     /// Research only, NO PRIVACY: draw sampling and noise from this seed
     #[arg(long, value_name = "SEED")]
     pub(crate) unsafe_noise_seed: Option<u64>,
+    /// Research only, NO PRIVACY: neither clip nor add noise; takes no --epsilon and --delta, and only --controller fixed
+    #[arg(long)]
+    pub(crate) unsafe_non_private: bool,
     /// Research only, NO PRIVACY: show the controller gradient norms and losses without noise, as in the paper
     #[arg(long)]
     pub(crate) unsafe_raw_observations: bool,

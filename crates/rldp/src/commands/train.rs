@@ -12,12 +12,13 @@ use std::{
 use anyhow::Result;
 use rldp_data::TextTokenizer;
 use rldp_model::{
-    cpu::{CpuOptions, Precision},
+    AdapterLayout, LoraSettings, ModelConfig,
+    cpu::{CpuOptions, MemoryLimit, Precision},
     source::ModelSource,
 };
 use rldp_train::{
     Inputs, Outcome, Records, files, load_records, resume,
-    settings::{EngineKind, PrecisionKind, TrainSettings},
+    settings::{EngineKind, ModelSettings, PrecisionKind, TrainSettings},
     start,
 };
 
@@ -77,7 +78,8 @@ fn load(settings: &TrainSettings) -> Result<Inputs> {
         note("warning", &warning);
     }
     let choice = EngineChoice::from(settings.model.engine);
-    let engine = models::engine(&files, choice, cpu_options(settings)?)?;
+    let options = CpuOptions { memory_limit: memory_limit(settings, &files.config)?, ..cpu_options(settings)? };
+    let engine = models::engine(&files, choice, options)?;
     let base_name = settings.model.model.display().to_string();
     Ok(Inputs { engine, units: records.units, eval: records.eval, base_name })
 }
@@ -90,7 +92,19 @@ fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
             "precision is bf16, but this processor has no fast bf16 product; use --precision f32"
         ))),
     };
-    Ok(CpuOptions { micro_batch_tokens: settings.model.micro_batch_tokens, precision })
+    Ok(CpuOptions { micro_batch_tokens: settings.model.micro_batch_tokens, precision, ..CpuOptions::default() })
+}
+
+/// The limit with what the engine needs to know to keep it.
+fn memory_limit(settings: &TrainSettings, config: &ModelConfig) -> Result<Option<MemoryLimit>> {
+    let Some(size) = settings.model.memory_limit else { return Ok(None) };
+    let ModelSettings { rank, lora_alpha, target_modules, .. } = settings.model.clone();
+    let layout = AdapterLayout::for_model(config, &LoraSettings { rank, lora_alpha, target_modules });
+    Ok(Some(MemoryLimit {
+        bytes: usize::try_from(size.0).unwrap_or(usize::MAX),
+        adapter_parameters: layout.map_err(Wrong::input)?.parameter_count(),
+        longest: settings.data.max_length,
+    }))
 }
 
 /// What the person at the terminal should know before anything is spent. Some of it is a function of the private records,
@@ -115,6 +129,10 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
         warnings.push(
             "--unsafe-noise-seed: NO PRIVACY GUARANTEE; whoever knows the seed can subtract the noise".to_owned(),
         );
+    }
+    if settings.privacy.unsafe_non_private {
+        warnings
+            .push("--unsafe-non-private: NO PRIVACY GUARANTEE; nothing is clipped and no noise is added".to_owned());
     }
     if settings.control.unsafe_raw_observations {
         warnings.push(
@@ -181,6 +199,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("clip_norm", arguments.clip_norm);
     given.set("statistics_share", arguments.statistics_share);
     given.set("unsafe_noise_seed", whole(arguments.unsafe_noise_seed));
+    given.set("unsafe_non_private", arguments.unsafe_non_private.then_some(true));
     given.set("text_column", arguments.columns.text_column.clone());
     given.set("prompt_column", arguments.columns.prompt_column.clone());
     given.set("completion_column", arguments.columns.completion_column.clone());
@@ -194,6 +213,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("engine", arguments.engine.clone());
     given.set("precision", arguments.precision.clone());
     given.set("micro_batch_tokens", small(arguments.micro_batch_tokens));
+    given.set("memory_limit", arguments.memory_limit.map(|size| size.to_string()));
     given.set("optimizer", arguments.optimizer.clone());
     given.set("noise_floor", arguments.noise_floor);
     given.set("learning_rate", arguments.learning_rate);

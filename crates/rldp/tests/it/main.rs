@@ -7,6 +7,7 @@ mod bad_input;
 mod baselines;
 mod compare;
 mod inspect;
+mod non_private;
 mod privacy;
 mod shared;
 mod support;
