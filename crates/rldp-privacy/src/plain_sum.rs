@@ -82,6 +82,7 @@ mod tests {
         Claim {
             target_epsilon: f64::INFINITY,
             delta: 0.0,
+            other_steps: 0,
             adjacency: Adjacency::AddRemove,
             unit: "record".into(),
             sampling_rate: 0.5,

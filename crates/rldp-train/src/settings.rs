@@ -1,5 +1,6 @@
 //! Everything that decides a run, resolved: written to `config.toml` before the first step and enough to repeat it.
 
+mod kinds;
 mod validate;
 
 use std::path::PathBuf;
@@ -8,99 +9,9 @@ use rldp_control::{ControllerKind, SacSettings};
 use rldp_privacy::{Scaling, accounting::AccountantKind};
 use serde::{Deserialize, Serialize};
 
+pub use kinds::{ClippingKind, Decay, EngineKind, GeometryKind, OptimizerKind, PrecisionKind, RegimeKind, Trainable};
+
 use crate::{error::TrainError, memory_size::MemorySize};
-
-/// Whether noise multipliers are fixed before the first step or chosen while training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RegimeKind {
-    /// All noise multipliers are fixed in advance; numerical (PLD) accounting is valid.
-    Committed,
-    /// A fixed multiset of noise multipliers, whose order the controller chooses: the price of the committed plan.
-    Deck,
-    /// The controller also moves the noise multiplier; a fixed-order Rényi filter stands before every step.
-    Adaptive,
-}
-
-/// How a unit's gradient is bounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClippingKind {
-    /// Every adapter pair has its own threshold and its own share of the budget.
-    PairWise,
-    /// One threshold for the whole gradient (the usual DP-SGD).
-    Flat,
-}
-
-/// Learning-rate schedule after warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Decay {
-    /// Linear to zero at the last step.
-    Linear,
-    /// Half a cosine to zero at the last step.
-    Cosine,
-    /// No decay.
-    Constant,
-}
-
-/// In which coordinates a unit's gradient is bounded and gets its noise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GeometryKind {
-    /// The gradient's own.
-    #[default]
-    None,
-    /// Every coordinate on a scale learned from releases (AdaClip).
-    Adaclip,
-    /// The eigenbasis of released gradients (GeoClip).
-    Geoclip,
-}
-
-/// What is trained of every adapter pair.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trainable {
-    /// A and B.
-    #[default]
-    Both,
-    /// B alone; A stays at its random start (FFA-LoRA).
-    B,
-}
-
-/// How a released gradient becomes an update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OptimizerKind {
-    /// AdamW.
-    #[default]
-    Adamw,
-    /// AdamW whose second moment has the noise's known variance taken off.
-    AdamBc,
-    /// Gradient descent with momentum `beta1`.
-    Sgd,
-}
-
-/// Which engine computes gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EngineKind {
-    /// The fast CPU engine.
-    Cpu,
-    /// The readable autodiff engine, for checks.
-    Reference,
-}
-
-/// How the products with the frozen base model are computed. Per-unit gradients, sums, noise and the optimizer are f32 or
-/// better either way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PrecisionKind {
-    /// Everywhere.
-    F32,
-    /// Operands rounded to bf16, sums in f32.
-    Bf16,
-}
 
 /// What the run must prove, and to whom: everything here touches the guarantee and cannot change on resume.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,6 +67,11 @@ impl PrivacySettings {
                  (or set epsilon to inf and delta to 0)",
                 self.epsilon, self.delta
             )));
+        }
+        if self.geometry != GeometryKind::None || self.scaling != Scaling::Clip || self.other_steps > 0 {
+            return Err(TrainError::Usage(
+                "--unsafe-non-private bounds nothing and adds no noise; leave out --geometry, --scaling and --other-steps".into(),
+            ));
         }
         if controller != ControllerKind::Fixed || self.regime != RegimeKind::Committed {
             return Err(TrainError::Usage(
