@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     accounting::{AccountantKind, Adjacency, Event, FilterSpec, NoiseDeck, accountant},
-    claim::Claim,
+    claim::{Claim, Guarantee},
     error::PrivacyError,
 };
 
@@ -32,6 +32,8 @@ pub enum Regime {
         /// Order and budget, fixed in advance.
         filter: FilterSpec,
     },
+    /// Nothing is clipped and no noise is added, for ceilings and as what an audit must expose: epsilon is infinite.
+    NonPrivate,
 }
 
 impl Regime {
@@ -44,6 +46,7 @@ impl Regime {
                 validate_plan(claim, cards, *accountant)
             }
             Self::Adaptive { filter } => validate_filter(claim, filter),
+            Self::NonPrivate => validate_non_private(claim),
         }
     }
 
@@ -66,6 +69,7 @@ impl Regime {
                 "noise was fixed before the first step as a set, whose order was chosen during training"
             }
             Self::Adaptive { .. } => "noise was chosen during training, behind a filter fixed before the first step",
+            Self::NonPrivate => "nothing was clipped and no noise was added",
         }
     }
 }
@@ -76,8 +80,8 @@ fn validate_plan(claim: &Claim, plan: &[Event], kind: AccountantKind) -> Result<
         return refuse(format!("a segment samples at {}, the claim at {}", event.sampling_rate, claim.sampling_rate));
     }
     let planned: u64 = plan.iter().map(|event| event.steps).sum();
-    if planned != claim.steps {
-        return refuse(format!("the plan has {planned} steps, the claim {}", claim.steps));
+    if planned != claim.covered_steps() {
+        return refuse(format!("the plan has {planned} steps, the claim covers {}", claim.covered_steps()));
     }
     let epsilon = accountant(kind).epsilon_under(claim.adjacency, plan, claim.ideal_delta())?;
     if epsilon > claim.target_epsilon {
@@ -88,6 +92,9 @@ fn validate_plan(claim: &Claim, plan: &[Event], kind: AccountantKind) -> Result<
 
 fn validate_filter(claim: &Claim, filter: &FilterSpec) -> Result<(), PrivacyError> {
     let refuse = |reason: String| Err(PrivacyError::Claim(reason));
+    if claim.other_steps > 0 {
+        return refuse("a filter stands before the steps of one run and cannot cover those of others".into());
+    }
     if claim.adjacency == Adjacency::ReplaceOne {
         return refuse("the filter's costs are those of add/remove and zero-out, not of replace-one".into());
     }
@@ -97,6 +104,19 @@ fn validate_filter(claim: &Claim, filter: &FilterSpec) -> Result<(), PrivacyErro
             "the filter enforces ({}, {}), above the target ({}, {}) less {} of delta for the noise sampler",
             filter.epsilon, filter.delta, claim.target_epsilon, claim.delta, claim.noise_delta
         ));
+    }
+    Ok(())
+}
+
+fn validate_non_private(claim: &Claim) -> Result<(), PrivacyError> {
+    if claim.guarantee == Guarantee::Holds {
+        return Err(PrivacyError::Claim("a run without noise cannot claim a guarantee".into()));
+    }
+    if claim.target_epsilon != f64::INFINITY {
+        return Err(PrivacyError::Claim(format!(
+            "epsilon is {}, but a run without noise has none: it must be infinite",
+            claim.target_epsilon
+        )));
     }
     Ok(())
 }

@@ -114,8 +114,13 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
     // How losses are bounded does not change how many numbers are released.
     let statistics = statistic_spec(settings, 2).map_or(0, |spec| spec.length(pairs));
     let noise_coordinates = (parameters + statistics) as u64;
-    let reserve = noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps)?;
-    let (regime, noise_multiplier) = regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?;
+    let (reserve, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
+        (0.0, (Regime::NonPrivate, 0.0))
+    } else {
+        let reserve =
+            noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps + privacy.other_steps)?;
+        (reserve, regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?)
+    };
     let claim = Claim {
         target_epsilon: privacy.epsilon,
         delta: privacy.delta,
@@ -124,12 +129,13 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
         sampling_rate,
         expected_batch_size: privacy.batch_size,
         steps: privacy.steps,
+        other_steps: privacy.other_steps,
         noise_coordinates,
         noise_delta: reserve,
         regime,
-        guarantee: match privacy.unsafe_noise_seed {
-            None => Guarantee::Holds,
-            Some(_) => Guarantee::None { reason: "noise and sampling came from a known seed".into() },
+        guarantee: match settings.unsafe_reasons().as_slice() {
+            [] => Guarantee::Holds,
+            reasons => Guarantee::None { reason: reasons.join("; ") },
         },
     };
     claim.validate()?;
@@ -138,7 +144,8 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
 
 /// The regime with the first step's noise multiplier, for exact Gaussian noise at `delta`.
 fn regime(privacy: &PrivacySettings, sampling_rate: f64, delta: f64) -> Result<(Regime, f64), TrainError> {
-    let PrivacySettings { epsilon, steps, .. } = *privacy;
+    let PrivacySettings { epsilon, .. } = *privacy;
+    let steps = privacy.steps + privacy.other_steps;
     let calibrate = |kind| calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps);
     match privacy.regime {
         RegimeKind::Committed => {
@@ -191,6 +198,26 @@ mod tests {
             let statistic = Some(allocation.statistics_noise_std(plan.noise_multiplier));
             let joint = 1.0 / allocation.joint_sensitivity(&stds, statistic);
             assert!((joint / plan.noise_multiplier - 1.0).abs() < 1e-9, "{joint} against {}", plan.noise_multiplier);
+        }
+    }
+
+    /// Three runs of 50, 50 and 100 steps under one epsilon have the noise of one run of 200, which the target proves.
+    #[test]
+    fn runs_that_share_an_epsilon_have_the_noise_of_all_their_steps() {
+        let mut alone = settings();
+        alone.privacy.steps = 200;
+        let whole = plan(&alone, 1000, 4, 4000).unwrap();
+        for steps in [50, 100] {
+            let mut shared = settings();
+            (shared.privacy.steps, shared.privacy.other_steps) = (steps, 200 - steps);
+            let part = plan(&shared, 1000, 4, 4000).unwrap();
+            part.claim.validate().unwrap();
+            assert_eq!(part.noise_multiplier, whole.noise_multiplier);
+            assert_eq!((part.claim.steps, part.claim.covered_steps()), (steps, 200));
+            assert!(part.claim.statement().contains(&format!("together with up to {} steps", 200 - steps)));
+            let mut cheaper = part.claim;
+            cheaper.other_steps += 1;
+            assert!(cheaper.validate().is_err(), "a step that nobody pays for is covered");
         }
     }
 

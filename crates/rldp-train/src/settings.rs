@@ -110,6 +110,9 @@ pub struct PrivacySettings {
     pub delta: f64,
     /// T, number of noisy steps.
     pub steps: u64,
+    /// Steps of other runs on the same records, at the same batch size, that epsilon covers as well.
+    #[serde(default)]
+    pub other_steps: u64,
     /// B, expected batch size in units.
     pub batch_size: f64,
     /// Committed or adaptive noise.
@@ -131,6 +134,34 @@ pub struct PrivacySettings {
     /// Research only: noise and sampling from this seed instead of the operating system's generator.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unsafe_noise_seed: Option<u64>,
+    /// Research only: no clipping and no noise. Epsilon is then infinite.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub unsafe_non_private: bool,
+}
+
+impl PrivacySettings {
+    fn validate_target(&self, controller: ControllerKind) -> Result<(), TrainError> {
+        if !self.unsafe_non_private {
+            positive("epsilon", self.epsilon)?;
+            if !(self.delta > 0.0 && self.delta < 1.0) {
+                return Err(TrainError::setting("delta", self.delta, "strictly between 0 and 1, far below 1/N"));
+            }
+            return Ok(());
+        }
+        if self.epsilon != f64::INFINITY || self.delta != 0.0 {
+            return Err(TrainError::Usage(format!(
+                "--unsafe-non-private trains without noise, so epsilon {} at delta {} would mean nothing; leave both out \
+                 (or set epsilon to inf and delta to 0)",
+                self.epsilon, self.delta
+            )));
+        }
+        if controller != ControllerKind::Fixed || self.regime != RegimeKind::Committed {
+            return Err(TrainError::Usage(
+                "--unsafe-non-private leaves nothing to steer; use --controller fixed and no --regime".into(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Which records, and what one unit of privacy is.
@@ -231,6 +262,9 @@ pub struct ControlSettings {
     /// Whether the evaluation file is declared a public probe: then the controller is rewarded for its perplexity instead
     /// of the released loss.
     pub public_probe: bool,
+    /// Research only: the controller sees norms and losses without noise, and the run claims no guarantee.
+    #[serde(default)]
+    pub unsafe_raw_observations: bool,
     /// Soft actor-critic settings.
     pub sac: SacSettings,
 }
@@ -268,18 +302,31 @@ pub struct TrainSettings {
 }
 
 impl TrainSettings {
+    /// Why a run of these settings guarantees nothing; empty when it does.
+    pub fn unsafe_reasons(&self) -> Vec<&'static str> {
+        let reasons = [
+            (self.privacy.unsafe_non_private, "nothing was clipped and no noise was added"),
+            (self.privacy.unsafe_noise_seed.is_some(), "noise and sampling came from a known seed"),
+            (self.control.unsafe_raw_observations, "the controller saw gradient norms and losses without noise"),
+        ];
+        reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
+    }
+
     /// Checks every bound that needs neither data nor model.
     ///
     /// # Errors
     /// The first setting out of range, with its value and bound.
     pub fn validate(&self) -> Result<(), TrainError> {
         let Self { privacy, optimizer, model, data, control, output, .. } = self;
-        positive("epsilon", privacy.epsilon)?;
-        if !(privacy.delta > 0.0 && privacy.delta < 1.0) {
-            return Err(TrainError::setting("delta", privacy.delta, "strictly between 0 and 1, far below 1/N"));
-        }
+        privacy.validate_target(control.controller)?;
         if privacy.steps == 0 {
             return Err(TrainError::setting("steps", 0, "at least 1"));
+        }
+        if privacy.other_steps > 0 && privacy.regime != RegimeKind::Committed {
+            return Err(TrainError::Usage(
+                "--other-steps needs --regime committed: only noise that is fixed in advance can be shared by runs"
+                    .into(),
+            ));
         }
         positive("batch-size", privacy.batch_size)?;
         positive("clip-norm", privacy.clip_norm)?;

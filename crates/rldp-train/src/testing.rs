@@ -43,6 +43,7 @@ pub(crate) fn settings() -> TrainSettings {
             epsilon: 3.0,
             delta: 1e-5,
             steps: 50,
+            other_steps: 0,
             batch_size: 20.0,
             regime: RegimeKind::Committed,
             accountant: AccountantKind::Rdp,
@@ -52,6 +53,7 @@ pub(crate) fn settings() -> TrainSettings {
             clip_norm: 0.5,
             statistics_share: 0.02,
             unsafe_noise_seed: None,
+            unsafe_non_private: false,
         },
         data: DataSettings {
             train: "train.csv".into(),
@@ -91,6 +93,7 @@ pub(crate) fn settings() -> TrainSettings {
             policy: None,
             frozen: false,
             public_probe: false,
+            unsafe_raw_observations: false,
             sac: SacSettings::default(),
         },
         output: OutputSettings { out: "run".into(), eval_every: 10, checkpoint_every: 10 },

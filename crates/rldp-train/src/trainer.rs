@@ -16,6 +16,7 @@ use crate::{
     passage::Passage,
     plan::Steering,
     progress::{Progress, StepView},
+    raw::{RawObserver, RawSummary},
     recorder::Recorder,
     records::{ControlRecord, EvalRecord, StepRecord},
     settings::TrainSettings,
@@ -44,6 +45,7 @@ pub struct Trainer {
     pub(crate) controller: Box<dyn Controller>,
     pub(crate) reward: RewardTracker,
     pub(crate) observer: Observer,
+    pub(crate) raw: Option<RawObserver>,
     pub(crate) recorder: Recorder,
     pub(crate) base_name: String,
     pub(crate) non_finite: NonFinite,
@@ -94,11 +96,12 @@ impl Trainer {
         let steps = self.settings.privacy.steps;
         let mut evaluation = self.evaluate_when_due(self.spender.steps_charged(), progress)?;
         while self.spender.steps_charged() < steps && !progress.should_stop() {
-            let Some(release) = self.private_step()? else { break };
+            let plain = self.settings.privacy.unsafe_non_private;
+            let Some(release) = (if plain { self.plain_step()? } else { self.private_step()? }) else { break };
             let step = self.spender.steps_charged();
             let update = self.update(step, &release)?;
             self.record_step(step, &release, &update, progress)?;
-            if step.is_multiple_of(self.settings.control.interval) || step == steps {
+            if !plain && (step.is_multiple_of(self.settings.control.interval) || step == steps) {
                 self.steer(step, step == steps, evaluation.as_ref())?;
             }
             evaluation = self.evaluate_when_due(step, progress)?.or(evaluation);
@@ -121,8 +124,7 @@ impl Trainer {
         let allocation = self.now.allocation()?;
         self.now.noise_multiplier = self.spender.nearest_noise(self.now.noise_multiplier);
         let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
-        let sizes: Vec<usize> = self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect();
-        let sum = ClippedSum::new(charge, &sizes, allocation, self.statistics.clone(), self.units.len())?;
+        let sum = ClippedSum::new(charge, &self.pair_sizes(), allocation, self.statistics.clone(), self.units.len())?;
         let batch = self.sampler.sample(self.units.len());
         let sum = self.add_units(sum, &batch)?;
         let release = sum.release(&mut self.noise, self.settings.privacy.batch_size)?;
@@ -137,10 +139,19 @@ impl Trainer {
         Ok(Some(release))
     }
 
+    /// d_i, parameters of each pair (K).
+    pub(crate) fn pair_sizes(&self) -> Vec<usize> {
+        self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect()
+    }
+
     fn add_units(&mut self, mut sum: ClippedSum, batch: &SampledBatch) -> Result<ClippedSum, TrainError> {
         let inputs: Vec<UnitInput> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
         let mut passage = Passage::new(self.adapter.layout(), self.geometry.as_deref());
+        let raw = &mut self.raw;
         self.engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
+            if let Some(raw) = raw {
+                raw.add(self.adapter.layout(), unit.gradient, unit.loss);
+            }
             sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
         })?;
         Ok(sum)
@@ -197,7 +208,8 @@ impl Trainer {
 
     /// The controller's turn: reward for the last interval, observation, action.
     fn steer(&mut self, step: u64, done: bool, evaluation: Option<&Evaluation>) -> Result<(), TrainError> {
-        let reward = self.reward_of_interval(evaluation);
+        let raw = self.raw.as_mut().and_then(|raw| raw.finish(&self.now.clip_norms));
+        let reward = self.reward_of_interval(evaluation, raw.as_ref());
         let record_of_interval = ControlRecord {
             kind: "control",
             step,
@@ -223,7 +235,10 @@ impl Trainer {
             noise_energy: self.noise_energy()?,
             norm_bins: self.statistics.as_ref().and_then(|spec| spec.norms.as_ref()),
         };
-        let Some(observation) = self.observer.finish(&facts) else { return Ok(()) };
+        let Some(mut observation) = self.observer.finish(&facts) else { return Ok(()) };
+        if let Some(raw) = raw {
+            raw.replace(&mut observation);
+        }
         let action = self.controller.act(&observation, reward, done);
         let projected = steer::apply(&mut self.now, &self.start, &action, self.settings.privacy.regime);
         self.recorder.metric(&ControlRecord {
@@ -233,8 +248,10 @@ impl Trainer {
         })
     }
 
-    fn reward_of_interval(&mut self, evaluation: Option<&Evaluation>) -> Option<Observable> {
-        let utility: Option<Observable> = if self.settings.control.public_probe {
+    fn reward_of_interval(&mut self, evaluation: Option<&Evaluation>, raw: Option<&RawSummary>) -> Option<Observable> {
+        let utility: Option<Observable> = if let Some(raw) = raw {
+            Some(raw.loss.combine(raw.loss, |loss, _| -loss))
+        } else if self.settings.control.public_probe {
             evaluation.map(|evaluation| Public::declare(-evaluation.nll).into())
         } else {
             self.observer.mean_loss().map(|loss| loss.map(|loss| -loss).into())

@@ -3,7 +3,7 @@
 mod grid;
 mod norm_bins;
 mod partial;
-mod statistic;
+pub(crate) mod statistic;
 #[cfg(test)]
 mod tests;
 

@@ -59,7 +59,7 @@ impl StatisticSpec {
 
     /// A unit's statistic, of norm at most 1. `factors` are its clip factors (K), below 1 where it was clipped; `norm` is
     /// that of its whole gradient. A unit is in one bin, so the histogram has norm √NORM_ENERGY.
-    pub(super) fn contribution(&self, loss: f64, finite: bool, factors: &[f64], norm: f64) -> Vec<f64> {
+    pub(crate) fn contribution(&self, loss: f64, finite: bool, factors: &[f64], norm: f64) -> Vec<f64> {
         let (centre, half) = self.centre_and_half();
         let centred = if finite { (loss.clamp(self.loss_low, self.loss_high) - centre) / half } else { 0.0 };
         let mut parts = vec![self.loss_energy().sqrt() * centred, if finite { 0.0 } else { NON_FINITE_ENERGY.sqrt() }];
@@ -73,7 +73,7 @@ impl StatisticSpec {
     }
 
     /// Post-processing: what a noisy sum over `batch` expected units says; `std` is the noise in each of its numbers.
-    pub(super) fn read(&self, sum: &[f64], std: f64, batch: f64) -> ReleasedStatistics {
+    pub(crate) fn read(&self, sum: &[f64], std: f64, batch: f64) -> ReleasedStatistics {
         let (centre, half) = self.centre_and_half();
         let bins = self.norms.as_ref().map_or(0, NormBins::count);
         let (firsts, norms) = sum.split_at(sum.len() - bins);

@@ -9,6 +9,7 @@ mod inspect;
 mod privacy;
 mod report;
 mod train;
+mod utility;
 
 use std::{
     io::{self, Write as _},
@@ -17,7 +18,7 @@ use std::{
 
 use anyhow::Result;
 
-pub(crate) use self::compare::CompareArguments;
+pub(crate) use self::{compare::CompareArguments, utility::Metric};
 use crate::cli::{Arguments, Command, InspectCommand, PrivacyCommand};
 
 /// Runs the command that was asked for.

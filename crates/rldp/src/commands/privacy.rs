@@ -142,19 +142,26 @@ fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
         Regime::Committed { .. } => RegimeKind::Committed,
         Regime::Deck { .. } => RegimeKind::Deck,
         Regime::Adaptive { .. } => RegimeKind::Adaptive,
+        Regime::NonPrivate => privacy.regime,
     };
     let unit = settings.data.unit_column.as_deref().unwrap_or("record");
     let pairs = [
         ("epsilon", format!("{:?}", claim.target_epsilon), format!("{:?}", privacy.epsilon)),
         ("delta", format!("{:?}", claim.delta), format!("{:?}", privacy.delta)),
         ("steps", claim.steps.to_string(), privacy.steps.to_string()),
+        ("other_steps", claim.other_steps.to_string(), privacy.other_steps.to_string()),
         ("batch_size", format!("{:?}", claim.expected_batch_size), format!("{:?}", privacy.batch_size)),
         ("regime", format!("{regime:?}"), format!("{:?}", privacy.regime)),
         ("unit", claim.unit.clone(), unit.to_owned()),
         (
             "guarantee",
             (claim.guarantee == Guarantee::Holds).to_string(),
-            privacy.unsafe_noise_seed.is_none().to_string(),
+            settings.unsafe_reasons().is_empty().to_string(),
+        ),
+        (
+            "unsafe_non_private",
+            (claim.regime == Regime::NonPrivate).to_string(),
+            privacy.unsafe_non_private.to_string(),
         ),
     ];
     let differing = pairs.into_iter().filter(|(_, claimed, asked)| claimed != asked);

@@ -130,6 +130,17 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
             "--unsafe-noise-seed: NO PRIVACY GUARANTEE; whoever knows the seed can subtract the noise".to_owned(),
         );
     }
+    if settings.privacy.unsafe_non_private {
+        warnings
+            .push("--unsafe-non-private: NO PRIVACY GUARANTEE; nothing is clipped and no noise is added".to_owned());
+    }
+    if settings.control.unsafe_raw_observations {
+        warnings.push(
+            "--unsafe-raw-observations: NO PRIVACY GUARANTEE; the policy, its moves and the adapter depend on records beyond \
+             what noise covers"
+                .to_owned(),
+        );
+    }
     warnings
 }
 
@@ -178,6 +189,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("epsilon", arguments.epsilon);
     given.set("delta", arguments.delta);
     given.set("steps", whole(arguments.steps));
+    given.set("other_steps", whole(arguments.other_steps));
     given.set("batch_size", arguments.batch_size);
     given.set("regime", arguments.regime.clone());
     given.set("accountant", arguments.accountant.map(|kind| kind.to_string()));
@@ -187,6 +199,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("clip_norm", arguments.clip_norm);
     given.set("statistics_share", arguments.statistics_share);
     given.set("unsafe_noise_seed", whole(arguments.unsafe_noise_seed));
+    given.set("unsafe_non_private", arguments.unsafe_non_private.then_some(true));
     given.set("text_column", arguments.columns.text_column.clone());
     given.set("prompt_column", arguments.columns.prompt_column.clone());
     given.set("completion_column", arguments.columns.completion_column.clone());
@@ -213,6 +226,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("interval", whole(arguments.interval));
     given.set("frozen", arguments.frozen_policy.then_some(true));
     given.set("public_probe", arguments.public_probe.then_some(true));
+    given.set("unsafe_raw_observations", arguments.unsafe_raw_observations.then_some(true));
     given.set("eval_every", whole(arguments.eval_every));
     given.set("checkpoint_every", whole(arguments.checkpoint_every));
     given.set("seed", whole(arguments.seed));

@@ -4,9 +4,12 @@
 
 mod audit;
 mod bad_input;
+mod baselines;
 mod compare;
 mod inspect;
+mod non_private;
 mod privacy;
 mod shared;
 mod support;
 mod train;
+mod utility;
