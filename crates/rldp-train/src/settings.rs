@@ -395,9 +395,6 @@ fn positive(name: &'static str, value: f64) -> Result<(), TrainError> {
 }
 
 fn within(name: &'static str, value: f64, low: f64, high: f64) -> Result<(), TrainError> {
-    if (low..=high).contains(&value) {
-        Ok(())
-    } else {
-        Err(TrainError::setting(name, value, &format!("between {low} and {high}")))
-    }
+    let inside = (low..=high).contains(&value);
+    if inside { Ok(()) } else { Err(TrainError::setting(name, value, &format!("between {low} and {high}"))) }
 }
