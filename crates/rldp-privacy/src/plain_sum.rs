@@ -89,6 +89,7 @@ mod tests {
             expected_batch_size: 2.0,
             other_steps: 0,
             steps: 2,
+            other_steps: 0,
             noise_coordinates: 3,
             noise_delta: 0.0,
             regime: Regime::NonPrivate,
