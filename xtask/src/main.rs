@@ -1,5 +1,6 @@
 //! The one gate: `cargo xtask check`.
 
+mod deny;
 mod layers;
 mod tidy;
 
@@ -20,6 +21,7 @@ const CHECKS: &[Check] = &[
     ("fmt", |root| cargo(root, &["fmt", "--all", "--check"], &[])),
     ("tidy", tidy::check),
     ("layers", layers::check),
+    ("deny", deny::check),
     ("clippy", |root| {
         cargo(root, &["clippy", "--workspace", "--all-targets", "--release", "--quiet", "--", "-D", "warnings"], &[])
     }),
@@ -61,10 +63,16 @@ fn run() -> Result<()> {
 }
 
 fn cargo(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(arguments).envs(environment.iter().copied()).current_dir(root).status()?;
+    let status = cargo_command(root).args(arguments).envs(environment.iter().copied()).status()?;
     ensure!(status.success(), "`cargo {}` failed", arguments.join(" "));
     Ok(())
+}
+
+/// The cargo that runs this program, in the root of the tree.
+fn cargo_command(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
 }
 
 #[expect(clippy::print_stderr, reason = "a gate talks to the person who runs it")]

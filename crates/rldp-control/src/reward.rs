@@ -1,6 +1,6 @@
 //! Reward: improvement of a released or public utility for the budget it took.
 
-use rldp_privacy::Observable;
+use rldp_privacy::{Observable, Released, TakenOver};
 
 /// Turns a sequence of utilities into rewards.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,6 +12,17 @@ pub struct RewardTracker {
 const LARGEST_CHANGE: f64 = 2.0;
 
 impl RewardTracker {
+    /// Goes on after the interval that ended with `last` = (utility, spent), as an earlier process of the run saw it.
+    pub fn resumed(last: Option<(f64, f64)>, proof: TakenOver) -> Self {
+        let seen = |value| Observable::from(Released::restore(value, proof));
+        Self { last: last.map(|(utility, spent)| (seen(utility), seen(spent))) }
+    }
+
+    /// (utility, spent) of the last interval, to be saved.
+    pub fn last(&self) -> Option<(f64, f64)> {
+        self.last.map(|(utility, spent)| (utility.value(), spent.value()))
+    }
+
     /// The reward of the interval that ends with `utility` (for instance the negative released mean loss, in nats) after
     /// `spent` of the budget (a fraction): Δutility per percent of budget. `None` for the first interval.
     ///

@@ -147,3 +147,64 @@ fn unknown_names_are_refused_with_the_list() {
     let error = "sacc".parse::<ControllerKind>().unwrap_err().to_string();
     assert!(error.contains("sacc") && error.contains("fixed, random, sac, quantile"), "{error}");
 }
+
+/// All changes of one value of a JSON tree, at most `most` places.
+fn spoiled(state: &serde_json::Value, most: usize) -> Vec<serde_json::Value> {
+    let mut paths = vec![String::new()];
+    let mut at = 0;
+    while at < paths.len() {
+        let here = paths[at].clone();
+        match state.pointer(&here) {
+            Some(serde_json::Value::Object(map)) => paths.extend(map.keys().map(|key| format!("{here}/{key}"))),
+            // The ends of a list stand for all of it.
+            Some(serde_json::Value::Array(list)) if !list.is_empty() => {
+                paths.extend([0, list.len() - 1].map(|index| format!("{here}/{index}")));
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    assert!(paths.len() < most, "{}", paths.len());
+    let wrong = [
+        serde_json::json!(null),
+        0.into(),
+        (-1).into(),
+        u64::MAX.into(),
+        1e308.into(),
+        "x".into(),
+        serde_json::json!([]),
+    ];
+    let change = |path: &String| {
+        wrong.clone().map(|value| {
+            let mut changed = state.clone();
+            *changed.pointer_mut(path).unwrap() = value;
+            changed
+        })
+    };
+    let shorter = |path: &String| {
+        let mut changed = state.clone();
+        changed.pointer_mut(path)?.as_array_mut()?.pop()?;
+        Some(changed)
+    };
+    paths.iter().flat_map(change).chain(paths.iter().filter_map(shorter)).collect()
+}
+
+/// A saved policy may come from anybody: whatever is wrong with it is refused, or harmless.
+#[test]
+fn no_spoiled_state_makes_a_controller_panic() {
+    let small = SacSettings { hidden_size: 3, batch_size: 2, replay_capacity: 4, ..SacSettings::default() };
+    let mut refused = 0;
+    for kind in ControllerKind::ALL {
+        let make = || controller(kind, PAIRS, &small, 3).unwrap();
+        let mut whole = make();
+        play(whole.as_mut(), 0, 8);
+        for state in spoiled(&whole.state(), 2000) {
+            let mut second = make();
+            match second.restore(&state) {
+                Ok(()) => drop(play(second.as_mut(), 8, 3)),
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}

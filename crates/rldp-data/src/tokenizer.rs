@@ -22,11 +22,15 @@ impl TextTokenizer {
     pub fn from_dir(directory: &Path) -> Result<Self, DataError> {
         let whole = directory.join("tokenizer.json");
         if whole.exists() {
-            return Self::from_bytes(&fs_err::read(&whole)?).map_err(|error| refused(&whole, &error.to_string()));
+            let inner = Tokenizer::from_bytes(fs_err::read(&whole)?).map_err(|error| unreadable(&whole, &error))?;
+            return Self::without_padding(inner);
         }
         let (vocab, merges) = (directory.join("vocab.json"), directory.join("merges.txt"));
         if !(vocab.exists() && merges.exists()) {
-            return Err(refused(directory, "there is neither `tokenizer.json` nor `vocab.json` with `merges.txt`"));
+            return Err(refused(
+                directory,
+                "there is neither `tokenizer.json` nor `vocab.json` with `merges.txt`; copy them from the base model",
+            ));
         }
         let bpe = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy())
             .build()
@@ -43,8 +47,11 @@ impl TextTokenizer {
     /// # Errors
     /// When the bytes are not a tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DataError> {
-        let mut inner =
-            Tokenizer::from_bytes(bytes).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
+        let file = Path::new("tokenizer.json");
+        Self::without_padding(Tokenizer::from_bytes(bytes).map_err(|error| unreadable(file, &error))?)
+    }
+
+    fn without_padding(mut inner: Tokenizer) -> Result<Self, DataError> {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
         Ok(Self { inner })
@@ -69,6 +76,10 @@ impl TextTokenizer {
     pub fn decode(&self, tokens: &[u32]) -> Result<String, DataError> {
         self.inner.decode(tokens, true).map_err(|error| refused(Path::new("tokenizer"), &error.to_string()))
     }
+}
+
+fn unreadable(path: &Path, error: &tokenizers::Error) -> DataError {
+    refused(path, &format!("not a tokenizer that can be read ({error}); copy it anew from the base model"))
 }
 
 fn refused(path: &Path, reason: &str) -> DataError {

@@ -69,6 +69,11 @@ impl ModelSource {
                 "no such directory, and downloading from the Hugging Face hub is not supported yet; \
                  run `hf download {id} --local-dir DIR` and name DIR"
             )),
+            Self::OtherFile(path) if is_pickle(&path) => refuse(
+                "this reads like a pickle of PyTorch, which can run code when read and is refused; load the model in Python and \
+                 call save_pretrained(DIR, safe_serialization=True), then name DIR"
+                    .into(),
+            ),
             Self::OtherFile(_) => refuse(
                 "not a directory; name the Hugging Face directory that holds `config.json` and the weights".into(),
             ),
@@ -93,6 +98,11 @@ fn open_directory(directory: PathBuf) -> Result<ModelFiles, ModelError> {
     let weights = Weights::open(&directory)?;
     weights.check(&config)?;
     Ok(ModelFiles { config, weights, directory: Some(directory) })
+}
+
+fn is_pickle(path: &Path) -> bool {
+    let known = ["bin", "pt", "pth", "pkl", "ckpt"];
+    path.extension().is_some_and(|extension| known.iter().any(|pickle| extension.eq_ignore_ascii_case(pickle)))
 }
 
 /// `owner/name` of plain characters, with no dots that a path would have in front.

@@ -13,6 +13,48 @@ const VERSION: u64 = 1;
 /// What the first line's `previous` says.
 const GENESIS: &str = "rldp-ledger";
 
+/// A place in a ledger: what stands before it is bound by the hash of its last line. State that was saved at such a place
+/// belongs to no ledger that lacks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerPosition {
+    /// Lines up to here.
+    pub lines: u64,
+    /// Hash of the last of them.
+    pub hash: String,
+}
+
+impl LedgerPosition {
+    /// Checks that this place is in `ledger` (the text of `ledger.jsonl`).
+    ///
+    /// # Errors
+    /// When the ledger is damaged, shorter, or another run's.
+    pub fn check(&self, ledger: &str) -> Result<(), PrivacyError> {
+        self.check_in(&read(ledger)?)
+    }
+
+    pub(crate) fn check_in(&self, reading: &Reading) -> Result<(), PrivacyError> {
+        let lines = reading.hashes.len() as u64;
+        let at = self.lines.checked_sub(1).and_then(|index| reading.hashes.get(usize::try_from(index).ok()?));
+        let reason = match at {
+            Some(hash) if *hash == self.hash => return Ok(()),
+            Some(_) => format!("its line {} is not the one that the checkpoint was written after", self.lines),
+            None => format!("it has {lines} lines, but the checkpoint was written after line {}", self.lines),
+        };
+        Err(PrivacyError::Ledger(format!(
+            "{reason}; the ledger was rolled back or replaced. Restore the run's own ledger: what it charged stays spent"
+        )))
+    }
+}
+
+/// Steps that a ledger's whole lines charge.
+///
+/// # Errors
+/// When the ledger is damaged.
+pub fn charged_steps(ledger: &str) -> Result<u64, PrivacyError> {
+    let charges = read(ledger)?.entries.into_iter().filter(|entry| matches!(entry, Entry::Charge { .. }));
+    Ok(charges.count() as u64)
+}
+
 /// Makes a line durable.
 pub trait LedgerSink: Send {
     /// Appends one line (without its line break) and returns only when it survives a crash.
@@ -72,7 +114,11 @@ impl Chain {
     }
 
     pub(crate) fn after(sink: Box<dyn LedgerSink>, read: &Reading) -> Self {
-        Self { sink, previous: read.last_hash.clone(), index: read.entries.len() as u64 }
+        Self { sink, previous: read.last_hash().to_owned(), index: read.entries.len() as u64 }
+    }
+
+    pub(crate) fn position(&self) -> LedgerPosition {
+        LedgerPosition { lines: self.index, hash: self.previous.clone() }
     }
 
     /// Durable when it returns.
@@ -94,9 +140,16 @@ impl Chain {
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) entries: Vec<Entry>,
-    pub(crate) last_hash: String,
+    /// One for each entry.
+    hashes: Vec<String>,
     /// The file ends in the middle of a line. That line's append never returned, so its noise was never drawn.
     pub(crate) torn: bool,
+}
+
+impl Reading {
+    fn last_hash(&self) -> &str {
+        self.hashes.last().map_or(GENESIS, String::as_str)
+    }
 }
 
 /// Reads a ledger and checks its chain.
@@ -105,12 +158,12 @@ pub(crate) fn read(text: &str) -> Result<Reading, PrivacyError> {
         Some(end) => (&text[..=end], end + 1 < text.len()),
         None => ("", !text.is_empty()),
     };
-    let mut reading = Reading { entries: Vec::new(), last_hash: GENESIS.to_owned(), torn };
+    let mut reading = Reading { entries: Vec::new(), hashes: Vec::new(), torn };
     for (index, line) in whole.lines().enumerate() {
-        let (entry, hash) = read_line(line, index, &reading.last_hash)
+        let (entry, hash) = read_line(line, index, reading.last_hash())
             .map_err(|reason| PrivacyError::Ledger(format!("line {}: {reason}", index + 1)))?;
         reading.entries.push(entry);
-        reading.last_hash = hash;
+        reading.hashes.push(hash);
     }
     Ok(reading)
 }

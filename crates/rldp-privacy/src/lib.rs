@@ -17,11 +17,11 @@ mod verify;
 
 pub use accounting::Adjacency;
 pub use allocation::Allocation;
-pub use boundary::{NoGuarantee, Observable, Public, Released, Sensitive};
+pub use boundary::{NoGuarantee, Observable, Public, Released, Sensitive, TakenOver};
 pub use claim::{Claim, Guarantee};
 pub use clipped_sum::{ClippedSum, NoisyRelease, NormBins, PartialSum, ReleasedStatistics, StatisticSpec};
 pub use error::PrivacyError;
-pub use ledger::LedgerSink;
+pub use ledger::{LedgerPosition, LedgerSink, charged_steps};
 pub use noise::{NoiseSource, STEPS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, noise_delta};
 pub use plain_sum::PlainSum;
 pub use regime::Regime;

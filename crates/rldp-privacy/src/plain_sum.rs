@@ -82,6 +82,7 @@ mod tests {
         Claim {
             target_epsilon: f64::INFINITY,
             delta: 0.0,
+            other_steps: 0,
             adjacency: Adjacency::AddRemove,
             unit: "record".into(),
             sampling_rate: 0.5,
@@ -132,7 +133,7 @@ mod tests {
         assert!(found.statement.contains("NO PRIVACY GUARANTEE"), "{}", found.statement);
         let failed: Vec<&str> = found.checks.iter().filter(|check| !check.passed).map(|check| check.name).collect();
         assert_eq!(failed, ["guarantee", "epsilon"]);
-        let mut resumed = Spender::resume(&ledger, &claim(), Box::new(lines)).unwrap();
+        let mut resumed = Spender::resume(&ledger, &claim(), None, Box::new(lines)).unwrap();
         assert!(resumed.unsafe_step().unwrap().is_none());
     }
 

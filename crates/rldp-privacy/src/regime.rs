@@ -79,7 +79,7 @@ fn validate_plan(claim: &Claim, plan: &[Event], kind: AccountantKind) -> Result<
     if let Some(event) = plan.iter().find(|event| event.sampling_rate != claim.sampling_rate) {
         return refuse(format!("a segment samples at {}, the claim at {}", event.sampling_rate, claim.sampling_rate));
     }
-    let planned: u64 = plan.iter().map(|event| event.steps).sum();
+    let planned = plan.iter().fold(0_u64, |sum, event| sum.saturating_add(event.steps));
     if planned != claim.covered_steps() {
         return refuse(format!("the plan has {planned} steps, the claim covers {}", claim.covered_steps()));
     }

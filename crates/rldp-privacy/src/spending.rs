@@ -2,9 +2,10 @@
 
 use crate::{
     accounting::{Event, NoiseDeck, RenyiFilter},
+    boundary::TakenOver,
     claim::Claim,
     error::PrivacyError,
-    ledger::{Chain, Entry, LedgerSink, read},
+    ledger::{Chain, Entry, LedgerPosition, LedgerSink, read},
     regime::Regime,
     spent::PrefixCosts,
 };
@@ -57,6 +58,7 @@ pub struct Spender {
     costs: PrefixCosts,
     steps: u64,
     exhausted: bool,
+    taken_over: Option<TakenOver>,
 }
 
 impl Spender {
@@ -71,12 +73,22 @@ impl Spender {
         Self::fresh(claim, chain)
     }
 
-    /// Takes over a run from its ledger. Every charge in it stays charged.
+    /// Takes over a run from its ledger. Every charge in it stays charged. `saved` is where the ledger stood when the state
+    /// that goes on was saved: a ledger behind it would refund what that state was paid with.
     ///
     /// # Errors
-    /// When the ledger is damaged or closed, or `claim` differs from the one it was opened with (the field is named).
-    pub fn resume(ledger: &str, claim: &Claim, sink: Box<dyn LedgerSink>) -> Result<Self, PrivacyError> {
+    /// When the ledger is damaged or behind `saved`, or `claim` differs from the one it was opened with (the field is
+    /// named). Nothing was written then.
+    pub fn resume(
+        ledger: &str,
+        claim: &Claim,
+        saved: Option<&LedgerPosition>,
+        sink: Box<dyn LedgerSink>,
+    ) -> Result<Self, PrivacyError> {
         let reading = read(ledger)?;
+        if let Some(saved) = saved {
+            saved.check_in(&reading)?;
+        }
         let Some((Entry::Open { claim: opened }, rest)) = reading.entries.split_first() else {
             return Err(PrivacyError::Ledger("it does not begin with a claim".into()));
         };
@@ -88,6 +100,7 @@ impl Spender {
         for entry in rest {
             spender.replay(entry)?;
         }
+        spender.taken_over = saved.map(|_| TakenOver::new());
         spender.chain.append(&Entry::Resume { steps_charged: spender.steps })?;
         Ok(spender)
     }
@@ -99,7 +112,7 @@ impl Spender {
             Regime::Adaptive { filter } => Guard::Filter(RenyiFilter::new(*filter)),
             Regime::NonPrivate => Guard::Nothing,
         };
-        Ok(Self { claim, chain, guard, costs: PrefixCosts::default(), steps: 0, exhausted: false })
+        Ok(Self { claim, chain, guard, costs: PrefixCosts::default(), steps: 0, exhausted: false, taken_over: None })
     }
 
     fn replay(&mut self, entry: &Entry) -> Result<(), PrivacyError> {
@@ -218,6 +231,16 @@ impl Spender {
     /// Steps charged, in all processes of the run.
     pub fn steps_charged(&self) -> u64 {
         self.steps
+    }
+
+    /// Proof that saved state of this run may go on; only after a [`Spender::resume`] whose ledger reaches it.
+    pub fn taken_over(&self) -> Option<TakenOver> {
+        self.taken_over
+    }
+
+    /// Where the ledger stands; saved beside any state that must never be ahead of it.
+    pub fn position(&self) -> LedgerPosition {
+        self.chain.position()
     }
 
     /// Whether no further step will be granted.

@@ -5,7 +5,7 @@ use proptest::test_runner::RngSeed;
 use rldp_privacy::accounting::{
     Accountant, AccountantKind, Event, FilterSpec, FilterUnion, GaussianFilter, GdpAccountant, NoiseDeck,
     PldAccountant, RenyiFilter, UnionSpec, accountant, calibrate_noise_multiplier, calibrate_noise_scale,
-    calibrate_steps,
+    calibrate_steps, rdp,
 };
 
 const DELTA: f64 = 1e-5;
@@ -142,4 +142,13 @@ fn broken_specifications_are_refused_by_name() {
     let mut full = GaussianFilter::new(1.0, DELTA).unwrap();
     assert!(full.try_charge(&mixed[0]).unwrap_err().to_string().contains("full batches"));
     assert!(!full.is_closed());
+}
+
+/// Found by fuzzing ledgers: an integral over more blocks than there is memory. What cannot be counted costs everything.
+#[test]
+fn orders_beyond_reason_cost_no_memory() {
+    let error = FilterSpec::at_order(4.0, 1e-5, 37_446_473_438_896_039.0).unwrap_err().to_string();
+    assert!(error.contains("at most 1e6"), "{error}");
+    assert_eq!(rdp(0.02, 1e-3, 900_000.5).unwrap(), f64::INFINITY);
+    assert!(rdp(0.02, 0.6, 900_000.5).unwrap().is_finite());
 }

@@ -1,18 +1,30 @@
 //! One file that holds everything a run needs to go on, replaced atomically and checked by its hash.
 //!
-//! Contents are released or public values only: parameters, optimizer moments, controller state, allocation. The ledger,
-//! not the checkpoint, says what is spent: an old checkpoint refunds nothing.
+//! Contents are released or public values only: parameters, optimizer moments, what the controller knows and has seen,
+//! allocation. The ledger, not the checkpoint, says what is spent: an old checkpoint refunds nothing, and one that the
+//! ledger does not reach is refused. There is no state of the sampler or the noise on purpose: both draw from fresh keys
+//! in every process, so that no stream is used twice.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
 use fs_err as fs;
+use rldp_privacy::LedgerPosition;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::TrainError;
+use crate::{
+    error::TrainError,
+    evaluate::Evaluation,
+    observe::ObserverState,
+    storage::{Storage, replace},
+    trainer::NonFinite,
+};
 
-const MAGIC: &[u8; 16] = b"rldp-checkpoint1";
-const FILE: &str = "checkpoint.bin";
+const MAGIC: &[u8; 16] = b"rldp-checkpoint2";
+/// Name of the file.
+pub const FILE: &str = "checkpoint.bin";
+/// Vectors of P numbers.
+const VECTORS: usize = 4;
 
 /// State of a run between two steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +37,8 @@ pub struct Checkpoint {
     pub first_moment: Vec<f32>,
     /// Second moments of the optimizer (P).
     pub second_moment: Vec<f32>,
+    /// The last release (P), which the next one is compared with; zeros before the first.
+    pub last_release: Vec<f32>,
     /// What the geometry learned; empty without one.
     pub geometry: Vec<f32>,
 }
@@ -44,8 +58,44 @@ pub struct CheckpointState {
     pub noise_multiplier: f64,
     /// The controller's factor on the learning rate.
     pub learning_rate_gain: f64,
-    /// The controller's own state.
+    /// Where the ledger stood: the state may only go on with a ledger that has this place.
+    pub ledger: LedgerPosition,
+    /// Bytes of metrics written before it.
+    pub metrics: u64,
+    /// What the observer has of the interval.
+    pub observer: ObserverState,
+    /// Utility and spent budget at the end of the last interval.
+    pub reward: Option<(f64, f64)>,
+    /// Released fractions of units with a non-finite gradient.
+    pub non_finite: NonFinite,
+    /// The last evaluation on public records.
+    pub evaluation: Option<SavedEvaluation>,
+    /// The controller's own state, with its replay and its public randomness.
     pub controller: serde_json::Value,
+}
+
+/// An evaluation as a checkpoint keeps it: JSON has no infinity, so a loss that is not finite is none.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedEvaluation {
+    /// Steps charged.
+    pub step: u64,
+    nll: Option<f64>,
+    tokens: usize,
+    records: usize,
+}
+
+impl SavedEvaluation {
+    /// Of `step`.
+    pub fn of(step: u64, evaluation: &Evaluation) -> Self {
+        let Evaluation { nll, tokens, records, .. } = *evaluation;
+        Self { step, nll: nll.is_finite().then_some(nll), tokens, records }
+    }
+
+    /// The evaluation again.
+    pub fn restore(&self) -> Evaluation {
+        let nll = self.nll.unwrap_or(f64::NAN);
+        Evaluation { perplexity: nll.exp(), nll, tokens: self.tokens, records: self.records }
+    }
 }
 
 impl Checkpoint {
@@ -53,16 +103,17 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When the file cannot be written; the previous checkpoint then still stands.
-    pub fn save(&self, folder: &Path) -> Result<(), TrainError> {
+    pub fn save(&self, folder: &Path, storage: &dyn Storage) -> Result<(), TrainError> {
         let json = serde_json::to_vec(&self.state).map_err(|error| corrupt(folder, &error.to_string()))?;
-        let mut payload = Vec::with_capacity(json.len() + 16 + 12 * self.parameters.len());
+        let mut payload = Vec::with_capacity(json.len() + 16 + 4 * VECTORS * self.parameters.len());
         payload.extend((json.len() as u64).to_le_bytes());
         payload.extend((self.parameters.len() as u64).to_le_bytes());
         payload.extend(json);
-        for vector in [&self.parameters, &self.first_moment, &self.second_moment, &self.geometry] {
+        let vectors = [&self.parameters, &self.first_moment, &self.second_moment, &self.last_release];
+        for vector in vectors.into_iter().chain([&self.geometry]) {
             payload.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
         }
-        write_atomically(&folder.join(FILE), &[MAGIC, Sha256::digest(&payload).as_slice(), &payload])
+        Ok(replace(storage, &folder.join(FILE), &[MAGIC, Sha256::digest(&payload).as_slice(), &payload])?)
     }
 
     /// Reads the checkpoint of `folder`; `None` when there is none.
@@ -86,45 +137,28 @@ impl Checkpoint {
         if Sha256::digest(payload).as_slice() != digest {
             return Err(damaged());
         }
-        let length = |at: usize| payload[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default() as usize;
+        Self::parse(payload).map(Some).map_err(|reason| corrupt(&path, &reason))
+    }
+
+    /// Reads a payload whose hash was right, which says nothing about who wrote it.
+    fn parse(payload: &[u8]) -> Result<Self, String> {
+        let misfit = || "the lengths in the checkpoint do not fit it; it was not written by this program".to_owned();
+        let (head, rest) = payload.split_first_chunk::<16>().ok_or_else(misfit)?;
+        let length = |at: usize| head[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
         let (json_length, parameters) = (length(0), length(8));
-        let rest = &payload[16..];
-        if rest.len() < json_length + 12 * parameters {
-            return Err(damaged());
+        let vectors = parameters.checked_mul(4 * VECTORS as u64).ok_or_else(misfit)?;
+        if json_length.checked_add(vectors).is_none_or(|least| least > rest.len() as u64) {
+            return Err(misfit());
         }
-        let (json, vectors) = rest.split_at(json_length);
-        let (vectors, geometry) = vectors.split_at(12 * parameters);
-        let state = serde_json::from_slice(json).map_err(|error| corrupt(&path, &error.to_string()))?;
-        let mut parts = vectors.chunks_exact((4 * parameters).max(1)).map(floats);
+        let (json, rest) = rest.split_at(json_length as usize);
+        let (vectors, geometry) = rest.split_at(vectors as usize);
+        let state = serde_json::from_slice(json)
+            .map_err(|error| format!("the state in the checkpoint is not this version's ({error})"))?;
+        let mut parts = vectors.chunks_exact((4 * parameters as usize).max(1)).map(floats);
         let mut next = || parts.next().unwrap_or_default();
-        let geometry = floats(geometry);
-        Ok(Some(Self { state, parameters: next(), first_moment: next(), second_moment: next(), geometry }))
+        let (parameters, first_moment, second_moment, last_release) = (next(), next(), next(), next());
+        Ok(Self { state, parameters, first_moment, second_moment, last_release, geometry: floats(geometry) })
     }
-}
-
-/// Writes `parts` to a temporary neighbour, syncs it and moves it over `path`. On failure `path` is what it was.
-///
-/// # Errors
-/// When the file cannot be written; the message names it.
-pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<(), TrainError> {
-    let temporary = path.with_extension("partial");
-    if let Err(error) = write_synced(&temporary, parts).and_then(|()| fs::rename(&temporary, path)) {
-        // What could not be written whole is of no use; that it may not be there to remove is no second error.
-        let _ = fs::remove_file(&temporary);
-        return Err(error.into());
-    }
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
-fn write_synced(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    for part in parts {
-        file.write_all(part)?;
-    }
-    file.sync_all()
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -138,6 +172,7 @@ fn corrupt(path: &Path, reason: &str) -> TrainError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Disk;
 
     fn checkpoint() -> Checkpoint {
         Checkpoint {
@@ -148,11 +183,18 @@ mod tests {
                 shares: vec![0.5, 0.5],
                 noise_multiplier: 1.25,
                 learning_rate_gain: 1.0,
+                ledger: LedgerPosition { lines: 8, hash: "ab".into() },
+                metrics: 99,
+                observer: ObserverState::default(),
+                reward: Some((-2.5, 0.125)),
+                non_finite: NonFinite::default(),
+                evaluation: Some(SavedEvaluation { step: 5, nll: None, tokens: 3, records: 2 }),
                 controller: serde_json::json!({"kind": "fixed"}),
             },
             parameters: vec![1.0, -2.5, f32::MIN_POSITIVE],
             first_moment: vec![0.0, 0.1, 0.2],
             second_moment: vec![3.0, 4.0, 5.0],
+            last_release: vec![0.0, -0.0, 7.0],
             geometry: vec![6.0],
         }
     }
@@ -161,14 +203,14 @@ mod tests {
     fn round_trips() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Checkpoint::load(folder.path()).unwrap(), None);
-        checkpoint().save(folder.path()).unwrap();
+        checkpoint().save(folder.path(), &Disk).unwrap();
         assert_eq!(Checkpoint::load(folder.path()).unwrap(), Some(checkpoint()));
     }
 
     #[test]
     fn any_torn_or_flipped_byte_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        checkpoint().save(folder.path()).unwrap();
+        checkpoint().save(folder.path(), &Disk).unwrap();
         let path = folder.path().join(FILE);
         let whole = fs::read(&path).unwrap();
         for cut in 0..whole.len() {
@@ -180,6 +222,22 @@ mod tests {
             flipped[index] ^= 1;
             fs::write(&path, flipped).unwrap();
             assert!(Checkpoint::load(folder.path()).is_err(), "flip at {index} went unnoticed");
+        }
+    }
+
+    /// A checksum can be computed by anybody: lengths behind a right one are checked all the same.
+    #[test]
+    fn hostile_lengths_behind_a_right_checksum_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for (json, parameters) in
+            [(u64::MAX, 1), (0, u64::MAX / 16 + 1), (8, 0), (u64::MAX - 15, 1), (0, u64::MAX), (1 << 40, 1 << 40)]
+        {
+            let mut payload = [json.to_le_bytes(), parameters.to_le_bytes()].concat();
+            payload.extend([0; 16]);
+            let whole = [MAGIC.as_slice(), Sha256::digest(&payload).as_slice(), &payload].concat();
+            fs::write(folder.path().join(FILE), whole).unwrap();
+            let error = Checkpoint::load(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("checkpoint"), "{error}");
         }
     }
 }

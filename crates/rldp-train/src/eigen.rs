@@ -29,7 +29,7 @@ pub(crate) fn symmetric(matrix: &[f64], n: usize) -> (Vec<f64>, Vec<Vec<f64>>) {
     (order.iter().map(|&i| m[i][i]).collect(), order.iter().map(|&i| std::mem::take(&mut vectors[i])).collect())
 }
 
-/// Makes m[p][q] zero.
+/// Makes `m[p][q]` zero.
 fn rotate(m: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
     if m[p][q] == 0.0 {
         return;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rldp_data::{Columns, PrivacyUnits, TextColumns, TextTokenizer, TokenRecord, UnitPolicy, read_records, tokenize};
-use rldp_model::{Engine, ModelConfig};
+use rldp_model::{Engine, EngineError, ModelConfig};
 
 use crate::{
     error::TrainError,
@@ -46,6 +46,14 @@ pub fn load_records(
     config: &ModelConfig,
 ) -> Result<Records, TrainError> {
     let data = &settings.data;
+    let limit = config.max_positions;
+    if data.max_length > limit {
+        return Err(TrainError::setting(
+            "max-length",
+            data.max_length,
+            &format!("at most {limit}, the model's positions"),
+        ));
+    }
     let train = tokenized(&data.train, data, data.unit_column.as_deref(), tokenizer, config)?;
     let policy = UnitPolicy {
         max_length: data.max_length,
@@ -75,5 +83,11 @@ fn tokenized(
     let text = TextColumns::pair(data.prompt_column.as_deref(), data.completion_column.as_deref())
         .unwrap_or_else(|| TextColumns::Text(data.text_column.clone()));
     let records = read_records(path, &Columns { text, unit: unit.map(str::to_owned) })?;
-    Ok(tokenize(path, &records, tokenizer, config.eos_token_ids.first().copied())?)
+    let records = tokenize(path, &records, tokenizer, config.eos_token_ids.first().copied())?;
+    // The engine would find it too, but only in the step that samples the record, when that is paid for.
+    let vocab = config.vocab_size;
+    if let Some(&token) = records.iter().flat_map(|record| &record.tokens).find(|token| **token as usize >= vocab) {
+        return Err(EngineError::UnknownToken { token, vocab }.into());
+    }
+    Ok(records)
 }

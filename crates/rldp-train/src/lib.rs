@@ -27,23 +27,26 @@ mod promise;
 mod raw;
 mod recorder;
 mod records;
+#[cfg(test)]
+mod resume_tests;
 mod secrets;
 mod session;
 pub mod settings;
 mod spectrum;
 mod steer;
+pub mod storage;
 #[cfg(test)]
 mod testing;
 mod trainer;
 
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
-pub use manifest::machine;
+pub use manifest::{machine, started};
 pub use memory_size::MemorySize;
 pub use optimizer::{Optimizer, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
-pub use recorder::files;
+pub use recorder::{files, last_recorded_step};
 pub use records::StepRecord;
 pub use secrets::Secrets;
-pub use session::{resume, start};
+pub use session::{resume, resume_on, start, start_on};
 pub use trainer::{Outcome, Trainer};

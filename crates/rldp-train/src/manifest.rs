@@ -1,5 +1,7 @@
 //! `manifest.json`: versions, machine, model and unit; public facts only.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rldp_model::Adapter;
 use serde_json::{Value, json};
 
@@ -48,8 +50,14 @@ pub fn machine() -> Value {
 }
 
 /// Date and time in UTC, for the reader; nothing is computed from it.
-fn started() -> String {
-    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
+pub fn started() -> String {
+    date(SystemTime::now())
+}
+
+/// A clock may stand anywhere; what a calendar of four digits cannot name is moved to its ends.
+fn date(now: SystemTime) -> String {
+    let latest = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    humantime::format_rfc3339_seconds(now.clamp(UNIX_EPOCH, latest)).to_string()
 }
 
 fn cpu() -> Option<String> {
@@ -62,4 +70,18 @@ fn memory_mib() -> Option<u64> {
     let text = fs_err::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemTotal"))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_clock_stops_a_run() {
+        let second = Duration::from_secs(1);
+        let far = Duration::from_secs(1 << 55);
+        assert_eq!(date(UNIX_EPOCH - second), "1970-01-01T00:00:00Z");
+        assert_eq!(date(UNIX_EPOCH + 86_400 * second), "1970-01-02T00:00:00Z");
+        assert_eq!(date(UNIX_EPOCH + far), "9999-12-31T23:59:59Z");
+    }
 }

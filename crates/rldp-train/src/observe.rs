@@ -5,12 +5,13 @@
 
 use rldp_control::{GlobalObservation, NormHistogram, Observation, PairObservation};
 use rldp_model::AdapterLayout;
-use rldp_privacy::{NoisyRelease, NormBins, Observable, Public, Released};
+use rldp_privacy::{NoisyRelease, NormBins, Observable, Public, Released, TakenOver};
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Steering;
 
 /// Sums of one pair's statistics over the steps of an interval.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct PairSums {
     snr: f64,
     momentum_cosine: f64,
@@ -27,6 +28,28 @@ pub struct Observer {
     norm_fractions: Option<Released<Vec<f64>>>,
     loss: Option<Released<f64>>,
     previous_loss: Option<Released<f64>>,
+}
+
+/// What an observer knows between two steps, but for the last release: released values, to be saved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObserverState {
+    steps: u64,
+    pairs: Option<Vec<PairSums>>,
+    /// Whether there is a last release.
+    released: bool,
+    clip_fractions: Option<Vec<f64>>,
+    norm_fractions: Option<Vec<f64>>,
+    loss: Option<f64>,
+    previous_loss: Option<f64>,
+}
+
+impl ObserverState {
+    /// Whether it can be of a run with `pairs` adapter pairs, and `bins` of norms in its statistics.
+    pub(crate) fn fits(&self, pairs: usize, bins: Option<usize>) -> bool {
+        self.pairs.as_ref().is_none_or(|sums| sums.len() == pairs)
+            && self.clip_fractions.as_ref().is_none_or(|sums| sums.len() == pairs)
+            && self.norm_fractions.as_ref().is_none_or(|sums| Some(sums.len()) == bins)
+    }
 }
 
 /// Public facts about the moment of the decision.
@@ -54,6 +77,34 @@ pub struct PublicFacts<'a> {
 }
 
 impl Observer {
+    /// What to save, and the last release (P), empty before the first.
+    pub fn state(&self) -> (ObserverState, &[f32]) {
+        let previous = self.previous.as_ref().map(Released::get);
+        let state = ObserverState {
+            steps: self.steps,
+            pairs: self.pairs.clone().map(Released::into_inner),
+            released: previous.is_some(),
+            clip_fractions: self.clip_fractions.clone().map(Released::into_inner),
+            norm_fractions: self.norm_fractions.clone().map(Released::into_inner),
+            loss: self.loss.map(Released::into_inner),
+            previous_loss: self.previous_loss.map(Released::into_inner),
+        };
+        (state, previous.map_or(&[], Vec::as_slice))
+    }
+
+    /// Goes on from what an earlier process of the run saved.
+    pub fn restore(state: ObserverState, last_release: Vec<f32>, proof: TakenOver) -> Self {
+        Self {
+            steps: state.steps,
+            pairs: state.pairs.map(|value| Released::restore(value, proof)),
+            previous: state.released.then(|| Released::restore(last_release, proof)),
+            clip_fractions: state.clip_fractions.map(|value| Released::restore(value, proof)),
+            norm_fractions: state.norm_fractions.map(|value| Released::restore(value, proof)),
+            loss: state.loss.map(|value| Released::restore(value, proof)),
+            previous_loss: state.previous_loss.map(|value| Released::restore(value, proof)),
+        }
+    }
+
     /// Adds one step. `momentum` is the optimizer's first moment before the step.
     ///
     /// Per pair: signal-to-noise (‖g‖² − d s²) / (d s²), an unbiased estimate of the clipped mean gradient's energy over

@@ -4,6 +4,7 @@ use rldp_privacy::{NoisyRelease, PlainSum, Sensitive};
 
 use crate::{
     error::TrainError,
+    passage::Passage,
     trainer::{Trainer, unit_input},
 };
 
@@ -17,10 +18,12 @@ impl Trainer {
         let mut sum = PlainSum::new(step, &self.pair_sizes(), self.statistics.clone());
         let batch = self.sampled();
         let inputs: Vec<_> = batch.iter().map(|&unit| unit_input(&self.units, unit)).collect();
+        let mut passage = Passage::new(self.adapter.layout(), None);
         self.engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
-            sum.add_unit(Sensitive::new(unit.gradient), Sensitive::new(unit.loss));
+            sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
         })?;
-        Ok(Some(sum.release(self.settings.privacy.batch_size)))
+        let release = sum.release(self.settings.privacy.batch_size);
+        Ok(Some(Passage::new(self.adapter.layout(), None).back(release)))
     }
 }
 

@@ -9,19 +9,31 @@ const PROMISED: &[&str] = &["privacy", "data"];
 /// Keys of those sections that touch public records only.
 const FREE: &[&str] = &["eval"];
 
+/// Keys outside them that the saved state was made for.
+const SHAPES: &[(&str, &str)] =
+    &[("model", "rank"), ("model", "target_modules"), ("model", "trainable"), ("control", "controller")];
+
 /// Settings that differ between a run's own and those it is resumed with, as `section.key`, with both values.
 ///
 /// # Errors
-/// When one of them is part of the promise: it is named, and the run stays as it is.
+/// When one of them is part of the promise, or the saved state does not fit it: it is named, and the run stays as it is.
 pub(crate) fn changes(before: &TrainSettings, now: &TrainSettings) -> Result<Vec<Change>, TrainError> {
     let found = differences(&table(before)?, &table(now)?);
-    match found.iter().find(|change| PROMISED.contains(&change.section.as_str()) && !FREE.contains(&&*change.key)) {
-        None => Ok(found),
-        Some(Change { section, key, before, now }) => Err(TrainError::Refused(format!(
-            "`{section}.{key}` was {before} when the run began and is {now} now; the promise of a run may not change: resume \
-             without it, or start a new run"
-        ))),
+    let promised = |change: &&Change| PROMISED.contains(&&*change.section) && !FREE.contains(&&*change.key);
+    let shapes = |change: &&Change| SHAPES.contains(&(&*change.section, &*change.key));
+    let refuse = |change: &Change, why: &str| {
+        let Change { section, key, before, now } = change;
+        Err(TrainError::Refused(format!(
+            "`{section}.{key}` was {before} when the run began and is {now} now; {why}: resume without it, or start a new run"
+        )))
+    };
+    if let Some(change) = found.iter().find(promised) {
+        return refuse(change, "the promise of a run may not change");
     }
+    if let Some(change) = found.iter().find(shapes) {
+        return refuse(change, "the saved adapter and controller do not fit another one");
+    }
+    Ok(found)
 }
 
 /// One setting that changed.

@@ -4,16 +4,22 @@
 //! units a step drew; it is a side channel, says so in its first line, and is not part of what may be handed out.
 
 use std::{
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
 use fs_err as fs;
 use rldp_privacy::LedgerSink;
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::{checkpoint::write_atomically, error::TrainError, settings::TrainSettings};
+use crate::{
+    error::TrainError,
+    settings::TrainSettings,
+    storage::{Storage, Written, folder_of, replace, whole_lines},
+};
 
 /// Names of the files of a run folder.
 pub mod files {
@@ -43,92 +49,120 @@ pub mod files {
     pub const LOCK: &str = "lock";
 }
 
-/// An append-only file of JSON lines, each synced when it is the ledger.
+/// An append-only file of JSON lines, each synced before its charge is granted.
 pub struct LedgerFile {
-    file: fs::File,
+    file: Box<dyn Written>,
 }
 
 impl LedgerFile {
-    /// Opens `folder`'s ledger for appending, creating it when absent. The caller holds the folder.
+    /// Opens `folder`'s ledger for appending, creating it when absent, and reads what it holds. The caller holds the folder.
     ///
     /// A last line without its end is cut off, or the next one would be written into it. Its append never returned, so
     /// the noise it was to pay for was never drawn.
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub fn open(folder: &Path, storage: &dyn Storage) -> Result<(Self, String), TrainError> {
         let path = folder.join(files::LEDGER);
-        let file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
-        let text = fs::read(&path)?;
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        if whole < text.len() {
-            file.set_len(whole as u64)?;
-            file.sync_all()?;
-        }
-        fs::File::open(folder)?.sync_all()?;
-        Ok(Self { file })
+        let mut bytes = if path.exists() { fs::read(&path)? } else { Vec::new() };
+        bytes.truncate(whole_lines(&bytes));
+        let text = String::from_utf8(bytes).map_err(|error| TrainError::Corrupt {
+            path: path.display().to_string(),
+            reason: format!(
+                "the ledger was changed (byte {} is no text); restore it: what it charged stays spent",
+                error.utf8_error().valid_up_to()
+            ),
+        })?;
+        let file = storage.reopen(&path, text.len() as u64)?;
+        storage.sync_folder(folder)?;
+        Ok((Self { file }, text))
     }
 }
 
 impl LedgerSink for LedgerFile {
     fn append(&mut self, line: &str) -> io::Result<()> {
-        self.file.write_all(format!("{line}\n").as_bytes())?;
-        self.file.sync_data()
+        self.file.write(format!("{line}\n").as_bytes())?;
+        self.file.sync()
     }
 }
 
 /// Writes a run's metrics.
 pub struct Recorder {
     folder: PathBuf,
-    metrics: fs::File,
-    timing: fs::File,
+    storage: Arc<dyn Storage>,
+    metrics: Box<dyn Written>,
+    /// Bytes of metrics so far.
+    length: u64,
+    timing: Box<dyn Written>,
     started: Instant,
     before: f64,
     _lock: FolderLock,
 }
 
 impl Recorder {
-    /// Creates a run folder, private to the user, with its resolved settings.
+    /// Creates a run folder, private to the user, with its resolved settings, which come last: a folder without them holds no
+    /// run.
     ///
     /// # Errors
     /// When the folder already holds a run, or cannot be written.
-    pub fn create(settings: &TrainSettings, manifest: &serde_json::Value) -> Result<Self, TrainError> {
+    pub fn create(settings: &TrainSettings, manifest: &Value, storage: Arc<dyn Storage>) -> Result<Self, TrainError> {
         let folder = settings.output.out.clone();
-        if folder.join(files::LEDGER).exists() || folder.join(files::CONFIG).exists() {
-            return Err(TrainError::Refused(format!(
-                "{} already holds a run; choose another --out, or continue it with --resume",
-                folder.display()
-            )));
-        }
+        refuse_second_run(&folder)?;
         create_private_folder(&folder)?;
         let lock = FolderLock::take(&folder)?;
-        let config = toml::to_string_pretty(settings)
-            .map_err(|error| TrainError::Usage(format!("the settings cannot be written as TOML: {error}")))?;
-        write_atomically(&folder.join(files::CONFIG), &[config.as_bytes()])?;
-        write_json(&folder.join(files::MANIFEST), manifest)?;
-        let mut recorder = Self::open(folder, lock, 0.0)?;
+        // Another process may have been here before the lock was ours.
+        refuse_second_run(&folder)?;
+        write_json(&*storage, &folder.join(files::MANIFEST), manifest)?;
+        write_settings(&*storage, &folder, settings)?;
+        storage.sync_folder(folder_of(&folder))?;
+        let mut recorder = Self::open(folder, lock, storage, 0.0)?;
         recorder.append_timing(&serde_json::json!({
             "label": "unsafe: wall-clock times depend on how many units each step drew; do not release this file"
         }))?;
         Ok(recorder)
     }
 
-    /// Opens the folder of a run that is being resumed. Metrics of steps after `step`, which the checkpoint forgot, are dropped.
+    /// Opens the folder of a run that is being resumed. Of the metrics it keeps the first `length` bytes, which the checkpoint
+    /// knows, and what earlier resumes said.
     ///
     /// # Errors
-    /// When another process holds the folder, or it cannot be written.
-    pub fn resume(folder: &Path, step: u64) -> Result<Self, TrainError> {
-        let lock = FolderLock::take(folder)?;
-        let kept = kept_lines(&folder.join(files::METRICS), step)?;
-        write_atomically(&folder.join(files::METRICS), &[kept.as_bytes()])?;
+    /// When the folder cannot be written.
+    pub fn resume(folder: &Path, lock: FolderLock, storage: Arc<dyn Storage>, length: u64) -> Result<Self, TrainError> {
+        let path = folder.join(files::METRICS);
+        let bytes = if path.exists() { fs::read(&path)? } else { Vec::new() };
+        let (known, rest) = bytes.split_at(bytes.len().min(length as usize));
+        let mut kept = known[..whole_lines(known)].to_vec();
+        for (_, line) in metric_lines(rest).into_iter().filter(|(value, _)| value["kind"] == "resume") {
+            kept.extend_from_slice(line.as_bytes());
+            kept.push(b'\n');
+        }
+        replace(&*storage, &path, &[&kept])?;
         let before = last_elapsed(&folder.join(files::TIMING));
-        Self::open(folder.to_owned(), lock, before)
+        Self::open(folder.to_owned(), lock, storage, before)
     }
 
-    fn open(folder: PathBuf, lock: FolderLock, before: f64) -> Result<Self, TrainError> {
-        let open = |name| fs::OpenOptions::new().append(true).create(true).open(folder.join(name));
-        let (metrics, timing) = (open(files::METRICS)?, open(files::TIMING)?);
-        Ok(Self { folder, metrics, timing, started: Instant::now(), before, _lock: lock })
+    fn open(folder: PathBuf, lock: FolderLock, storage: Arc<dyn Storage>, before: f64) -> Result<Self, TrainError> {
+        let open = |name| -> io::Result<(Box<dyn Written>, u64)> {
+            let path = folder.join(name);
+            let length = if path.exists() { whole_lines(&fs::read(&path)?) as u64 } else { 0 };
+            Ok((storage.reopen(&path, length)?, length))
+        };
+        let ((metrics, length), (timing, _)) = (open(files::METRICS)?, open(files::TIMING)?);
+        Ok(Self { folder, storage, metrics, length, timing, started: Instant::now(), before, _lock: lock })
+    }
+
+    /// Where the run is written.
+    pub fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    /// Makes the metrics durable, since a checkpoint must not be ahead of them, and returns their length in bytes.
+    ///
+    /// # Errors
+    /// When that cannot be promised.
+    pub fn sync(&mut self) -> Result<u64, TrainError> {
+        self.metrics.sync()?;
+        Ok(self.length)
     }
 
     /// The run folder.
@@ -141,7 +175,8 @@ impl Recorder {
     /// # Errors
     /// When the file cannot be written.
     pub fn metric(&mut self, line: &impl Serialize) -> Result<(), TrainError> {
-        append(&mut self.metrics, line)
+        self.length += append(&mut *self.metrics, line)?;
+        Ok(())
     }
 
     /// Appends the time since the start, to the file that is not released.
@@ -153,64 +188,109 @@ impl Recorder {
         self.append_timing(&serde_json::json!({"step": step, "elapsed_secs": elapsed}))
     }
 
-    fn append_timing(&mut self, line: &serde_json::Value) -> Result<(), TrainError> {
-        append(&mut self.timing, line)
+    fn append_timing(&mut self, line: &Value) -> Result<(), TrainError> {
+        append(&mut *self.timing, line).map(drop)
     }
 }
 
 /// Writes JSON atomically, readable by people.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
+pub(crate) fn write_json(storage: &dyn Storage, path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| TrainError::Corrupt { path: path.display().to_string(), reason: error.to_string() })?;
-    write_atomically(path, &[text.as_bytes(), b"\n"])
+    Ok(replace(storage, path, &[text.as_bytes(), b"\n"])?)
 }
 
-fn append(file: &mut fs::File, line: &impl Serialize) -> Result<(), TrainError> {
+/// Writes `config.toml`.
+pub(crate) fn write_settings(storage: &dyn Storage, folder: &Path, settings: &TrainSettings) -> Result<(), TrainError> {
+    let text = toml::to_string_pretty(settings)
+        .map_err(|error| TrainError::Usage(format!("the settings cannot be written as TOML: {error}")))?;
+    Ok(replace(storage, &folder.join(files::CONFIG), &[text.as_bytes()])?)
+}
+
+/// Appends one line; its length in bytes.
+fn append(file: &mut dyn Written, line: &impl Serialize) -> Result<u64, TrainError> {
     let mut text = serde_json::to_string(line).map_err(io::Error::from)?;
     text.push('\n');
-    Ok(file.write_all(text.as_bytes())?)
+    file.write(text.as_bytes())?;
+    Ok(text.len() as u64)
 }
 
-pub(crate) fn create_private_folder(folder: &Path) -> Result<(), TrainError> {
-    if let Some(parent) = folder.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    if !folder.exists() {
-        fs::create_dir(folder)?;
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+fn refuse_second_run(folder: &Path) -> Result<(), TrainError> {
+    if folder.join(files::LEDGER).exists() || folder.join(files::CONFIG).exists() {
+        return Err(TrainError::Refused(format!(
+            "{} already holds a run; choose another --out, or continue it with --resume",
+            folder.display()
+        )));
     }
     Ok(())
 }
 
-/// Lines of `metrics.jsonl` up to and including `step`.
-fn kept_lines(path: &Path, step: u64) -> Result<String, TrainError> {
-    let text = if path.exists() { fs::read_to_string(path)? } else { String::new() };
-    let keep = |line: &&str| {
-        serde_json::from_str::<serde_json::Value>(line)
-            .is_ok_and(|value| value.get("step").and_then(serde_json::Value::as_u64).is_none_or(|at| at <= step))
+/// Makes a folder that only its owner can open.
+pub(crate) fn create_private_folder(folder: &Path) -> Result<(), TrainError> {
+    if folder.exists() && !folder.is_dir() {
+        return Err(TrainError::Refused(format!("{} is a file; choose another --out", folder.display())));
+    }
+    let made = || -> io::Result<()> {
+        fs::create_dir_all(folder_of(folder))?;
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        if let Err(error) = builder.create(folder)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(error);
+        }
+        #[cfg(unix)]
+        fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        Ok(())
     };
-    Ok(text.lines().filter(keep).map(|line| format!("{line}\n")).collect())
+    made().map_err(|error| unwritable(folder, &error))
+}
+
+fn unwritable(folder: &Path, error: &io::Error) -> TrainError {
+    TrainError::Refused(format!(
+        "{} cannot be written ({error}); make it writable for this user, or choose another run folder",
+        folder.display()
+    ))
+}
+
+/// Whole lines of metrics that can be read. A crash of the machine may leave others at the end.
+fn metric_lines(bytes: &[u8]) -> Vec<(Value, String)> {
+    let text = String::from_utf8_lossy(&bytes[..whole_lines(bytes)]);
+    text.lines().filter_map(|line| Some((serde_json::from_str(line).ok()?, line.to_owned()))).collect()
+}
+
+/// The last step that the metrics of `folder` speak of.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn last_recorded_step(folder: &Path) -> io::Result<u64> {
+    let path = folder.join(files::METRICS);
+    let bytes = if path.exists() { fs::read(&path)? } else { Vec::new() };
+    let steps = metric_lines(&bytes).into_iter().filter_map(|(value, _)| value["step"].as_u64());
+    Ok(steps.max().unwrap_or(0))
 }
 
 fn last_elapsed(path: &Path) -> f64 {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let elapsed = |line| serde_json::from_str::<serde_json::Value>(line).ok()?.get("elapsed_secs")?.as_f64();
+    let elapsed = |line| serde_json::from_str::<Value>(line).ok()?.get("elapsed_secs")?.as_f64();
     text.lines().rev().find_map(elapsed).unwrap_or(0.0)
 }
 
 /// Keeps a second process out of a run folder; released by the operating system when the process ends.
-struct FolderLock {
+pub struct FolderLock {
     _file: std::fs::File,
 }
 
 impl FolderLock {
-    fn take(folder: &Path) -> Result<Self, TrainError> {
+    /// Takes the folder.
+    ///
+    /// # Errors
+    /// When another process holds it, or it cannot be written.
+    pub fn take(folder: &Path) -> Result<Self, TrainError> {
         let path = folder.join(files::LOCK);
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path)?.into_parts().0;
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|error| unwritable(folder, &error))?.into_parts().0;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(std::fs::TryLockError::WouldBlock) => Err(TrainError::Refused(format!(

@@ -17,10 +17,10 @@ use rldp_data::{
 use rldp_model::ModelConfig;
 
 use crate::{
-    checkpoint::write_atomically,
     error::TrainError,
     recorder::{create_private_folder, files},
     settings::{CanarySettings, TrainSettings},
+    storage::{Storage, replace},
 };
 
 /// Chance of a canary's coin.
@@ -122,13 +122,13 @@ impl Secrets {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn write(&self, run: &Path, units: &PrivacyUnits) -> Result<(), TrainError> {
+    pub(crate) fn write(&self, storage: &dyn Storage, run: &Path, units: &PrivacyUnits) -> Result<(), TrainError> {
         if self.members.is_none() && self.canaries.is_none() {
             return Ok(());
         }
         let folder = run.join(files::PRIVATE);
         create_private_folder(&folder)?;
-        write_atomically(&folder.join("README.txt"), &[README.as_bytes()])?;
+        replace(storage, &folder.join("README.txt"), &[README.as_bytes()])?;
         if let Some(count) = self.members {
             write_membership(&folder.join(files::MEMBERSHIP), units, count)?;
         }

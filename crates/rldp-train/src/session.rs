@@ -1,16 +1,17 @@
 //! Starting, resuming and finishing a run.
 
+use std::{path::Path, sync::Arc};
+
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
 use rldp_control::{Controller, RewardTracker, controller};
 use rldp_data::PoissonSampler;
 use rldp_model::{Adapter, AdapterLayout, adapter::LoraSettings, peft};
-use rldp_privacy::{NoiseSource, Spender};
+use rldp_privacy::{NoiseSource, Spender, TakenOver, charged_steps};
 
 use crate::{
-    checkpoint::{Checkpoint, CheckpointState},
+    checkpoint::{Checkpoint, CheckpointState, SavedEvaluation},
     error::TrainError,
-    evaluate::Evaluation,
     geometry,
     inputs::Inputs,
     manifest,
@@ -20,8 +21,9 @@ use crate::{
     preflight::preflight,
     promise::changes,
     raw::RawObserver,
-    recorder::{LedgerFile, Recorder, files, write_json},
+    recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_json, write_settings},
     settings::{TrainSettings, Trainable},
+    storage::{Disk, Storage, replace},
     trainer::{NonFinite, Outcome, Trainer},
 };
 
@@ -34,7 +36,15 @@ const POLICY_FILE: &str = "policy.json";
 ///
 /// # Errors
 /// When a setting does not fit the data or model, or the folder already holds a run.
-pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, TrainError> {
+pub fn start(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainError> {
+    start_on(Arc::new(Disk), settings, inputs)
+}
+
+/// [`start`] on another file layer.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_on(storage: Arc<dyn Storage>, settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, TrainError> {
     let adapter = initial_adapter(&settings, &inputs)?;
     preflight(inputs.engine.as_mut(), &adapter, settings.seed)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
@@ -42,12 +52,13 @@ pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, Tra
     if let Some(policy) = &settings.control.policy {
         controller.restore(&read_policy(policy)?)?;
     }
-    let mut recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
-    inputs.secrets.write(recorder.folder(), &inputs.units)?;
+    let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan);
+    let mut recorder = Recorder::create(&settings, &manifest, storage)?;
+    inputs.secrets.write(recorder.storage(), recorder.folder(), &inputs.units)?;
     if !settings.unsafe_reasons().is_empty() {
         recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
     }
-    let ledger = LedgerFile::open(recorder.folder())?;
+    let (ledger, _) = LedgerFile::open(recorder.folder(), recorder.storage())?;
     let spender = Spender::open(plan.claim.clone(), Box::new(ledger))?;
     assemble(settings, inputs, adapter, plan, spender, recorder, controller)
 }
@@ -55,28 +66,82 @@ pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, Tra
 /// Continues the run in `settings.output.out` from its last checkpoint.
 ///
 /// Charges that the checkpoint does not know of, of steps whose result was lost, stay spent: the run goes on after them.
-/// Noise and sampling come from fresh keys, so no stream is used twice.
+/// Noise and sampling come from fresh keys, so no stream is used twice. A setting that is no part of the promise may have
+/// changed: it is recorded in the metrics and in `config.toml`.
 ///
 /// # Errors
-/// When the folder holds no run, its ledger does not verify, or the guarantee's settings differ.
+/// When the folder holds no run, its ledger does not verify or is behind the checkpoint or the metrics, or the guarantee's
+/// settings differ. A refused resume leaves the run as it was.
 pub fn resume(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainError> {
+    resume_on(Arc::new(Disk), settings, inputs)
+}
+
+/// [`resume`] on another file layer.
+///
+/// # Errors
+/// As [`resume`].
+pub fn resume_on(storage: Arc<dyn Storage>, settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainError> {
     let folder = settings.output.out.clone();
+    let lock = FolderLock::take(&folder)?;
     let changed = changes(&read_settings(&folder)?, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
+    let mut controller = build_controller(&settings, &adapter)?;
+    let mut learned = geometry::geometry(&settings.privacy, adapter.layout());
+    let statistics = statistic_spec(&settings, inputs.engine.config().vocab_size);
+    let norm_bins = statistics.and_then(|spec| Some(spec.norms?.count()));
     let checkpoint = Checkpoint::load(&folder)?;
+    if let Some(checkpoint) = &checkpoint {
+        checkpoint.check(&adapter, norm_bins)?;
+        geometry::restore(learned.as_deref_mut(), &checkpoint.geometry)?;
+        controller.restore(&checkpoint.state.controller)?;
+    } else if let Some(policy) = &settings.control.policy {
+        controller.restore(&read_policy(policy)?)?;
+    }
+    // Drawn only when the run ended before its ledger began.
+    inputs.secrets.write(&*storage, &folder, &inputs.units)?;
+    let spender = continue_ledger(&folder, &*storage, &plan, checkpoint.as_ref())?;
     let known = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.steps_charged);
-    let mut recorder = Recorder::resume(&folder, known)?;
-    recorder.metric(&serde_json::json!({"kind": "resume", "step": known, "changed": changed}))?;
-    let ledger = LedgerFile::open(&folder)?;
-    let text = fs_err::read_to_string(folder.join(files::LEDGER))?;
-    let spender = Spender::resume(&text, &plan.claim, Box::new(ledger))?;
-    let controller = build_controller(&settings, &adapter)?;
+    let length = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.metrics);
+    let mut recorder = Recorder::resume(&folder, lock, storage, length)?;
+    let lost = spender.steps_charged() - known;
+    recorder.metric(&serde_json::json!({"kind": "resume", "step": known, "lost_steps": lost, "changed": changed}))?;
+    if !changed.is_empty() {
+        recorder.sync()?;
+        write_settings(recorder.storage(), &folder, &settings)?;
+    }
     let mut trainer = assemble(settings, inputs, adapter, plan, spender, recorder, controller)?;
-    if let Some(checkpoint) = checkpoint {
-        trainer.restore(checkpoint)?;
+    trainer.geometry = learned;
+    if let (Some(checkpoint), Some(proof)) = (checkpoint, trainer.spender.taken_over()) {
+        trainer.restore(checkpoint, proof);
     }
     Ok(trainer)
+}
+
+/// Takes over the ledger. Nothing is written when it is refused, but for a torn last line, which is cut off.
+fn continue_ledger(
+    folder: &Path,
+    storage: &dyn Storage,
+    plan: &Plan,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Spender, TrainError> {
+    let (ledger, text) = LedgerFile::open(folder, storage)?;
+    let charged = charged_steps(&text)?;
+    let released = last_recorded_step(folder)?;
+    if released > charged {
+        return Err(TrainError::Refused(format!(
+            "{} charges {charged} steps, but {} speaks of step {released}: the ledger was rolled back or replaced. Restore the \
+             run's own ledger: what it charged stays spent",
+            folder.join(files::LEDGER).display(),
+            files::METRICS
+        )));
+    }
+    if text.is_empty() && checkpoint.is_none() {
+        // The run ended before its claim was durable: nothing was charged.
+        return Ok(Spender::open(plan.claim.clone(), Box::new(ledger))?);
+    }
+    let saved = checkpoint.map(|checkpoint| &checkpoint.state.ledger);
+    Ok(Spender::resume(&text, &plan.claim, saved, Box::new(ledger))?)
 }
 
 pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Result<Adapter, TrainError> {
@@ -131,6 +196,7 @@ fn assemble(
         observer: Observer::default(),
         raw: raw_observer(&settings, &plan)?,
         non_finite: NonFinite::default(),
+        evaluation: None,
         engine: inputs.engine,
         units: inputs.units,
         eval: inputs.eval,
@@ -160,17 +226,36 @@ fn raw_observer(settings: &TrainSettings, plan: &Plan) -> Result<Option<RawObser
     Ok(Some(RawObserver::new(admission)))
 }
 
-impl Trainer {
-    fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), TrainError> {
-        let Checkpoint { state, parameters, first_moment, second_moment, geometry } = checkpoint;
-        geometry::restore(self.geometry.as_deref_mut(), &geometry)?;
-        if parameters.len() != self.adapter.parameters().len() {
-            return Err(TrainError::Refused(format!(
-                "the checkpoint holds {} adapter parameters, the settings ask for {}; resume with the run's own --rank and --target-modules",
-                parameters.len(),
-                self.adapter.parameters().len()
-            )));
+impl Checkpoint {
+    /// Checks that the state is of a run with this adapter, and `bins` of norms in its statistics.
+    fn check(&self, adapter: &Adapter, bins: Option<usize>) -> Result<(), TrainError> {
+        let (pairs, parameters) = (adapter.layout().pairs().len(), adapter.parameters().len());
+        let state = &self.state;
+        let sizes =
+            [("adapter parameters", self.parameters.len(), parameters), ("clip norms", state.clip_norms.len(), pairs)];
+        for (what, found, expected) in sizes.into_iter().chain([("shares", state.shares.len(), pairs)]) {
+            if found != expected {
+                return Err(TrainError::Refused(format!(
+                    "the checkpoint holds {found} {what}, the settings ask for {expected}; resume with the run's own --rank and \
+                     --target-modules"
+                )));
+            }
         }
+        let numbers =
+            state.clip_norms.iter().chain(&state.shares).chain([&state.noise_multiplier, &state.learning_rate_gain]);
+        if !state.observer.fits(pairs, bins) || !numbers.into_iter().all(|value| value.is_finite() && *value > 0.0) {
+            return Err(TrainError::Refused(
+                "the checkpoint's state is out of range; it was not written by this program".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Trainer {
+    /// Goes on from a checked checkpoint; the controller was restored before.
+    fn restore(&mut self, checkpoint: Checkpoint, proof: TakenOver) {
+        let Checkpoint { state, parameters, first_moment, second_moment, last_release, .. } = checkpoint;
         self.adapter.parameters_mut().copy_from_slice(&parameters);
         self.optimizer =
             Optimizer::restore(self.settings.optimizer.clone(), first_moment, second_moment, state.updates);
@@ -178,12 +263,19 @@ impl Trainer {
         self.now.shares = state.shares;
         self.now.noise_multiplier = state.noise_multiplier;
         self.now.learning_rate_gain = state.learning_rate_gain;
-        self.controller.restore(&state.controller)?;
-        Ok(())
+        self.observer = Observer::restore(state.observer, last_release, proof);
+        self.reward = RewardTracker::resumed(state.reward, proof);
+        self.non_finite = state.non_finite;
+        self.evaluation = state.evaluation.map(|saved| (saved.step, saved.restore()));
     }
 
-    /// Saves everything needed to go on, and the adapter as it stands.
-    pub(crate) fn checkpoint(&self) -> Result<(), TrainError> {
+    /// Saves everything needed to go on.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), TrainError> {
+        let metrics = self.recorder.sync()?;
+        let parameters = self.adapter.parameters().to_vec();
+        let (observer, last_release) = self.observer.state();
+        let mut last_release = last_release.to_vec();
+        last_release.resize(parameters.len(), 0.0);
         let checkpoint = Checkpoint {
             state: CheckpointState {
                 steps_charged: self.spender.steps_charged(),
@@ -192,24 +284,34 @@ impl Trainer {
                 shares: self.now.shares.clone(),
                 noise_multiplier: self.now.noise_multiplier,
                 learning_rate_gain: self.now.learning_rate_gain,
+                ledger: self.spender.position(),
+                metrics,
+                observer,
+                reward: self.reward.last(),
+                non_finite: self.non_finite,
+                evaluation: self.evaluation.map(|(step, evaluation)| SavedEvaluation::of(step, &evaluation)),
                 controller: self.controller.state(),
             },
-            parameters: self.adapter.parameters().to_vec(),
+            parameters,
             first_moment: self.optimizer.first_moment().to_vec(),
             second_moment: self.optimizer.second_moment().to_vec(),
+            last_release,
             geometry: self.geometry.as_ref().map_or_else(Vec::new, |geometry| geometry.state()),
         };
-        checkpoint.save(self.recorder.folder())
+        checkpoint.save(self.recorder.folder(), self.recorder.storage())
     }
 
     /// Writes adapter and policy, closes the ledger when the plan is done, and says what went wrong without failing.
-    pub(crate) fn finish(&mut self, evaluation: Option<Evaluation>) -> Result<Outcome, TrainError> {
+    pub(crate) fn finish(&mut self) -> Result<Outcome, TrainError> {
         self.checkpoint()?;
-        let folder = self.recorder.folder().to_owned();
-        peft::save(&self.adapter, &self.base_name, &folder.join(files::ADAPTER))?;
-        let policy = folder.join(files::POLICY);
+        let (folder, storage) = (self.recorder.folder(), self.recorder.storage());
+        let (adapter, policy) = (folder.join(files::ADAPTER), folder.join(files::POLICY));
+        fs_err::create_dir_all(&adapter)?;
         fs_err::create_dir_all(&policy)?;
-        write_json(&policy.join(POLICY_FILE), &self.controller.state())?;
+        for (name, bytes) in peft::files(&self.adapter, &self.base_name)? {
+            replace(storage, &adapter.join(name), &[&bytes])?;
+        }
+        write_json(storage, &policy.join(POLICY_FILE), &self.controller.state())?;
         let steps = self.spender.steps_charged();
         let finished = steps >= self.settings.privacy.steps || self.spender.is_exhausted();
         if finished {
@@ -225,11 +327,12 @@ impl Trainer {
                 100.0 * fraction
             ));
         }
+        let evaluation = self.evaluation.map(|(_, evaluation)| evaluation);
         Ok(Outcome { steps, finished, evaluation, warnings })
     }
 }
 
-fn read_settings(folder: &std::path::Path) -> Result<TrainSettings, TrainError> {
+fn read_settings(folder: &Path) -> Result<TrainSettings, TrainError> {
     let path = folder.join(files::CONFIG);
     toml::from_str(&fs_err::read_to_string(&path)?).map_err(|error| TrainError::Corrupt {
         path: path.display().to_string(),
@@ -237,7 +340,7 @@ fn read_settings(folder: &std::path::Path) -> Result<TrainSettings, TrainError> 
     })
 }
 
-fn read_policy(path: &std::path::Path) -> Result<serde_json::Value, TrainError> {
+fn read_policy(path: &Path) -> Result<serde_json::Value, TrainError> {
     let path = if path.is_dir() { path.join(POLICY_FILE) } else { path.to_owned() };
     let text = fs_err::read_to_string(&path)?;
     serde_json::from_str(&text).map_err(|error| TrainError::Corrupt {

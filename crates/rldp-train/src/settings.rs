@@ -1,106 +1,19 @@
 //! Everything that decides a run, resolved: written to `config.toml` before the first step and enough to repeat it.
 
+mod kinds;
+mod validate;
+
 use std::path::PathBuf;
 
 use rldp_control::{ControllerKind, SacSettings};
 use rldp_privacy::{Scaling, accounting::AccountantKind};
 use serde::{Deserialize, Serialize};
 
+pub use kinds::{ClippingKind, Decay, EngineKind, GeometryKind, OptimizerKind, PrecisionKind, RegimeKind, Trainable};
+
 use crate::{error::TrainError, memory_size::MemorySize};
 
 pub use crate::data_settings::{CanarySettings, DataSettings};
-
-/// Whether noise multipliers are fixed before the first step or chosen while training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RegimeKind {
-    /// All noise multipliers are fixed in advance; numerical (PLD) accounting is valid.
-    Committed,
-    /// A fixed multiset of noise multipliers, whose order the controller chooses: the price of the committed plan.
-    Deck,
-    /// The controller also moves the noise multiplier; a fixed-order Rényi filter stands before every step.
-    Adaptive,
-}
-
-/// How a unit's gradient is bounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClippingKind {
-    /// Every adapter pair has its own threshold and its own share of the budget.
-    PairWise,
-    /// One threshold for the whole gradient (the usual DP-SGD).
-    Flat,
-}
-
-/// Learning-rate schedule after warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Decay {
-    /// Linear to zero at the last step.
-    Linear,
-    /// Half a cosine to zero at the last step.
-    Cosine,
-    /// No decay.
-    Constant,
-}
-
-/// In which coordinates a unit's gradient is bounded and gets its noise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GeometryKind {
-    /// The gradient's own.
-    #[default]
-    None,
-    /// Every coordinate on a scale learned from releases (AdaClip).
-    Adaclip,
-    /// The eigenbasis of released gradients (GeoClip).
-    Geoclip,
-}
-
-/// What is trained of every adapter pair.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trainable {
-    /// A and B.
-    #[default]
-    Both,
-    /// B alone; A stays at its random start (FFA-LoRA).
-    B,
-}
-
-/// How a released gradient becomes an update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OptimizerKind {
-    /// AdamW.
-    #[default]
-    Adamw,
-    /// AdamW whose second moment has the noise's known variance taken off.
-    AdamBc,
-    /// Gradient descent with momentum `beta1`.
-    Sgd,
-}
-
-/// Which engine computes gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EngineKind {
-    /// The fast CPU engine.
-    Cpu,
-    /// The readable autodiff engine, for checks.
-    Reference,
-}
-
-/// How the products with the frozen base model are computed. Per-unit gradients, sums, noise and the optimizer are f32 or
-/// better either way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PrecisionKind {
-    /// Everywhere.
-    F32,
-    /// Operands rounded to bf16, sums in f32.
-    Bf16,
-}
 
 /// What the run must prove, and to whom: everything here touches the guarantee and cannot change on resume.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,7 +57,7 @@ pub struct PrivacySettings {
 impl PrivacySettings {
     fn validate_target(&self, controller: ControllerKind) -> Result<(), TrainError> {
         if !self.unsafe_non_private {
-            positive("epsilon", self.epsilon)?;
+            validate::positive("epsilon", self.epsilon)?;
             if !(self.delta > 0.0 && self.delta < 1.0) {
                 return Err(TrainError::setting("delta", self.delta, "strictly between 0 and 1, far below 1/N"));
             }
@@ -156,6 +69,11 @@ impl PrivacySettings {
                  (or set epsilon to inf and delta to 0)",
                 self.epsilon, self.delta
             )));
+        }
+        if self.geometry != GeometryKind::None || self.scaling != Scaling::Clip || self.other_steps > 0 {
+            return Err(TrainError::Usage(
+                "--unsafe-non-private bounds nothing and adds no noise; leave out --geometry, --scaling and --other-steps".into(),
+            ));
         }
         if controller != ControllerKind::Fixed || self.regime != RegimeKind::Committed {
             return Err(TrainError::Usage(
@@ -286,94 +204,9 @@ impl TrainSettings {
         ];
         reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
     }
-
-    /// Checks every bound that needs neither data nor model.
-    ///
-    /// # Errors
-    /// The first setting out of range, with its value and bound.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let Self { privacy, optimizer, model, data, control, output, .. } = self;
-        privacy.validate_target(control.controller)?;
-        if privacy.steps == 0 {
-            return Err(TrainError::setting("steps", 0, "at least 1"));
-        }
-        if privacy.other_steps > 0 && privacy.regime != RegimeKind::Committed {
-            return Err(TrainError::Usage(
-                "--other-steps needs --regime committed: only noise that is fixed in advance can be shared by runs"
-                    .into(),
-            ));
-        }
-        positive("batch-size", privacy.batch_size)?;
-        positive("clip-norm", privacy.clip_norm)?;
-        within("statistics-share", privacy.statistics_share, 0.0, 0.5)?;
-        positive("learning-rate", optimizer.learning_rate)?;
-        within("warmup", optimizer.warmup, 0.0, 1.0)?;
-        within("beta1", optimizer.beta1, 0.0, 0.999_999)?;
-        within("beta2", optimizer.beta2, 0.0, 0.999_999)?;
-        positive("adam-epsilon", optimizer.adam_epsilon)?;
-        positive("noise-floor", optimizer.noise_floor)?;
-        within("weight-decay", optimizer.weight_decay, 0.0, 1.0)?;
-        if model.rank == 0 || model.rank > 1024 {
-            return Err(TrainError::setting("rank", model.rank, "between 1 and 1024"));
-        }
-        positive("lora-alpha", model.lora_alpha)?;
-        control.sac.validate()?;
-        if data.max_length < 2 {
-            return Err(TrainError::setting(
-                "max-length",
-                data.max_length,
-                "at least 2 tokens, so that one is predicted",
-            ));
-        }
-        data.validate_coins()?;
-        if data.prompt_column.is_some() != data.completion_column.is_some() {
-            return Err(TrainError::Usage("--prompt-column and --completion-column go together".into()));
-        }
-        if control.interval == 0 || output.eval_every == 0 || output.checkpoint_every == 0 {
-            return Err(TrainError::Usage("--interval, --eval-every and --checkpoint-every must be at least 1".into()));
-        }
-        if control.public_probe && data.eval.is_none() {
-            return Err(TrainError::Usage("--public-probe needs --eval with public records".into()));
-        }
-        if privacy.geometry != GeometryKind::None && optimizer.optimizer == OptimizerKind::AdamBc {
-            return Err(TrainError::Usage(
-                "--optimizer adam-bc needs noise of one known variance, which --geometry changes from coordinate to \
-                 coordinate; use one of the two"
-                    .into(),
-            ));
-        }
-        if control.controller.needs_statistics() && privacy.statistics_share == 0.0 {
-            return Err(TrainError::Usage(format!(
-                "--controller {} reads a paid statistic, but --statistics-share is 0; give it a share, such as 0.02",
-                control.controller
-            )));
-        }
-        if control.controller.needs_norms() && privacy.clipping != ClippingKind::Flat {
-            return Err(TrainError::Usage(format!(
-                "--controller {} sets one threshold for the whole gradient; use it with --clipping flat",
-                control.controller
-            )));
-        }
-        if control.frozen && control.policy.is_none() {
-            return Err(TrainError::Usage("--frozen-policy needs --policy with a saved policy to follow".into()));
-        }
-        Ok(())
-    }
 }
 
 /// For runs from before there was a choice.
 fn default_noise_floor() -> f64 {
     0.25
-}
-
-fn positive(name: &'static str, value: f64) -> Result<(), TrainError> {
-    if value > 0.0 && value.is_finite() { Ok(()) } else { Err(TrainError::setting(name, value, "positive and finite")) }
-}
-
-fn within(name: &'static str, value: f64, low: f64, high: f64) -> Result<(), TrainError> {
-    if (low..=high).contains(&value) {
-        Ok(())
-    } else {
-        Err(TrainError::setting(name, value, &format!("between {low} and {high}")))
-    }
 }

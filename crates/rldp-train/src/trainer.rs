@@ -6,6 +6,7 @@ use rldp_model::{Adapter, AdapterLayout, Engine, Sequence, UnitInput};
 use rldp_privacy::{
     ClippedSum, NoiseSource, NoisyRelease, Observable, Public, Released, Sensitive, Spender, StatisticSpec,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::TrainError,
@@ -49,11 +50,13 @@ pub struct Trainer {
     pub(crate) recorder: Recorder,
     pub(crate) base_name: String,
     pub(crate) non_finite: NonFinite,
+    /// The last evaluation on public records, and the step after which it was made.
+    pub(crate) evaluation: Option<(u64, Evaluation)>,
 }
 
 /// Mean of the released fractions of units with a non-finite gradient, and the noise in it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NonFinite {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NonFinite {
     sum: f64,
     variance: f64,
     count: f64,
@@ -94,7 +97,7 @@ impl Trainer {
     /// When the folder cannot be written, the ledger cannot be synced, or the engine fails. What was charged stays charged.
     pub fn run(&mut self, progress: &mut dyn Progress) -> Result<Outcome, TrainError> {
         let steps = self.settings.privacy.steps;
-        let mut evaluation = self.evaluate_when_due(self.spender.steps_charged(), progress)?;
+        self.evaluate_when_due(self.spender.steps_charged(), progress)?;
         while self.spender.steps_charged() < steps && !progress.should_stop() {
             let plain = self.settings.privacy.unsafe_non_private;
             let Some(release) = (if plain { self.plain_step()? } else { self.private_step()? }) else { break };
@@ -102,14 +105,14 @@ impl Trainer {
             let update = self.update(step, &release)?;
             self.record_step(step, &release, &update, progress)?;
             if !plain && (step.is_multiple_of(self.settings.control.interval) || step == steps) {
-                self.steer(step, step == steps, evaluation.as_ref())?;
+                self.steer(step, step == steps)?;
             }
-            evaluation = self.evaluate_when_due(step, progress)?.or(evaluation);
+            self.evaluate_when_due(step, progress)?;
             if step.is_multiple_of(self.settings.output.checkpoint_every) {
                 self.checkpoint()?;
             }
         }
-        self.finish(evaluation)
+        self.finish()
     }
 
     /// The claim in words.
@@ -213,9 +216,9 @@ impl Trainer {
     }
 
     /// The controller's turn: reward for the last interval, observation, action.
-    fn steer(&mut self, step: u64, done: bool, evaluation: Option<&Evaluation>) -> Result<(), TrainError> {
+    fn steer(&mut self, step: u64, done: bool) -> Result<(), TrainError> {
         let raw = self.raw.as_mut().and_then(|raw| raw.finish(&self.now.clip_norms));
-        let reward = self.reward_of_interval(evaluation, raw.as_ref());
+        let reward = self.reward_of_interval(raw.as_ref());
         let record_of_interval = ControlRecord {
             kind: "control",
             step,
@@ -254,11 +257,11 @@ impl Trainer {
         })
     }
 
-    fn reward_of_interval(&mut self, evaluation: Option<&Evaluation>, raw: Option<&RawSummary>) -> Option<Observable> {
+    fn reward_of_interval(&mut self, raw: Option<&RawSummary>) -> Option<Observable> {
         let utility: Option<Observable> = if let Some(raw) = raw {
             Some(raw.loss.combine(raw.loss, |loss, _| -loss))
         } else if self.settings.control.public_probe {
-            evaluation.map(|evaluation| Public::declare(-evaluation.nll).into())
+            self.evaluation.map(|(_, evaluation)| Public::declare(-evaluation.nll).into())
         } else {
             self.observer.mean_loss().map(|loss| loss.map(|loss| -loss).into())
         };
@@ -291,13 +294,16 @@ impl Trainer {
             .collect()
     }
 
-    fn evaluate_when_due(&mut self, step: u64, progress: &mut dyn Progress) -> Result<Option<Evaluation>, TrainError> {
+    /// Evaluates on the public records when the step asks for it, and not again after a resume.
+    fn evaluate_when_due(&mut self, step: u64, progress: &mut dyn Progress) -> Result<(), TrainError> {
         let due = step.is_multiple_of(self.settings.output.eval_every) || step == self.settings.privacy.steps;
-        let Some(records) = self.eval.as_ref().filter(|_| due) else { return Ok(None) };
+        let known = self.evaluation.is_some_and(|(at, _)| at == step);
+        let Some(records) = self.eval.as_ref().filter(|_| due && !known) else { return Ok(()) };
         let evaluation = evaluate(self.engine.as_mut(), Some(&self.adapter), records)?;
         self.recorder.metric(&EvalRecord::new(step, evaluation))?;
         progress.evaluated(step, &evaluation);
-        Ok(Some(evaluation))
+        self.evaluation = Some((step, evaluation));
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ mod privacy;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use rldp_privacy::accounting::AccountantKind;
 use rldp_train::{MemorySize, settings::EngineKind};
 
@@ -84,7 +84,7 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) controller: Option<String>,
     /// Number of noisy steps
-    #[arg(long)]
+    #[arg(long, value_parser = whole())]
     pub(crate) steps: Option<u64>,
     /// Steps of other runs on the same records, at the same batch size, that epsilon covers as well: a tuning paid from one
     /// budget
@@ -112,7 +112,7 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) trainable: Option<String>,
     /// Steps between two decisions of the controller
-    #[arg(long)]
+    #[arg(long, value_parser = whole())]
     pub(crate) interval: Option<u64>,
     /// Column that names the privacy unit, such as a patient; without it every record is a unit
     #[arg(long)]
@@ -125,7 +125,7 @@ pub(crate) struct TrainArguments {
     #[command(flatten)]
     pub(crate) planting: PlantingArguments,
     /// Seed of public streams only; never reaches sampling or noise
-    #[arg(long)]
+    #[arg(long, value_parser = whole())]
     pub(crate) seed: Option<u64>,
     /// Continue the run in --out (or in the folder given here) from its last checkpoint
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
@@ -186,10 +186,10 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) sac_updates_per_interval: Option<u32>,
     /// Steps between evaluations on --eval
-    #[arg(long)]
+    #[arg(long, value_parser = whole())]
     pub(crate) eval_every: Option<u64>,
     /// Steps between checkpoints
-    #[arg(long)]
+    #[arg(long, value_parser = whole())]
     pub(crate) checkpoint_every: Option<u64>,
     /// cpu (fast) or reference (readable autodiff)
     #[arg(long)]
@@ -204,7 +204,7 @@ pub(crate) struct TrainArguments {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<MemorySize>,
     /// Research only, NO PRIVACY: draw sampling and noise from this seed
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", value_parser = whole())]
     pub(crate) unsafe_noise_seed: Option<u64>,
     /// Research only, NO PRIVACY: neither clip nor add noise; takes no --epsilon and --delta, and only --controller fixed
     #[arg(long)]
@@ -218,6 +218,11 @@ pub(crate) struct TrainArguments {
     /// Print no progress
     #[arg(long)]
     pub(crate) quiet: bool,
+}
+
+/// Whole numbers as TOML can hold them: 63 bits.
+fn whole() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(..=i64::MAX.unsigned_abs())
 }
 
 /// A model with an optional adapter.

@@ -7,6 +7,7 @@ mod exit;
 mod models;
 mod progress;
 mod settings;
+mod shield;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
+    shield::raise();
     // A panic is a defect of ours; its message says where, never what the records held, and the exit code says internal.
     match std::panic::catch_unwind(|| commands::run(arguments)) {
         Ok(Ok(code)) => code,

@@ -72,7 +72,30 @@ impl Agent {
     /// Lengths of state and action.
     pub(crate) fn lengths(&self) -> (usize, usize) {
         let sizes = self.actor.sizes();
-        (sizes[0], sizes[sizes.len() - 1] / 2)
+        (sizes.first().copied().unwrap_or(0), sizes.last().map_or(0, |last| last / 2))
+    }
+
+    /// Whether the parts of an agent that was read fit one another.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let (state, action) = self.lengths();
+        let joined = state.checked_add(action).ok_or("its sizes overflow")?;
+        self.actor.check(state, 2 * action)?;
+        for network in self.critics.iter().chain(&self.targets) {
+            network.check(joined, 1)?;
+        }
+        let moments = self.critics.iter().zip(&self.targets).zip(&self.critic_adams);
+        let fit = moments
+            .clone()
+            .all(|((critic, target), adam)| critic.sizes() == target.sizes() && adam.fits(critic.parameters().len()));
+        if fit
+            && self.actor_adam.fits(self.actor.parameters().len())
+            && self.temperature_adam.fits(1)
+            && self.log_temperature.is_finite()
+        {
+            Ok(())
+        } else {
+            Err("its networks and their moments do not fit one another".into())
+        }
     }
 
     /// a ~ π(· | s), in (−1, 1).

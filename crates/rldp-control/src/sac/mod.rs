@@ -123,7 +123,25 @@ impl Controller for SacController {
                 theirs.0, theirs.1, mine.0, mine.1
             )));
         }
+        restored
+            .check()
+            .map_err(|reason| ControlError::State(format!("{reason}; it was not written by this program")))?;
         self.state = restored;
         Ok(())
+    }
+}
+
+impl SacState {
+    /// Whether all parts fit one another: a saved state may have been written by anybody.
+    fn check(&self) -> Result<(), String> {
+        let (state, action) = self.agent.lengths();
+        self.agent.check()?;
+        self.replay.check(state, action)?;
+        match &self.pending {
+            Some((seen, done)) if seen.len() != state || done.len() != action => {
+                Err("its last decision is of another size".into())
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -36,6 +36,25 @@ impl Network {
         Self { sizes: sizes.to_vec(), parameters }
     }
 
+    /// Whether a network that was read has the parameters that its sizes ask for, from `inputs` to `outputs` numbers.
+    pub(crate) fn check(&self, inputs: usize, outputs: usize) -> Result<(), String> {
+        let layer = |pair: &[usize]| pair[0].checked_mul(pair[1])?.checked_add(pair[1]);
+        let expected = self.sizes.windows(2).try_fold(0_usize, |sum, pair| sum.checked_add(layer(pair)?));
+        let ends = (self.sizes.first(), self.sizes.last()) == (Some(&inputs), Some(&outputs));
+        if self.sizes.len() < 2 || self.sizes.contains(&0) || !ends || expected != Some(self.parameters.len()) {
+            return Err(format!(
+                "a network of sizes {:?} with {} parameters is not one from {inputs} to {outputs} numbers",
+                self.sizes,
+                self.parameters.len()
+            ));
+        }
+        if self.parameters.iter().all(|parameter| parameter.is_finite()) {
+            Ok(())
+        } else {
+            Err("a network has parameters that are not finite".into())
+        }
+    }
+
     pub(crate) fn sizes(&self) -> &[usize] {
         &self.sizes
     }
@@ -132,6 +151,11 @@ pub(crate) struct Adam {
 impl Adam {
     pub(crate) fn new(parameters: usize) -> Self {
         Self { first: vec![0.0; parameters], second: vec![0.0; parameters], updates: 0 }
+    }
+
+    /// Whether it is of `parameters` parameters.
+    pub(crate) fn fits(&self, parameters: usize) -> bool {
+        self.first.len() == parameters && self.second.len() == parameters && (0..i32::MAX).contains(&self.updates)
     }
 
     pub(crate) fn update(&mut self, parameters: &mut [f64], gradient: &[f64], learning_rate: f64) {

@@ -25,6 +25,16 @@ impl Replay {
         Self { capacity, next: 0, transitions: Vec::new() }
     }
 
+    /// Whether a replay that was read is a ring of transitions of these lengths.
+    pub(crate) fn check(&self, state: usize, action: usize) -> Result<(), String> {
+        let fits =
+            |kept: &Transition| (kept.state.len(), kept.action.len(), kept.next_state.len()) == (state, action, state);
+        if self.next >= self.capacity || self.transitions.len() > self.capacity || !self.transitions.iter().all(fits) {
+            return Err("its replay is no ring of this run's transitions".into());
+        }
+        Ok(())
+    }
+
     pub(crate) fn push(&mut self, transition: Transition) {
         if self.transitions.len() < self.capacity {
             self.transitions.push(transition);

@@ -111,6 +111,13 @@ pub fn read_table(path: &Path, names: &[&str]) -> Result<Vec<Vec<String>>, DataE
             });
         }
     };
+    for (row, values) in rows.iter().enumerate() {
+        if let Some(at) = values.iter().position(|value| value.contains('\0')) {
+            let reason =
+                format!("column `{}` holds a NUL; the file is binary or UTF-16, convert it to UTF-8", names[at]);
+            return Err(row_error(path, row, reason));
+        }
+    }
     if rows.is_empty() {
         return Err(DataError::File { path: path.to_owned(), reason: "the file is empty: it holds no records".into() });
     }

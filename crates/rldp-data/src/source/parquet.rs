@@ -1,6 +1,6 @@
 //! Parquet files with flat columns.
 
-use std::path::Path;
+use std::{panic, path::Path};
 
 use parquet::{
     file::reader::{FileReader as _, SerializedFileReader},
@@ -11,7 +11,20 @@ use parquet::{
 use super::{Row, missing_column, row_error};
 use crate::error::DataError;
 
+/// The parquet crate panics on some damaged files. Their bytes are somebody else's, so that is an answer like another, and its
+/// words, which might quote a record, are not shown.
 pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<Row>, DataError> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let found = panic::catch_unwind(|| read_columns(path, names));
+    panic::set_hook(hook);
+    found.unwrap_or_else(|_| {
+        let reason = "not a readable Parquet file (its pages do not fit one another)".to_owned();
+        Err(DataError::File { path: path.to_owned(), reason })
+    })
+}
+
+fn read_columns(path: &Path, names: &[&str]) -> Result<Vec<Row>, DataError> {
     let file = fs_err::File::open(path)?.into_parts().0;
     let broken = |error: parquet::errors::ParquetError| DataError::File {
         path: path.to_owned(),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use super::{
+    boxes::boxes,
     figure::{Axis, Series, escape, lines_on},
     page::{SCRIPT, STYLE, percent},
     sensitivity,
@@ -27,6 +28,7 @@ pub fn write_comparison(
     out: &Path,
 ) -> Result<(), LabError> {
     let sensitivity = sensitivity::figures(entries)?;
+    let spreads: String = cells.iter().map(|cell| spread(entries, cell)).collect();
     let figures: Vec<String> = cells.iter().map(|cell| curves(entries, cell)).collect::<Result<_, _>>()?;
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" \
@@ -37,6 +39,7 @@ pub fn write_comparison(
     html.push_str(&failures(failed));
     html.push_str(&summary(cells, baseline));
     html.push_str(&tuning(choices));
+    let _ = write!(html, "<h2>Spread over seeds</h2><div class=\"figures\">{spreads}</div>");
     let _ = write!(html, "<h2>Learning curves</h2><div class=\"figures\">{}</div>", figures.concat());
     html.push_str("<p>Lines are geometric means over seeds; bands are one standard deviation of log-perplexity.</p>");
     if !sensitivity.is_empty() {
@@ -138,19 +141,31 @@ fn curves(entries: &[Entry], cell: &Cell) -> Result<String, LabError> {
     lines_on(Axis::Logarithmic, title.trim_end(), "perplexity", &series)
 }
 
-/// Mean and deviation of log-perplexity at every step that all seeds evaluated.
-fn band(entries: &[Entry], cell: &Cell, method: &str) -> Series {
-    let own = entries.iter().filter(|entry| {
+/// Final perplexities of one cell, a row a method.
+fn spread(entries: &[Entry], cell: &Cell) -> String {
+    let finals = |method: &str| own(entries, cell, method).filter_map(|entry| entry.result.perplexity_after).collect();
+    let rows: Vec<_> = cell.methods.iter().map(|method| (method.method.clone(), finals(&method.method))).collect();
+    let title = format!("{} on {} {}", cell.model, cell.dataset, cell.axes);
+    boxes(title.trim_end(), "perplexity after the last step", &rows)
+}
+
+/// The runs of a method in a cell.
+fn own<'a>(entries: &'a [Entry], cell: &'a Cell, method: &'a str) -> impl Iterator<Item = &'a Entry> {
+    entries.iter().filter(move |entry| {
         let result = &entry.result;
         result.method == method
             && result.model == cell.model
             && result.dataset == cell.dataset
             && result.axes_text() == cell.axes
-    });
+    })
+}
+
+/// Mean and deviation of log-perplexity at every step that all seeds evaluated.
+fn band(entries: &[Entry], cell: &Cell, method: &str) -> Series {
     // Steps are whole numbers; as such they can be keys.
     let mut at: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     let mut seeds = 0;
-    for entry in own {
+    for entry in own(entries, cell, method) {
         seeds += 1;
         for (step, perplexity) in &entry.curve {
             at.entry(*step as u64).or_default().push(perplexity.ln());

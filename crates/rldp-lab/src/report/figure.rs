@@ -39,6 +39,36 @@ impl Series {
     }
 }
 
+/// Up to this many lines are named within the figure; more below it.
+const MOST_IN_FIGURE: usize = 5;
+
+/// How a line is told from others.
+#[derive(Clone, Copy)]
+struct Style {
+    colour: RGBColor,
+    /// 0 is solid; then dashes, shorter and shorter.
+    dash: u32,
+}
+
+impl Style {
+    fn of(index: usize) -> Self {
+        Self { colour: COLOURS[index % COLOURS.len()], dash: (index / COLOURS.len()) as u32 }
+    }
+}
+
+/// Names of lines below a figure that has no room for them.
+fn legend(series: &[(Style, &Series)]) -> String {
+    if series.len() <= MOST_IN_FIGURE {
+        return String::new();
+    }
+    let entry = |(style, series): &(Style, &Series)| {
+        let RGBColor(red, green, blue) = style.colour;
+        let line = ["solid", "dashed", "dotted"][style.dash.min(2) as usize];
+        format!("<li><i style=\"border-top:2px {line} rgb({red},{green},{blue})\"></i>{}</li>", escape(&series.name))
+    };
+    format!("<ul class=\"legend\">{}</ul>", series.iter().map(entry).collect::<String>())
+}
+
 /// How an axis is divided.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Axis {
@@ -84,22 +114,29 @@ pub(super) fn lines_over(axis: Axis, title: &str, labels: (&str, &str), series: 
 /// Lines on any axes.
 pub(super) fn plot(title: &str, axes: Axes, series: &[Series]) -> Result<String, LabError> {
     let placed: Vec<Series> = series.iter().map(|series| series.on(&axes)).collect();
-    let series: Vec<&Series> = placed.iter().filter(|series| !series.points.is_empty()).collect();
+    // A series keeps its colour also where others have no points.
+    let series: Vec<(Style, &Series)> = placed
+        .iter()
+        .enumerate()
+        .map(|(at, series)| (Style::of(at), series))
+        .filter(|(_, s)| !s.points.is_empty())
+        .collect();
     let Some((x_range, y_range)) = ranges(&series) else { return Ok(String::new()) };
     let mut svg = String::new();
     draw_lines(&mut svg, title, axes, &series, x_range, y_range)
         .map_err(|error| LabError::Figure(error.to_string()))?;
-    Ok(themed(&svg, title))
+    Ok(format!("<div>{}{}</div>", themed(&svg, title), legend(&series)))
 }
 
 fn draw_lines(
     svg: &mut String,
     title: &str,
     axes: Axes,
-    series: &[&Series],
+    series: &[(Style, &Series)],
     x_range: (f64, f64),
     y_range: (f64, f64),
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let series_count = series.len();
     let root = SVGBackend::with_string(svg, (560, 320)).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
         .caption(title, ("sans-serif", 16, &TEXT))
@@ -112,28 +149,31 @@ fn draw_lines(
         .x_desc(axes.x_label)
         .y_desc(axes.y_label)
         .axis_style(FAINT)
-        .bold_line_style(FAINT.mix(0.35))
+        .bold_line_style(FAINT.mix(0.2))
         .light_line_style(FAINT.mix(0.0))
         .label_style(("sans-serif", 12, &TEXT))
         .axis_desc_style(("sans-serif", 13, &TEXT))
         .x_label_formatter(&|value| axes.x.label(*value))
         .y_label_formatter(&|value| axes.y.label(*value))
         .draw()?;
-    for (index, series) in series.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
+    for (Style { colour, dash }, series) in series.iter().copied() {
         if let Some(band) = &series.band {
             let upper = series.points.iter().zip(band).map(|((x, y), b)| (*x, (y + b).min(y_range.1)));
             let lower = series.points.iter().zip(band).map(|((x, y), b)| (*x, (y - b).max(y_range.0)));
             let outline: Vec<(f64, f64)> = upper.chain(lower.rev()).collect();
             chart.draw_series(std::iter::once(Polygon::new(outline, colour.mix(0.18))))?;
         }
-        let line = chart.draw_series(LineSeries::new(series.points.iter().copied(), colour.stroke_width(2)))?;
-        if !series.name.is_empty() {
+        let (points, stroke) = (series.points.iter().copied(), colour.stroke_width(2));
+        let line = match dash {
+            0 => chart.draw_series(LineSeries::new(points, stroke))?,
+            dash => chart.draw_series(DashedLineSeries::new(points, 8 / dash, 4, stroke))?,
+        };
+        if !series.name.is_empty() && series_count <= MOST_IN_FIGURE {
             line.label(&series.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         }
     }
-    if series.iter().any(|series| !series.name.is_empty()) {
+    if series_count <= MOST_IN_FIGURE && series.iter().any(|(_, series)| !series.name.is_empty()) {
         chart
             .configure_series_labels()
             .position(if rises(series) { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight })
@@ -145,8 +185,8 @@ fn draw_lines(
 }
 
 /// Whether the lines end higher than they begin: then the legend goes below them.
-fn rises(series: &[&Series]) -> bool {
-    let change = |series: &&Series| {
+fn rises(series: &[(Style, &Series)]) -> bool {
+    let change = |(_, series): &(Style, &Series)| {
         let (first, last) = (series.points.first(), series.points.last());
         first.zip(last).map_or(0.0, |(first, last)| last.1 - first.1)
     };
@@ -154,8 +194,8 @@ fn rises(series: &[&Series]) -> bool {
 }
 
 /// Ranges with a little room; degenerate ones are widened.
-fn ranges(series: &[&Series]) -> Option<((f64, f64), (f64, f64))> {
-    let points = || series.iter().flat_map(|series| series.points.iter()).filter(|(_, y)| y.is_finite());
+fn ranges(series: &[(Style, &Series)]) -> Option<((f64, f64), (f64, f64))> {
+    let points = || series.iter().flat_map(|(_, series)| series.points.iter()).filter(|(_, y)| y.is_finite());
     points().next()?;
     let span = |values: &mut dyn Iterator<Item = f64>| {
         values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))

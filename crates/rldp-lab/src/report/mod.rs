@@ -1,5 +1,6 @@
 //! The report: one HTML file that needs nothing else, for one run or for several side by side.
 
+mod boxes;
 mod compare;
 mod figure;
 mod page;

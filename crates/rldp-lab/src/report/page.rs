@@ -16,11 +16,13 @@ body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 76rem; background: 
 h1 { font-size: 1.6rem; margin: 0 0 1rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; border-bottom: 1px solid var(--line); }
 .claim { background: var(--soft); border-left: 5px solid var(--good); padding: .8rem 1rem; margin: .8rem 0; overflow-wrap: anywhere; }
 .claim.bad { border-color: var(--bad); } .claim strong { display: block; } .good { color: var(--good); } .bad strong { color: var(--bad); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }
 .figure { width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--ground); color: var(--text); }
 .figure text { fill: var(--text); font-family: system-ui, sans-serif; } .figure > rect:first-of-type[opacity='0'] { fill: none; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid var(--line); } th[data-sort] { cursor: pointer; }
+th, td { text-align: left; white-space: nowrap; padding: .3rem .7rem; border-bottom: 1px solid var(--line); } th[data-sort] { cursor: pointer; }
+.legend { list-style: none; padding: 0; margin: .3rem 0 0; display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; }
+.legend i { display: inline-block; width: 1.6rem; margin-right: .4rem; vertical-align: middle; }
 ul { padding-left: 1.2rem; } a { color: inherit; } details { margin: .5rem 0; }
 @media print { body { max-width: none; padding: 0; } .figure, .claim { break-inside: avoid; } }
 ";

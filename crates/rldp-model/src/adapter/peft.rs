@@ -34,9 +34,16 @@ fn b_name(linear: &LinearSpec) -> String {
 /// first, so that a folder with a new config has the weights as well.
 pub fn save(adapter: &Adapter, base_name: &str, directory: &Path) -> Result<(), ModelError> {
     fs_err::create_dir_all(directory)?;
-    let config = PeftConfig::of(adapter.layout(), base_name);
-    write::atomically(&directory.join(WEIGHTS), &write::tensors(adapter)?)?;
-    write::atomically(&directory.join(CONFIG), config.to_json().as_bytes())
+    for (name, bytes) in files(adapter, base_name)? {
+        write::atomically(&directory.join(name), &bytes)?;
+    }
+    Ok(())
+}
+
+/// The names and contents of what [`save`] writes, in its order.
+pub fn files(adapter: &Adapter, base_name: &str) -> Result<[(&'static str, Vec<u8>); 2], ModelError> {
+    let config = PeftConfig::of(adapter.layout(), base_name).to_json().into_bytes();
+    Ok([(WEIGHTS, write::tensors(adapter)?), (CONFIG, config)])
 }
 
 /// Reads an adapter for the model of `config`, also one that another tool trained.

@@ -83,7 +83,9 @@ impl Shard {
             return "this is a Git LFS pointer, not the weights; fetch them with `git lfs pull`".into();
         }
         if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02") {
-            return "this is a pickled PyTorch file, not safetensors".into();
+            return "this is a pickle of PyTorch, not safetensors: it can run code when read and is refused; convert it in Python \
+                    with save_pretrained(DIR, safe_serialization=True)"
+                .into();
         }
         match error {
             SafeTensorError::HeaderTooSmall

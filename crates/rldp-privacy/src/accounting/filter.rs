@@ -16,6 +16,9 @@ use super::rdp::{best_order, rdp, total_rdp};
 /// as much.
 const RECORDED: f64 = 1e-9;
 
+/// Beyond what any plan chooses.
+const LARGEST_ORDER: f64 = 1e6;
+
 /// A fixed order and its budget: everything the filter enforces, settled before the first step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FilterSpec {
@@ -50,7 +53,7 @@ impl FilterSpec {
     pub fn at_order(epsilon: f64, delta: f64, order: f64) -> Result<Self, AccountingError> {
         require(epsilon > 0.0, "target epsilon", epsilon, "above 0 and finite")?;
         require_delta(delta)?;
-        require(order > 1.0, "Rényi order", order, "above 1 and finite")?;
+        require(order > 1.0 && order <= LARGEST_ORDER, "Rényi order", order, "above 1 and at most 1e6")?;
         let budget = lossless_budget(order, epsilon, delta) * (1.0 - 2.0 * RECORDED);
         if budget <= 0.0 {
             return Err(AccountingError::NoSolution {

@@ -19,6 +19,8 @@ const NEGLIGIBLE: f64 = -46.0;
 const BULK: f64 = 11.5;
 /// Logarithm of a ratio beside which 1 and a (at most 1e5) vanish.
 const DOMINANT: f64 = 100.0;
+/// Blocks of an integral; orders that need more are of no use and come from damaged or hostile ledgers.
+const MOST_BLOCKS: i64 = 1 << 22;
 /// Above this logarithm, "−1 − a u" in g is below rounding and the sum is kept in logarithms.
 const LOG_DOMAIN: f64 = 60.0;
 
@@ -101,7 +103,7 @@ impl Ratio {
     }
 }
 
-/// Trapezoidal rule over blocks of x that can matter.
+/// Trapezoidal rule over blocks of x that can matter; infinite, which bounds everything, where they are beyond counting.
 fn quadrature(q: f64, z: f64, a: f64) -> f64 {
     let ratio = Ratio::new(q, z);
     // Geometric convergence e^{-2π d / h}, with d the distance of the branch points of (1 + u)^a from the axis, π z²,
@@ -111,6 +113,9 @@ fn quadrature(q: f64, z: f64, a: f64) -> f64 {
     let width = block_nodes as f64 * spacing;
     let first = ((a.min(0.0) - BULK * z) / width).floor() as i64;
     let last = ((a.max(1.0) + BULK * z) / width).ceil() as i64;
+    if last.saturating_sub(first) > MOST_BLOCKS {
+        return f64::INFINITY;
+    }
     // |g| is below (1 + u)^power times a small factor.
     let power = if (0.0..1.0).contains(&a) { 1.0 } else { a };
     let levels: Vec<_> = (first..=last).map(|block| ratio.level(power, block as f64 * width)).collect();

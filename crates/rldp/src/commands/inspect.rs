@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, process::ExitCode};
 use anyhow::Result;
 use rldp_data::TokenRecord;
 use rldp_model::{Sequence, UnitInput, peft};
-use rldp_train::checkpoint::write_atomically;
+use rldp_train::storage::{Disk, replace};
 use safetensors::{Dtype, tensor::TensorView};
 
 use super::print_line;
@@ -111,7 +111,7 @@ fn write(out: &Path, tensors: &[Named], note: &str) -> Result<()> {
     let views: BTreeMap<String, TensorView> = views.collect::<Result<_>>()?;
     let metadata = std::collections::HashMap::from([("note".to_owned(), note.to_owned())]);
     let bytes = safetensors::serialize(views, Some(metadata))?;
-    write_atomically(out, &[&bytes])?;
+    replace(&Disk, out, &[&bytes])?;
     print_line(&format!("{}", out.display()))?;
     Ok(())
 }

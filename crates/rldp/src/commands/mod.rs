@@ -19,10 +19,16 @@ use std::{
 use anyhow::Result;
 
 pub(crate) use self::{compare::CompareArguments, utility::Metric};
-use crate::cli::{Arguments, Command, InspectCommand, PrivacyCommand};
+use crate::{
+    cli::{Arguments, Command, InspectCommand, PrivacyCommand},
+    shield,
+};
 
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
+    if matches!(arguments.command, Command::Train(_) | Command::Demo(_) | Command::Compare(_) | Command::Audit(_)) {
+        shield::keep_files_private();
+    }
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),

@@ -10,7 +10,8 @@ use rldp_privacy::{
     verify as verify_ledger,
 };
 use rldp_train::{
-    files,
+    checkpoint::Checkpoint,
+    files, last_recorded_step,
     settings::{RegimeKind, TrainSettings},
 };
 use serde::Serialize;
@@ -48,7 +49,7 @@ pub(crate) fn epsilon(arguments: &EpsilonArguments) -> Result<ExitCode> {
         accountant.supports(event, Adjacency::AddRemove, Adaptivity::Committed).map_err(Wrong::input)?;
     }
     let epsilon = accountant.epsilon(&events, arguments.delta).map_err(Wrong::input)?;
-    let steps = events.iter().map(|event| event.steps).sum();
+    let steps = events.iter().fold(0_u64, |sum, event| sum.saturating_add(event.steps));
     let spent = Spent { epsilon, delta: arguments.delta, accountant: kind, steps };
     if arguments.json {
         print_json(&spent)?;
@@ -116,7 +117,9 @@ pub(crate) fn verify(arguments: &VerifyArguments) -> Result<ExitCode> {
 
 /// Replays a run's ledger and compares its claim with the run's settings and manifest.
 pub(crate) fn verify_run(run: &Path) -> Result<Verification> {
-    let ledger = fs::read_to_string(run.join(files::LEDGER)).map_err(Wrong::input)?;
+    // A crash may leave a part of a letter at the end; anything else that is no text fails its line's hash.
+    let ledger = fs::read(run.join(files::LEDGER)).map_err(Wrong::input)?;
+    let ledger = String::from_utf8_lossy(&ledger);
     let mut found = verify_ledger(&ledger);
     let config = fs::read_to_string(run.join(files::CONFIG)).map_err(Wrong::input)?;
     match toml::from_str::<TrainSettings>(&config) {
@@ -132,7 +135,23 @@ pub(crate) fn verify_run(run: &Path) -> Result<Verification> {
             check_units(&mut found, &settings, &run.join(files::MANIFEST));
         }
     }
+    check_state(&mut found, run, &ledger)?;
     Ok(found)
+}
+
+/// What the run saved and released must not be ahead of its ledger. A folder that was handed out may lack the checkpoint.
+fn check_state(found: &mut Verification, run: &Path, ledger: &str) -> Result<()> {
+    let recorded = last_recorded_step(run).map_err(Wrong::input)?;
+    let charged = found.steps;
+    found.check("metrics", recorded <= charged, format!("they speak of step {recorded}, the ledger charges {charged}"));
+    let checked = match Checkpoint::load(run) {
+        Ok(None) => return Ok(()),
+        Ok(Some(checkpoint)) => checkpoint.state.ledger.check(ledger).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let detail = checked.clone().err().unwrap_or_else(|| "it was written after a line that the ledger has".to_owned());
+    found.check("checkpoint", checked.is_ok(), detail);
+    Ok(())
 }
 
 /// Where the ledger's claim is not the one that the settings ask for.

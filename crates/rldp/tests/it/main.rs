@@ -4,12 +4,15 @@
 
 mod audit;
 mod bad_input;
+mod bad_inputs;
 mod baselines;
 mod compare;
 mod hidden;
 mod inspect;
+mod journey;
 mod non_private;
 mod privacy;
+mod secrets;
 mod shared;
 mod support;
 mod train;

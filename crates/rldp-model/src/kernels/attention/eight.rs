@@ -135,7 +135,7 @@ fn put_columns<V: Vector>(block: &Block, columns: &[V; DIM], factor: V, out: &mu
 }
 
 dispatch_vectors! {
-    /// As [`super::forward`].
+    /// As [`super::forward()`].
     pub(super) fn forward = forward_body(group: Group, rows: &[f32], queries: usize, out: &mut [f32], out_stride: usize, lse: &mut [f32], lse_stride: usize)
 }
 
@@ -194,7 +194,7 @@ pub(super) fn forward_body<V: Vector>(
 }
 
 dispatch_vectors! {
-    /// As [`super::backward`].
+    /// As [`super::backward()`].
     pub(super) fn backward = backward_body(group: Group, rows: &[f32], out: &[f32], dout: &[f32], out_stride: usize, lse: &[f32], lse_stride: usize, drows: &mut [f32])
 }
 

@@ -17,6 +17,8 @@ use crate::{defaults, exit::Wrong, progress::note, settings::Given};
 
 /// Name of the only model or dataset when the grid lists none.
 const UNNAMED: &str = "base";
+/// Most runs of a grid.
+const MOST_RUNS: usize = 100_000;
 /// Longest readable part of a run's name.
 const MOST_NAME_CHARS: usize = 100;
 
@@ -155,6 +157,7 @@ impl Grid {
 
     /// All runs, with folders under `out`. Seeds vary slowest, so that early results already compare all methods.
     pub(crate) fn expand(&self, out: &Path) -> Result<Vec<Planned>> {
+        self.check_size()?;
         let seeds: Vec<Option<&Value>> =
             if self.seeds.is_empty() { vec![None] } else { self.seeds.iter().map(Some).collect() };
         let (mut runs, mut known) = (Vec::new(), HashMap::new());
@@ -177,6 +180,21 @@ impl Grid {
         }
         refuse_doubles(&runs)?;
         Ok(runs)
+    }
+
+    /// A grid is counted before it is made.
+    fn check_size(&self) -> Result<()> {
+        let groups = [self.methods.len(), self.datasets.len(), self.models.len(), self.seeds.len().max(1)];
+        let axes = self.axes.iter().map(|(_, values)| values.len());
+        let runs = groups.into_iter().chain(axes).fold(1_usize, usize::saturating_mul);
+        ensure!(
+            runs <= MOST_RUNS,
+            Wrong::usage(anyhow::anyhow!(
+                "{} are {runs} runs, but a grid may have at most {MOST_RUNS}; shorten an axis or divide the grid",
+                self.shape()
+            ))
+        );
+        Ok(())
     }
 
     /// The runs of one method in one place of the grid: one, or as many as the rules of tuning ask for.

@@ -8,7 +8,10 @@ use rldp_lab::{
     RunFolder,
     compare::{Entry, RunResult},
 };
-use rldp_train::{checkpoint::write_atomically, files, machine};
+use rldp_train::{
+    files, machine, started,
+    storage::{Disk, replace as write_atomically},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -136,7 +139,7 @@ fn append(path: &Path, line: &Value) -> Result<()> {
 
 /// Replaces a file in one move, so that a kill leaves the old one or the new one.
 pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
-    Ok(write_atomically(path, &[text.as_bytes()])?)
+    Ok(write_atomically(&Disk, path, &[text.as_bytes()])?)
 }
 
 /// Adds this session, with its machine and versions, to the comparison's manifest.
@@ -147,7 +150,7 @@ pub(super) fn write_manifest(layout: &Layout, session: Value) -> Result<()> {
     let mut session = session;
     session["rldp_version"] = json!(env!("CARGO_PKG_VERSION"));
     session["commit"] = json!(option_env!("RLDP_COMMIT"));
-    session["started"] = json!(humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string());
+    session["started"] = json!(started());
     session["machine"] = machine();
     sessions.push(session);
     replace(&path, &format!("{}\n", serde_json::to_string_pretty(&json!({ "sessions": sessions }))?))

@@ -1,0 +1,58 @@
+//! Files of records.
+
+use super::{Case, train};
+
+/// Found by fuzzing: a page of a dictionary that is not there.
+const PAGES: &[u8] = include_bytes!("../../../../../fuzz/corpus/parquet/dictionary-that-is-not-there");
+
+pub(super) fn cases() -> Vec<Case> {
+    let deep = vec![b'['; 100_000];
+    let files: &[(&str, &str, &[u8])] = &[
+        ("empty CSV", "empty.csv", b""),
+        ("CSV with a header alone", "header.csv", b"patient,text\n"),
+        ("CSV without the column", "column.csv", b"patient,body\n1,SECRET note\n"),
+        ("ragged CSV", "ragged.csv", b"patient,text\n1,SECRET one\n2,SECRET two, with a comma\n"),
+        ("CSV that is not UTF-8", "bytes.csv", b"patient,text\n1,SECRET\n2,\xff\xfe SECRET\n"),
+        ("CSV whose header is not UTF-8", "head.csv", b"patient,t\xffext\n1,SECRET\n"),
+        ("CSV with a NUL", "nul.csv", b"patient,text\n1,SECRET\x00\x00note\n"),
+        ("CSV with an empty text", "blank.csv", b"patient,text\n1,SECRET note\n2,\n"),
+        ("CSV without a unit", "unit.csv", b"patient,text\n,SECRET note\n"),
+        ("CSV with a quote that never ends", "quote.csv", b"patient,text\n1,\"SECRET note\n2,SECRET\n"),
+        ("CSV without a header", "body.csv", b"1,SECRET note one\n2,SECRET note two\n"),
+        ("CSV with a column twice", "twice.csv", b"patient,text,text\n1,SECRET a,SECRET b\n"),
+        ("empty JSONL", "empty.jsonl", b"\n\n"),
+        ("broken JSONL", "broken.jsonl", b"{\"text\": \"SECRET a\", \"patient\": \"1\"}\n{\"text\": \"SECRET b\n"),
+        ("JSONL of lists", "list.jsonl", b"[\"SECRET\", 1]\n"),
+        ("JSONL without the key", "key.jsonl", b"{\"body\": \"SECRET\", \"patient\": \"1\"}\n"),
+        ("JSONL with a number for a text", "number.jsonl", b"{\"text\": 7, \"patient\": \"1\"}\n"),
+        ("JSONL that is not UTF-8", "bytes.jsonl", b"{\"text\": \"\xff SECRET\", \"patient\": \"1\"}\n"),
+        ("JSONL nested without end", "deep.jsonl", &deep),
+        ("empty Parquet", "empty.parquet", b""),
+        ("Parquet that is something else", "other.parquet", b"SECRET text, not a table"),
+        ("truncated Parquet", "cut.parquet", b"PAR1\x15\x04\x15\x10SECRET"),
+        (
+            "Parquet with a hostile footer",
+            "foot.parquet",
+            b"PAR1\x19\xfc\xff\xff\xff\xff\x0f\x00\x00\x00\xff\xff\xff\x7fPAR1",
+        ),
+        ("an extension nobody knows", "records.txt", b"SECRET"),
+    ];
+    let mut cases: Vec<Case> = files
+        .iter()
+        .map(|(name, file, content)| {
+            Case::new(name, train("--train train.csv", &format!("--train {file}"))).file(*file, *content)
+        })
+        .collect();
+    let pages =
+        train("--train train.csv --eval eval.csv --unit-column patient", "--train pages.parquet --unit-column unit");
+    cases.push(Case::new("Parquet whose pages do not fit", pages).file("pages.parquet", PAGES));
+    cases.push(Case::new("records that are not there", train("--train train.csv", "--train nowhere.csv")));
+    cases.push(
+        Case::new("a folder for records", train("--train train.csv", "--train folder.csv")).before("mkdir folder.csv"),
+    );
+    cases.push(Case::new("an unknown unit column", train("--unit-column patient", "--unit-column person")));
+    cases.push(
+        Case::new("records of one token", "evaluate --model model --data short.csv").file("short.csv", "text\n.\n.\n"),
+    );
+    cases
+}

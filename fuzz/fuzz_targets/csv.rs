@@ -1,0 +1,14 @@
+//! Records in a .csv file. No message may quote what stands in a record.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rldp_data::{Columns, TextColumns, read_records};
+
+fuzz_target!(|data: &[u8]| {
+    let path = rldp_fuzz::file("records.csv", data);
+    let one = TextColumns::Text("text".into());
+    let two = TextColumns::PromptCompletion { prompt: "text".into(), completion: "label".into() };
+    for text in [one, two] {
+        let _ = read_records(&path, &Columns { text, unit: Some("unit".into()) });
+    }
+});

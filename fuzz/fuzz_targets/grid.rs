@@ -1,0 +1,27 @@
+//! A grid of comparisons. The code is the command's own, which has no library: its files are read from there.
+#![no_main]
+#![allow(dead_code)]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../crates/rldp/src/defaults.rs"]
+mod defaults;
+#[path = "../../crates/rldp/src/exit.rs"]
+mod exit;
+#[path = "../../crates/rldp/src/commands/compare/grid.rs"]
+mod grid;
+#[path = "../../crates/rldp/src/settings.rs"]
+mod settings;
+#[path = "../../crates/rldp/src/commands/compare/tuning.rs"]
+mod tuning;
+
+mod progress {
+    pub(crate) fn note(_label: &str, _text: &str) {}
+}
+
+fuzz_target!(|text: &str| {
+    if let Ok(grid) = grid::Grid::parse(text, "grid.toml") {
+        let _ = grid.shape();
+        let _ = grid.expand(std::path::Path::new("out"));
+    }
+});
