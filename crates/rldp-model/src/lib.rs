@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod engine;
 pub mod error;
 pub mod generate;
+pub mod gguf;
 mod kernels;
 pub mod source;
 pub mod weights;
@@ -19,4 +20,4 @@ pub use config::{Activation, Family, LinearKind, LinearSpec, ModelConfig, Rope, 
 pub use engine::{Engine, EngineError, Sequence, SequenceLoss, UnitGradient, UnitInput};
 pub use error::ModelError;
 pub use source::{ModelFiles, ModelSource};
-pub use weights::{StoredType, TensorView, Weights};
+pub use weights::{BlockFormat, StoredType, TensorView, Weights};

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{ModelConfig, ModelError, Weights};
+use crate::{
+    ModelConfig, ModelError, Weights,
+    gguf::{self, Embedded},
+};
 
 /// A model whose configuration and weights fit each other.
 #[derive(Clone, Debug)]
@@ -11,8 +14,10 @@ pub struct ModelFiles {
     pub config: ModelConfig,
     /// The base weights.
     pub weights: Weights,
-    /// The directory it came from; `None` for an embedded model.
+    /// The directory it came from, or that of its GGUF file; `None` for an embedded model.
     pub directory: Option<PathBuf>,
+    /// What a GGUF file holds beside the weights; `None` for other models.
+    pub embedded: Option<Embedded>,
 }
 
 impl ModelFiles {
@@ -22,7 +27,7 @@ impl ModelFiles {
             .map_err(|reason| ModelError::Config { path: "embedded config.json".into(), reason })?;
         let weights = Weights::from_bytes(weights)?;
         weights.check(&config)?;
-        Ok(Self { config, weights, directory: None })
+        Ok(Self { config, weights, directory: None, embedded: None })
     }
 }
 
@@ -61,10 +66,7 @@ impl ModelSource {
         let refuse = |reason: String| Err(ModelError::Source { path: path.to_owned(), reason });
         match Self::classify(path) {
             Self::Directory(directory) => open_directory(directory),
-            Self::Gguf(_) => refuse(
-                "GGUF files are not supported yet; use the Hugging Face directory with safetensors it was made from"
-                    .into(),
-            ),
+            Self::Gguf(file) => gguf::open(&file),
             Self::HubId(id) => refuse(format!(
                 "no such directory, and downloading from the Hugging Face hub is not supported yet; \
                  run `hf download {id} --local-dir DIR` and name DIR"
@@ -92,7 +94,7 @@ fn open_directory(directory: PathBuf) -> Result<ModelFiles, ModelError> {
         .map_err(|reason| ModelError::Config { path: path.clone(), reason })?;
     let weights = Weights::open(&directory)?;
     weights.check(&config)?;
-    Ok(ModelFiles { config, weights, directory: Some(directory) })
+    Ok(ModelFiles { config, weights, directory: Some(directory), embedded: None })
 }
 
 /// `owner/name` of plain characters, with no dots that a path would have in front.

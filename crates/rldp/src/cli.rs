@@ -52,7 +52,7 @@ pub(crate) struct DemoArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArguments {
-    /// Hugging Face model directory
+    /// Hugging Face model directory, or a GGUF file
     #[arg(long)]
     pub(crate) model: Option<PathBuf>,
     /// Private training records: CSV, JSONL or Parquet
@@ -183,7 +183,7 @@ pub(crate) struct TrainArguments {
 /// A model with an optional adapter.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
-    /// Hugging Face model directory
+    /// Hugging Face model directory, or a GGUF file
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// PEFT adapter directory
@@ -243,7 +243,7 @@ pub(crate) struct EvaluateArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArguments {
-    /// Hugging Face model directory
+    /// Hugging Face model directory, or a GGUF file
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// PEFT adapter directory
@@ -363,7 +363,7 @@ pub(crate) struct InspectLogitsArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectGradientsArguments {
-    /// Hugging Face model directory
+    /// Hugging Face model directory, or a GGUF file
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// PEFT adapter directory, which names the adapted modules

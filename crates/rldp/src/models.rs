@@ -28,7 +28,7 @@ impl Opened {
     /// Opens the model, its tokenizer, its engine and the adapter when one is named.
     pub(crate) fn new(arguments: &ModelArguments) -> Result<Self> {
         let files = ModelSource::open(&arguments.model).map_err(Wrong::input)?;
-        let tokenizer = TextTokenizer::from_dir(&arguments.model).map_err(Wrong::input)?;
+        let tokenizer = tokenizer(&files)?;
         let engine = engine(&files, arguments.engine, CpuOptions::default())?;
         let adapter = adapter(arguments.adapter.as_deref(), &files)?;
         Ok(Self { files, tokenizer, engine, adapter })
@@ -41,6 +41,24 @@ impl Opened {
         let records = read_records(data, &Columns { text, unit: None }).map_err(Wrong::input)?;
         let eos = self.files.config.eos_token_ids.first().copied();
         Ok(tokenize(data, &records, &self.tokenizer, eos).map_err(Wrong::input)?)
+    }
+}
+
+/// The tokenizer of a model: `tokenizer.json` beside it, or the one in its GGUF file.
+pub(crate) fn tokenizer(files: &ModelFiles) -> Result<TextTokenizer> {
+    let directory = files.directory.as_deref().unwrap_or(Path::new("."));
+    let beside = directory.join("tokenizer.json").exists();
+    let Some(embedded) = files.embedded.as_ref().filter(|_| !beside) else {
+        return Ok(TextTokenizer::from_dir(directory).map_err(Wrong::input)?);
+    };
+    let refuse = |reason: &str| {
+        let place = directory.join("tokenizer.json").display().to_string();
+        Wrong::input(anyhow::anyhow!("the GGUF file {reason}; put the model's tokenizer.json at {place}"))
+    };
+    match &embedded.tokenizer {
+        Ok(Some(json)) => Ok(TextTokenizer::from_bytes(json.as_bytes()).map_err(Wrong::input)?),
+        Ok(None) => Err(refuse("has no tokenizer").into()),
+        Err(reason) => Err(refuse(&format!("has a tokenizer that cannot be used: {reason}")).into()),
     }
 }
 

@@ -63,7 +63,7 @@ impl Linear {
         for row in out.chunks_mut(stride).take(if self.bias.is_empty() { 0 } else { rows }) {
             row[offset..offset + fan_out].copy_from_slice(&self.bias);
         }
-        let matrix = self.frozen(model, !self.spec.transposed);
+        let matrix = self.frozen(model, !self.transposed);
         products.put(rows, (x, fan_in), &matrix, (&mut out[offset..], stride), !self.bias.is_empty());
         inner.clear();
         if let Some(pair) = pair {
@@ -94,7 +94,7 @@ impl Linear {
     ) {
         let fan_in = self.spec.in_features;
         let Columns { offset, stride } = columns;
-        let matrix = self.frozen(model, self.spec.transposed);
+        let matrix = self.frozen(model, self.transposed);
         products.put(rows, (&dy[offset..], stride), &matrix, (dx, fan_in), accumulate);
         if let Some((pair, dinner)) = pair {
             lora::widen(pair.rank, fan_in, dinner, pair.a, dx, fan_in);

@@ -7,6 +7,7 @@ mod backward;
 mod batch;
 mod forward;
 mod head;
+pub(crate) mod head_norm;
 mod linear;
 mod precision;
 mod products;

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use rldp_data::TextTokenizer;
 use rldp_model::{
     ModelSource,
     cpu::{CpuEngine, CpuOptions},
@@ -21,7 +20,7 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
         )));
     }
     let files = ModelSource::open(&arguments.model).map_err(Wrong::input)?;
-    let tokenizer = TextTokenizer::from_dir(&arguments.model).map_err(Wrong::input)?;
+    let tokenizer = models::tokenizer(&files)?;
     let adapter = models::adapter(arguments.adapter.as_deref(), &files)?;
     let engine = CpuEngine::new(&files, CpuOptions::default()).map_err(Wrong::input)?;
     let prompt = tokenizer.encode(&arguments.prompt, true).map_err(Wrong::input)?;

@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::Result;
-use rldp_data::TextTokenizer;
 use rldp_model::{
     cpu::{CpuOptions, Precision},
     source::ModelSource,
@@ -71,7 +70,7 @@ pub(crate) fn train(settings: &TrainSettings, resumed: bool, label: &str, quiet:
 
 fn load(settings: &TrainSettings) -> Result<Inputs> {
     let files = ModelSource::open(&settings.model.model).map_err(Wrong::input)?;
-    let tokenizer = TextTokenizer::from_dir(&settings.model.model).map_err(Wrong::input)?;
+    let tokenizer = models::tokenizer(&files)?;
     let records = load_records(settings, &tokenizer, &files.config)?;
     for warning in warnings(settings, &records) {
         note("warning", &warning);
