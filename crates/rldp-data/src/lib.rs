@@ -2,6 +2,7 @@
 //!
 //! Types that hold record text or tokens have no `Debug`: what cannot be printed cannot leak into a log.
 
+mod chat;
 pub mod demo;
 mod error;
 mod sampler;
@@ -10,9 +11,10 @@ mod tokenize;
 mod tokenizer;
 mod units;
 
+pub use chat::{ChatTemplate, Conversation};
 pub use error::DataError;
 pub use sampler::{PoissonSampler, SampledBatch};
-pub use source::{Columns, RawRecord, TextColumns, read_records, read_table};
+pub use source::{Columns, RawRecord, TextColumns, is_standard_input, read_records, read_table};
 pub use tokenize::{Block, PROMPT_END, TokenRecord, tokenize};
 pub use tokenizer::TextTokenizer;
 pub use units::{PrivacyUnits, Unit, UnitPolicy};

@@ -7,22 +7,25 @@ use tokenizers::{
     pre_tokenizers::byte_level::ByteLevel,
 };
 
-use crate::error::DataError;
+use crate::{chat::ChatTemplate, error::DataError};
 
 /// A tokenizer of a Hugging Face directory.
 pub struct TextTokenizer {
     inner: Tokenizer,
+    chat: Option<ChatTemplate>,
 }
 
 impl TextTokenizer {
-    /// Reads `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
+    /// Reads `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`; and the chat template, when there is one.
     ///
     /// # Errors
     /// When neither is there, or it is damaged.
     pub fn from_dir(directory: &Path) -> Result<Self, DataError> {
         let whole = directory.join("tokenizer.json");
         if whole.exists() {
-            return Self::from_bytes(&fs_err::read(&whole)?).map_err(|error| refused(&whole, &error.to_string()));
+            let found =
+                Self::from_bytes(&fs_err::read(&whole)?).map_err(|error| refused(&whole, &error.to_string()))?;
+            return Ok(Self { chat: ChatTemplate::from_dir(directory)?, ..found });
         }
         let (vocab, merges) = (directory.join("vocab.json"), directory.join("merges.txt"));
         if !(vocab.exists() && merges.exists()) {
@@ -34,7 +37,7 @@ impl TextTokenizer {
         let mut inner = Tokenizer::new(bpe);
         inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
         inner.with_decoder(Some(ByteLevelDecoder::default()));
-        Ok(Self { inner })
+        Ok(Self { inner, chat: ChatTemplate::from_dir(directory)? })
     }
 
     /// Reads the bytes of a `tokenizer.json`. Truncation and padding that it may ask for are switched off: records are
@@ -47,7 +50,7 @@ impl TextTokenizer {
             Tokenizer::from_bytes(bytes).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
-        Ok(Self { inner })
+        Ok(Self { inner, chat: None })
     }
 
     /// Token ids of a text, with the tokenizer's own special tokens or without.
@@ -60,6 +63,21 @@ impl TextTokenizer {
             .encode_fast(text, add_special_tokens)
             .map_err(|_| refused(Path::new("tokenizer"), "a text could not be tokenized"))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The model's chat template, when it has one.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat.as_ref()
+    }
+
+    /// Token ids of a text without special tokens of the tokenizer's own, and the byte at which each begins.
+    pub(crate) fn encode_with_starts(&self, text: &str) -> Result<(Vec<u32>, Vec<usize>), DataError> {
+        let encoding = self
+            .inner
+            .encode(text, false)
+            .map_err(|_| refused(Path::new("tokenizer"), "a text could not be tokenized"))?;
+        let starts = encoding.get_offsets().iter().map(|(start, _)| *start).collect();
+        Ok((encoding.get_ids().to_vec(), starts))
     }
 
     /// Text of token ids, special tokens left out.

@@ -166,10 +166,8 @@ pub struct ModelConfig {
     pub sliding_window: Option<usize>,
     /// Whether the output head is the embedding matrix.
     pub tie_word_embeddings: bool,
-    /// Whether q, k and v projections have biases (always true for GPT-2 and Qwen 2).
+    /// Whether q, k, v and o projections have biases (always true for GPT-2; in Qwen 2 all but o have them).
     pub attention_bias: bool,
-    /// Whether the o projection has a bias (always true for GPT-2).
-    pub attention_output_bias: bool,
     /// Whether the MLP's maps have biases (always true for GPT-2).
     pub mlp_bias: bool,
     /// Token that opens a sequence, when the model has one.
@@ -206,12 +204,16 @@ impl ModelConfig {
                 spec("self_attn.q_proj", LinearKind::Query, c, q, self.attention_bias, false),
                 spec("self_attn.k_proj", LinearKind::Key, c, kv, self.attention_bias, false),
                 spec("self_attn.v_proj", LinearKind::Value, c, kv, self.attention_bias, false),
-                spec("self_attn.o_proj", LinearKind::AttentionOutput, q, c, self.attention_output_bias, false),
+                spec("self_attn.o_proj", LinearKind::AttentionOutput, q, c, self.attention_output_bias(), false),
                 spec("mlp.gate_proj", LinearKind::MlpGate, c, m, self.mlp_bias, false),
                 spec("mlp.up_proj", LinearKind::MlpUp, c, m, self.mlp_bias, false),
                 spec("mlp.down_proj", LinearKind::MlpDown, m, c, self.mlp_bias, false),
             ],
         }
+    }
+
+    fn attention_output_bias(&self) -> bool {
+        self.attention_bias && self.family != Family::Qwen2
     }
 
     /// What token embeddings are multiplied with: √C in Gemma, else 1.

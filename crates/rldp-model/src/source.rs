@@ -68,8 +68,7 @@ impl ModelSource {
             Self::Directory(directory) => open_directory(directory),
             Self::Gguf(file) => gguf::open(&file),
             Self::HubId(id) => refuse(format!(
-                "no such directory, and downloading from the Hugging Face hub is not supported yet; \
-                 run `hf download {id} --local-dir DIR` and name DIR"
+                "no such directory; to fetch {id} from the Hugging Face hub run `hf download {id} --local-dir DIR` and name DIR"
             )),
             Self::OtherFile(_) => refuse(
                 "not a directory; name the Hugging Face directory that holds `config.json` and the weights".into(),
@@ -97,12 +96,13 @@ fn open_directory(directory: PathBuf) -> Result<ModelFiles, ModelError> {
     Ok(ModelFiles { config, weights, directory: Some(directory), embedded: None })
 }
 
-/// `owner/name` of plain characters, with no dots that a path would have in front.
+/// `owner/name` or `owner/name@revision` of plain characters, with no dots that a path would have in front.
 fn reads_like_hub_id(name: &str) -> bool {
     let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    name.split_once('/').is_some_and(|(owner, model)| plain(owner) && plain(model))
+    let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
+    plain(revision) && id.split_once('/').is_some_and(|(owner, model)| plain(owner) && plain(model))
 }

@@ -94,6 +94,18 @@ impl Weights {
         self.find(name).is_some()
     }
 
+    /// The name under which the file has a tensor.
+    pub(crate) fn stored_name(&self, name: &str) -> Option<&str> {
+        let bare = || name.strip_prefix("transformer.").or_else(|| name.strip_prefix("model."));
+        let stored = |name: &str| self.inner.tensors.get_key_value(name).map(|(name, _)| name.as_str());
+        stored(name).or_else(|| stored(bare()?))
+    }
+
+    /// Path, where it is a file, and bytes of every shard.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = (Option<&Path>, &[u8])> {
+        self.inner.shards.iter().map(|shard| (shard.path(), shard.bytes()))
+    }
+
     /// Names of all stored tensors as they are in the files, sorted.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.inner.tensors.keys().map(String::as_str).collect();
@@ -144,11 +156,7 @@ impl Weights {
     }
 
     fn find(&self, name: &str) -> Option<&(usize, Stored)> {
-        let tensors = &self.inner.tensors;
-        tensors.get(name).or_else(|| {
-            let bare = name.strip_prefix("transformer.").or_else(|| name.strip_prefix("model."))?;
-            tensors.get(bare)
-        })
+        self.inner.tensors.get(self.stored_name(name)?)
     }
 }
 

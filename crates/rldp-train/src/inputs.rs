@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rldp_data::{Columns, PrivacyUnits, TextColumns, TextTokenizer, TokenRecord, UnitPolicy, read_records, tokenize};
+use rldp_data::{Columns, PrivacyUnits, TextTokenizer, TokenRecord, UnitPolicy, read_records, tokenize};
 use rldp_model::{Engine, ModelConfig};
 
 use crate::{
@@ -66,8 +66,7 @@ fn tokenized(
     tokenizer: &TextTokenizer,
     config: &ModelConfig,
 ) -> Result<Vec<TokenRecord>, TrainError> {
-    let text = TextColumns::pair(data.prompt_column.as_deref(), data.completion_column.as_deref())
-        .unwrap_or_else(|| TextColumns::Text(data.text_column.clone()));
+    let text = data.text_columns();
     let records = read_records(path, &Columns { text, unit: unit.map(str::to_owned) })?;
     Ok(tokenize(path, &records, tokenizer, config.eos_token_ids.first().copied())?)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rldp_control::{ControllerKind, SacSettings};
+use rldp_data::TextColumns;
 use rldp_privacy::accounting::AccountantKind;
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +108,9 @@ pub struct DataSettings {
     /// Column of the completion, which alone is scored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub completion_column: Option<String>,
+    /// Column of a conversation, of which the assistant's turns are scored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub messages_column: Option<String>,
     /// Column that names the privacy unit; a record is the unit when absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unit_column: Option<String>,
@@ -209,6 +213,15 @@ pub struct TrainSettings {
     pub output: OutputSettings,
 }
 
+impl DataSettings {
+    /// Where a record's text is.
+    pub fn text_columns(&self) -> TextColumns {
+        let (prompt, completion) = (self.prompt_column.as_deref(), self.completion_column.as_deref());
+        TextColumns::named(self.messages_column.as_deref(), prompt, completion)
+            .unwrap_or_else(|| TextColumns::Text(self.text_column.clone()))
+    }
+}
+
 impl TrainSettings {
     /// Checks every bound that needs neither data nor model.
     ///
@@ -243,6 +256,9 @@ impl TrainSettings {
                 data.max_length,
                 "at least 2 tokens, so that one is predicted",
             ));
+        }
+        if data.eval.as_deref() == Some(data.train.as_path()) && data.train.as_os_str() == "-" {
+            return Err(TrainError::Usage("standard input can be read once: --train or --eval, not both".into()));
         }
         if data.prompt_column.is_some() != data.completion_column.is_some() {
             return Err(TrainError::Usage("--prompt-column and --completion-column go together".into()));

@@ -169,7 +169,6 @@ fn gpt2(keys: Keys) -> Result<ModelConfig, ConfigError> {
         sliding_window: None,
         tie_word_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(true),
         attention_bias: true,
-        attention_output_bias: true,
         mlp_bias: true,
         bos_token_id: None,
         eos_token_ids: Vec::new(),

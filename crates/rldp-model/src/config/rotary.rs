@@ -61,7 +61,7 @@ pub(super) fn read(keys: Keys, family: Family) -> Result<ModelConfig, ConfigErro
     let heads = keys.size("num_attention_heads")?.unwrap_or(defaults.heads);
     let kv_heads = if keys.has("num_key_value_heads") { keys.size("num_key_value_heads")? } else { defaults.kv_heads };
     let max_positions = keys.size("max_position_embeddings")?.unwrap_or(defaults.max_positions);
-    let [attention_bias, attention_output_bias, mlp_bias] = biases(keys, family)?;
+    let [attention_bias, mlp_bias] = biases(keys, family)?;
     Ok(ModelConfig {
         family,
         vocab_size: keys.size("vocab_size")?.unwrap_or(defaults.vocab_size),
@@ -78,24 +78,23 @@ pub(super) fn read(keys: Keys, family: Family) -> Result<ModelConfig, ConfigErro
         sliding_window: window(keys, family)?,
         tie_word_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(defaults.tied),
         attention_bias,
-        attention_output_bias,
         mlp_bias,
         bos_token_id: None,
         eos_token_ids: Vec::new(),
     })
 }
 
-/// Biases of query, key and value, of the attention's output, and of the MLP.
-fn biases(keys: Keys, family: Family) -> Result<[bool; 3], ConfigError> {
+/// Biases of the attention's maps, and of the MLP's.
+fn biases(keys: Keys, family: Family) -> Result<[bool; 2], ConfigError> {
     let flag = |key| keys.flag(key).map(|flag| flag.unwrap_or(false));
     match family {
-        Family::Llama => flag("attention_bias").and_then(|bias| Ok([bias, bias, flag("mlp_bias")?])),
-        Family::Qwen3 | Family::Gemma => flag("attention_bias").map(|bias| [bias, bias, false]),
-        Family::Qwen2 => Ok([true, false, false]),
+        Family::Llama => Ok([flag("attention_bias")?, flag("mlp_bias")?]),
+        Family::Qwen3 | Family::Gemma => Ok([flag("attention_bias")?, false]),
+        Family::Qwen2 => Ok([true, false]),
         Family::Mistral | Family::Gpt2 => {
             keys.only("attention_bias", false)?;
             keys.only("mlp_bias", false)?;
-            Ok([false; 3])
+            Ok([false; 2])
         }
     }
 }

@@ -33,10 +33,10 @@ pub(super) fn json(header: &Header, factors: Option<&[f32]>) -> Result<Json, Str
     config.insert("architectures".into(), json!([class]));
     source.common(&mut config)?;
     if *name == "gpt2" {
-        source.gpt2(&mut config)?
+        source.gpt2(&mut config)?;
     } else {
-        source.rotary(&mut config, factors)?
-    };
+        source.rotary(&mut config, factors)?;
+    }
     Ok(Json::Object(config))
 }
 

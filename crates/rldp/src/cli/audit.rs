@@ -28,7 +28,7 @@ pub(crate) enum AuditKind {
 pub(crate) struct AuditArguments {
     /// Run folder: its config.toml names the model, its adapter/ is attacked
     pub(crate) run: Option<PathBuf>,
-    /// Hugging Face model directory, or a GGUF file; the run's when absent
+    /// Hugging Face model directory, GGUF file, or name on the hub (owner/name); the run's when absent
     #[arg(long)]
     pub(crate) model: Option<PathBuf>,
     /// PEFT adapter directory; the run's when absent

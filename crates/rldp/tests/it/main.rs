@@ -5,8 +5,11 @@
 mod audit;
 mod bad_input;
 mod compare;
+mod docs;
+mod hub;
 mod inspect;
 mod privacy;
+mod reach;
 mod shared;
 mod support;
 mod train;
