@@ -7,9 +7,9 @@ use crate::{
     Adapter, EngineError,
     config::LinearKind,
     cpu::{
-        Columns, CpuEngine, PairView, Products, all_logits, embed, find,
+        Columns, CpuEngine, Prepared, Products, all_logits, embed, find, head_groups,
         head_norm::{self, HeadNormCache},
-        head_view, pair_index,
+        pair_index,
     },
     kernels::{activation, attention, norm, norm::RowStatistics},
 };
@@ -80,7 +80,7 @@ fn choose(logits: &[f32], temperature: f64, rng: &mut ChaCha12Rng) -> u32 {
 /// A sequence in progress: fused rows of queries, keys and values of every block.
 struct Decoder<'a> {
     engine: &'a CpuEngine,
-    adapter: Option<&'a Adapter>,
+    adapter: Option<Prepared<'a>>,
     pairs: Vec<Vec<Option<usize>>>,
     cache: Vec<Vec<f32>>,
     length: usize,
@@ -93,8 +93,8 @@ impl<'a> Decoder<'a> {
         let model = engine.model();
         Self {
             engine,
-            adapter,
             pairs: pair_index(model, adapter),
+            adapter: adapter.map(Prepared::new),
             cache: vec![Vec::new(); model.blocks.len()],
             length: 0,
             products: Products::default(),
@@ -138,10 +138,17 @@ impl<'a> Decoder<'a> {
         }
         self.cache[layer].extend(&fused);
         let mut attended = vec![0.0; rows * out_width];
-        let mut lse = vec![0.0; rows];
-        for head in 0..config.heads {
-            let out = &mut attended[head * config.head_dim..];
-            attention::forward(head_view(model, head), &self.cache[layer], rows, out, out_width, &mut lse);
+        let mut lse = vec![0.0; rows * config.heads];
+        for group in head_groups(model) {
+            attention::forward(
+                group,
+                &self.cache[layer],
+                rows,
+                &mut attended[group.query..],
+                out_width,
+                &mut lse,
+                rows,
+            );
         }
         self.branch(layer, LinearKind::AttentionOutput, rows, &attended, stream);
     }
@@ -175,8 +182,8 @@ impl<'a> Decoder<'a> {
     ) -> bool {
         let model = self.engine.model();
         let Some((map, linear)) = find(&model.blocks[layer], kind) else { return false };
-        let pair = self.adapter.zip(self.pairs[layer][map]).map(|(adapter, index)| PairView::of(adapter, index));
-        linear.forward(model, &mut self.products, rows, x, pair, &mut Vec::new(), out, columns);
+        let pair = self.adapter.as_ref().zip(self.pairs[layer][map]).map(|(adapter, index)| adapter.pair(index));
+        linear.forward(model, &mut self.products, rows, x, pair, &mut Vec::new(), out, columns, false);
         true
     }
 

@@ -43,6 +43,11 @@ pub fn merge(files: &ModelFiles, adapter: &Adapter, out: &Path) -> Result<(), Mo
         if let Ok(Some(tokenizer)) = &embedded.tokenizer {
             fs_err::write(out.join("tokenizer.json"), tokenizer)?;
         }
+        if let Some(chat) = &embedded.chat {
+            fs_err::write(out.join("chat_template.jinja"), &chat.template)?;
+            let tokens = serde_json::json!({"bos_token": chat.bos, "eos_token": chat.eos});
+            fs_err::write(out.join("tokenizer_config.json"), tokens.to_string())?;
+        }
         copy_companions(files, out)?;
         fs_err::write(out.join(CONFIG), &embedded.config)?;
         return Ok(());

@@ -96,6 +96,9 @@ fn a_tokenizer_comes_with_the_file() {
         let json = open(name).embedded.unwrap().tokenizer.unwrap().unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["model"]["type"], "BPE", "{name}");
+        let chat = open(name).embedded.unwrap().chat;
+        let eos = chat.map(|chat| chat.eos);
+        assert_eq!(eos.as_deref(), (name != "llama").then_some("<|endoftext|>"), "{name}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use rldp_data::{Columns, TextColumns, TextTokenizer, TokenRecord, read_records, tokenize};
+use rldp_data::{ChatTemplate, Columns, TextColumns, TextTokenizer, TokenRecord, read_records, tokenize};
 use rldp_model::{
     Adapter, Engine, ModelFiles, ModelSource,
     cpu::{CpuEngine, CpuOptions},
@@ -65,7 +65,12 @@ pub(crate) fn tokenizer(files: &ModelFiles) -> Result<TextTokenizer> {
         Wrong::input(anyhow::anyhow!("the GGUF file {reason}; put the model's tokenizer.json at {place}"))
     };
     match &embedded.tokenizer {
-        Ok(Some(json)) => Ok(TextTokenizer::from_bytes(json.as_bytes()).map_err(Wrong::input)?),
+        Ok(Some(json)) => {
+            let tokenizer = TextTokenizer::from_bytes(json.as_bytes()).map_err(Wrong::input)?;
+            let Some(chat) = embedded.chat.clone() else { return Ok(tokenizer) };
+            let template = ChatTemplate::new(chat.template, chat.bos, chat.eos).map_err(Wrong::input)?;
+            Ok(tokenizer.with_chat_template(template))
+        }
         Ok(None) => Err(refuse("has no tokenizer").into()),
         Err(reason) => Err(refuse(&format!("has a tokenizer that cannot be used: {reason}")).into()),
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    forward::{BlockCache, Pass, find, resize},
+    forward::{BlockCache, Pass, find, head_groups, resize},
     head_norm,
     linear::Columns,
     products::Products,
@@ -11,14 +11,21 @@ use super::{
 };
 use crate::{
     config::LinearKind,
-    kernels::{activation, attention, lora, norm},
+    kernels::{
+        activation, attention,
+        lora::{self, Outer},
+        norm,
+    },
 };
 
-/// Rows of the micro-batch that belong to one unit, and the unit's slot in the gradient buffer.
+/// Rows of the micro-batch that belong to one unit.
 #[derive(Clone, Debug)]
 pub(crate) struct UnitRows {
     pub(crate) rows: Range<usize>,
+    /// The unit's slot in the gradient buffer.
     pub(crate) slot: usize,
+    /// Whether earlier rows of the micro-batch have written to the slot; otherwise its content does not count.
+    pub(crate) adds: bool,
 }
 
 /// Per-unit gradients (slots, P).
@@ -37,6 +44,8 @@ pub(crate) struct BackwardScratch {
     up: Vec<f32>,
     attended: Vec<f32>,
     fused: Vec<f32>,
+    /// d(x Aᵀ) of the map at hand (N, R).
+    dinner: Vec<f32>,
 }
 
 impl Pass<'_> {
@@ -69,7 +78,7 @@ impl Pass<'_> {
     ) {
         let (rows, config) = (self.batch.rows(), &self.model.config);
         let (width, hidden) = (config.intermediate_size, config.hidden_size);
-        let BackwardScratch { input, wide, gate, up, .. } = scratch;
+        let BackwardScratch { input, wide, gate, up, dinner, .. } = scratch;
         resize(wide, rows * width);
         if let Some((map, linear)) = find(block, LinearKind::MlpDown) {
             let columns = Columns::all(hidden);
@@ -83,6 +92,7 @@ impl Pass<'_> {
                 dstream,
                 columns,
                 Some((wide, false)),
+                dinner,
                 gradients,
             );
         }
@@ -104,6 +114,7 @@ impl Pass<'_> {
                     up,
                     columns,
                     Some((input, false)),
+                    dinner,
                     gradients,
                 );
             }
@@ -117,6 +128,7 @@ impl Pass<'_> {
                 gate,
                 columns,
                 Some((input, true)),
+                dinner,
                 gradients,
             );
         } else if let Some((map, linear)) = find(block, LinearKind::MlpUp) {
@@ -131,6 +143,7 @@ impl Pass<'_> {
                 gate,
                 columns,
                 Some((input, false)),
+                dinner,
                 gradients,
             );
         }
@@ -151,7 +164,7 @@ impl Pass<'_> {
     ) {
         let (rows, hidden) = (self.batch.rows(), self.model.config.hidden_size);
         let (width, out_width) = (self.model.fused_width(), self.model.attention_width());
-        let BackwardScratch { input, attended, fused, .. } = scratch;
+        let BackwardScratch { input, attended, fused, dinner, .. } = scratch;
         resize(attended, rows * out_width);
         if let Some((map, linear)) = find(block, LinearKind::AttentionOutput) {
             let columns = Columns::all(hidden);
@@ -165,10 +178,11 @@ impl Pass<'_> {
                 dstream,
                 columns,
                 Some((attended, false)),
+                dinner,
                 gradients,
             );
         }
-        zero(fused, rows * width);
+        resize(fused, rows * width);
         self.attend_backward(cache, attended, fused);
         let turned = self.model.turned_width();
         for (row, &position) in fused.chunks_exact_mut(width).zip(&self.batch.positions) {
@@ -190,6 +204,7 @@ impl Pass<'_> {
                 fused,
                 columns,
                 dx,
+                dinner,
                 gradients,
             );
         }
@@ -203,25 +218,18 @@ impl Pass<'_> {
         let (rows, dim) = (self.batch.rows(), self.model.config.head_dim);
         let (width, out_width) = (self.model.fused_width(), self.model.attention_width());
         for Range { start, end } in self.batch.sequences.iter().filter(|range| !range.is_empty()).cloned() {
-            for head in 0..self.model.config.heads {
-                let at = start * out_width + head * dim;
-                let lse = &cache.lse[head * rows + start..head * rows + end];
-                let fused = &cache.fused[start * width..end * width];
-                let dfused = &mut dfused[start * width..end * width];
-                attention::backward(
-                    self.head(head),
-                    fused,
-                    &cache.attended[at..],
-                    &dattended[at..],
-                    out_width,
-                    lse,
-                    dfused,
-                );
+            let fused = &cache.fused[start * width..end * width];
+            let dfused = &mut dfused[start * width..end * width];
+            for group in head_groups(self.model) {
+                let at = start * out_width + group.query;
+                let (out, dout) = (&cache.attended[at..], &dattended[at..]);
+                let lse = &cache.lse[group.query / dim * rows + start..];
+                attention::backward(group, fused, out, dout, out_width, lse, rows, dfused);
             }
         }
     }
 
-    /// One map: adds the adapter's per-unit gradients, and puts the input's gradient in `dx` when it is wanted, added to
+    /// One map: finds the adapter's per-unit gradients, and puts the input's gradient in `dx` when it is wanted, added to
     /// what is there if the flag says so.
     #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     fn map_backward(
@@ -235,21 +243,23 @@ impl Pass<'_> {
         dy: &[f32],
         columns: Columns,
         dx: Option<(&mut Vec<f32>, bool)>,
+        dinner: &mut Vec<f32>,
         gradients: &mut Gradients,
     ) {
         let rows = self.batch.rows();
         let pair = self.pair(layer, map);
-        let dinner = pair.map(|pair| linear.inner_gradient(products, rows, dy, columns, pair));
-        if let (Some(dinner), Some(index)) = (&dinner, self.pairs[layer][map]) {
+        if let (Some(pair), Some(index)) = (pair, self.pairs[layer][map]) {
+            resize(dinner, rows * pair.rank);
+            lora::narrow(&dy[columns.offset..], columns.stride, pair.narrow_b, dinner);
             self.adapter_gradients(index, linear, x, &cache.inner[map], dinner, dy, columns, gradients);
         }
         if let Some((dx, accumulate)) = dx {
-            let pair = pair.zip(dinner.as_deref());
+            let pair = pair.map(|pair| (pair, dinner.as_slice()));
             linear.backward(self.model, products, rows, dy, columns, pair, dx, accumulate);
         }
     }
 
-    /// dA += Σ_t dinner_t ⊗ x_t and dB += scaling · Σ_t dy_t ⊗ inner_t over each unit's rows.
+    /// dA = Σ_t dinner_t ⊗ x_t and dB = scaling · Σ_t dy_t ⊗ inner_t over each unit's rows.
     fn adapter_gradients(
         &self,
         index: usize,
@@ -262,36 +272,23 @@ impl Pass<'_> {
         gradients: &mut Gradients,
     ) {
         let Some(adapter) = self.adapter else { return };
-        let layout = adapter.layout();
+        let layout = adapter.adapter.layout();
         let (pair, rank, scaling) = (&layout.pairs()[index], layout.rank(), layout.scaling());
         let (fan_in, fan_out) = (linear.spec.in_features, linear.spec.out_features);
-        let mut turned = vec![0.0; rank * fan_out];
         for unit in gradients.units {
             let Range { start, end } = unit.rows;
             if start == end {
                 continue;
             }
             let own = &mut gradients.values[unit.slot * gradients.parameters..][..gradients.parameters];
-            let left = &dinner[start * rank..end * rank];
-            lora::outer_sum(
-                rank,
-                fan_in,
-                1.0,
-                left,
-                &x[start * fan_in..end * fan_in],
-                fan_in,
-                &mut own[pair.a.clone()],
-            );
-            turned.fill(0.0);
+            let (left, right) = (&dinner[start * rank..end * rank], &x[start * fan_in..end * fan_in]);
+            let outer = Outer { left, rank, right, width: fan_in, stride: fan_in };
+            lora::outer_sum(outer, unit.adds, &mut own[pair.a.clone()]);
             let last = (end - 1) * columns.stride + columns.offset + fan_out;
-            let dy = &dy[start * columns.stride + columns.offset..last];
-            lora::outer_sum(rank, fan_out, scaling, &inner[start * rank..end * rank], dy, columns.stride, &mut turned);
-            lora::add_transposed(&turned, rank, fan_out, &mut own[pair.b.clone()]);
+            let right = &dy[start * columns.stride + columns.offset..last];
+            let left = &inner[start * rank..end * rank];
+            let outer = Outer { left, rank, right, width: fan_out, stride: columns.stride };
+            lora::outer_sum_transposed(outer, scaling, unit.adds, &mut own[pair.b.clone()]);
         }
     }
-}
-
-fn zero(buffer: &mut Vec<f32>, length: usize) {
-    buffer.clear();
-    buffer.resize(length, 0.0);
 }

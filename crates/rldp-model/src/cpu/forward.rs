@@ -4,17 +4,17 @@ use std::ops::Range;
 
 use super::{
     batch::Batch,
+    factors::{PairView, Prepared},
     head_norm::{self, HeadNormCache},
-    linear::{Columns, PairView},
+    linear::Columns,
     products::Products,
     weights::{BaseModel, Block, Linear, Norm},
 };
 use crate::{
-    Adapter,
     config::LinearKind,
     kernels::{
         activation, attention,
-        attention::HeadView,
+        attention::Group,
         norm::{self, RowStatistics},
         rope,
     },
@@ -56,7 +56,7 @@ pub(crate) type PairIndex = Vec<Vec<Option<usize>>>;
 /// Everything that a pass over a micro-batch shares.
 pub(crate) struct Pass<'a> {
     pub(crate) model: &'a BaseModel,
-    pub(crate) adapter: Option<&'a Adapter>,
+    pub(crate) adapter: Option<&'a Prepared<'a>>,
     pub(crate) pairs: &'a PairIndex,
     pub(crate) batch: &'a Batch,
     /// Cosines and sines of each position, (positions, D / 2).
@@ -94,8 +94,7 @@ impl Angles {
 
 impl Pass<'_> {
     pub(crate) fn pair(&self, layer: usize, map: usize) -> Option<PairView<'_>> {
-        let adapter = self.adapter?;
-        Some(PairView::of(adapter, self.pairs[layer][map]?))
+        Some(self.adapter?.pair(self.pairs[layer][map]?))
     }
 
     /// Runs block `layer` on `cache.input`; the output replaces `stream`.
@@ -129,6 +128,7 @@ impl Pass<'_> {
                 &mut inner[map],
                 fused,
                 columns,
+                false,
             );
         }
         head_norm::forward(self.model, block, &mut cache.fused, &mut cache.head_norm);
@@ -149,22 +149,17 @@ impl Pass<'_> {
         }
     }
 
-    /// Where head `head` lies in a fused row.
-    pub(crate) fn head(&self, head: usize) -> HeadView {
-        head_view(self.model, head)
-    }
-
     fn attend(&self, cache: &mut BlockCache) {
         let (rows, heads, dim) = (self.batch.rows(), self.model.config.heads, self.model.config.head_dim);
         let (width, out_width) = (self.model.fused_width(), self.model.attention_width());
         resize(&mut cache.attended, rows * out_width);
         resize(&mut cache.lse, heads * rows);
-        for Range { start, end } in self.batch.sequences.iter().cloned() {
-            for head in 0..heads {
-                let fused = &cache.fused[start * width..end * width];
-                let Some(out) = cache.attended.get_mut(start * out_width + head * dim..) else { continue };
-                let lse = &mut cache.lse[head * rows + start..head * rows + end];
-                attention::forward(self.head(head), fused, end - start, out, out_width, lse);
+        for Range { start, end } in self.batch.sequences.iter().filter(|range| !range.is_empty()).cloned() {
+            let fused = &cache.fused[start * width..end * width];
+            for group in head_groups(self.model) {
+                let out = &mut cache.attended[start * out_width + group.query..];
+                let lse = &mut cache.lse[group.query / dim * rows + start..];
+                attention::forward(group, fused, end - start, out, out_width, lse, rows);
             }
         }
     }
@@ -183,7 +178,8 @@ impl Pass<'_> {
             };
             resize(out, rows * width);
             let columns = Columns::all(width);
-            linear.forward(self.model, products, rows, mlp_input, self.pair(layer, map), &mut inner[map], out, columns);
+            let pair = self.pair(layer, map);
+            linear.forward(self.model, products, rows, mlp_input, pair, &mut inner[map], out, columns, false);
         }
         resize(&mut cache.activated, rows * width);
         let up = gated.then_some(cache.up.as_slice());
@@ -203,12 +199,9 @@ impl Pass<'_> {
         let Some((map, linear)) = find(&self.model.blocks[layer], kind) else { return };
         let BlockCache { attended, activated, inner, .. } = cache;
         let input = if kind == LinearKind::AttentionOutput { attended } else { activated };
-        let mut branch = vec![0.0; rows * linear.spec.out_features];
         let columns = Columns::all(linear.spec.out_features);
-        linear.forward(self.model, products, rows, input, self.pair(layer, map), &mut inner[map], &mut branch, columns);
-        for (stream, branch) in stream.iter_mut().zip(&branch) {
-            *stream += branch;
-        }
+        let pair = self.pair(layer, map);
+        linear.forward(self.model, products, rows, input, pair, &mut inner[map], stream, columns, true);
     }
 
     pub(crate) fn norm(&self, norm: &Norm, x: &[f32], out: &mut Vec<f32>, statistics: &mut Vec<RowStatistics>) {
@@ -243,18 +236,19 @@ pub(crate) fn embed(model: &BaseModel, tokens: &[u32], positions: &[usize], stre
     }
 }
 
-/// Where head `head` lies in a fused row of the model.
-pub(crate) fn head_view(model: &BaseModel, head: usize) -> HeadView {
+/// Where the heads that share keys lie in a fused row of the model.
+pub(crate) fn head_groups(model: &BaseModel) -> impl Iterator<Item = Group> {
     let config = &model.config;
-    let shared = head / (config.heads / config.kv_heads);
-    HeadView {
+    let heads = config.heads / config.kv_heads;
+    (0..config.kv_heads).map(move |shared| Group {
         stride: model.fused_width(),
-        query: head * config.head_dim,
+        heads,
+        query: shared * heads * config.head_dim,
         key: (config.heads + shared) * config.head_dim,
         value: (config.heads + config.kv_heads + shared) * config.head_dim,
         dim: config.head_dim,
         window: config.sliding_window.unwrap_or(usize::MAX),
-    }
+    })
 }
 
 /// The block's map of a kind with its index.

@@ -19,7 +19,10 @@ pub(crate) struct HeadScratch {
     /// Their gradients (S, C).
     pub(crate) dhidden: Vec<f32>,
     logits: Vec<f32>,
+    /// Running maximum of each row's logits, and the sum of their exponentials relative to it.
     lse: Vec<(f32, f32)>,
+    /// Maximum of each row's logits in the last chunk.
+    last_max: Vec<f32>,
     target: Vec<f32>,
 }
 
@@ -48,15 +51,15 @@ pub(crate) fn cross_entropy(
         scratch.lse.iter().zip(&scratch.target).map(|((max, sum), target)| max + sum.ln() - target).collect();
     if differentiate {
         let width = rows * model.config.hidden_size;
-        scratch.dhidden.clear();
-        scratch.dhidden.resize(width, 0.0);
-        // The last chunk's logits are still there; the others are made again.
+        resize(&mut scratch.dhidden, width);
+        // The last chunk's exponentials are still there; the other logits are made again.
         for (index, &first) in starts.iter().enumerate().rev() {
             let count = at_once.min(vocab - first);
-            if index + 1 < starts.len() {
+            let last = index + 1 == starts.len();
+            if !last {
                 chunk_logits(model, products, rows, first, count, scratch);
             }
-            chunk_backward(model, products, scored, first, count, scratch);
+            chunk_backward(model, products, scored, first, count, last, scratch);
         }
     }
     nll
@@ -81,40 +84,48 @@ fn chunk_logits(
     products.put(rows, (hidden, model.config.hidden_size), &frozen(model, first, count, true), (logits, count), false);
 }
 
-/// Folds a chunk into the running log-sum-exp and notes the targets' logits.
+/// Folds a chunk into the running log-sum-exp and notes the targets' logits. Logits become e^(logit − the row's maximum).
 fn absorb(scored: &[Scored], first: usize, count: usize, scratch: &mut HeadScratch) {
+    resize(&mut scratch.last_max, scored.len());
     for (index, scored) in scored.iter().enumerate() {
-        let row = &scratch.logits[index * count..(index + 1) * count];
-        let (chunk_max, chunk_sum) = softmax::max_and_sum(row);
-        let (max, sum) = scratch.lse[index];
-        let larger = max.max(chunk_max);
-        scratch.lse[index] = (larger, sum * (max - larger).exp() + chunk_sum * (chunk_max - larger).exp());
+        let row = &mut scratch.logits[index * count..(index + 1) * count];
         if let Some(offset) = (scored.target as usize).checked_sub(first).filter(|offset| *offset < count) {
             scratch.target[index] = row[offset];
         }
+        let (chunk_max, chunk_sum) = softmax::exponentials(row);
+        scratch.last_max[index] = chunk_max;
+        let (max, sum) = scratch.lse[index];
+        let larger = max.max(chunk_max);
+        scratch.lse[index] = (larger, sum * (max - larger).exp() + chunk_sum * (chunk_max - larger).exp());
     }
 }
 
-/// dhidden += (weight · (softmax − one-hot)) · matrix for a chunk whose logits are in place.
+/// dhidden += (weight · (softmax − one-hot)) · matrix for a chunk whose logits are in place; of the last chunk, which comes
+/// first, their exponentials.
 fn chunk_backward(
     model: &BaseModel,
     products: &mut Products,
     scored: &[Scored],
     first: usize,
     count: usize,
+    last: bool,
     scratch: &mut HeadScratch,
 ) {
     let (rows, width) = (scored.len(), model.config.hidden_size);
     for (index, scored) in scored.iter().enumerate() {
         let row = &mut scratch.logits[index * count..(index + 1) * count];
         let (max, sum) = scratch.lse[index];
-        softmax::probabilities(row, max + sum.ln(), scored.weight);
+        if last {
+            softmax::scale(row, scored.weight * (scratch.last_max[index] - max).exp() / sum);
+        } else {
+            softmax::probabilities(row, max + sum.ln(), scored.weight);
+        }
         if let Some(offset) = (scored.target as usize).checked_sub(first).filter(|offset| *offset < count) {
             row[offset] -= scored.weight;
         }
     }
     let HeadScratch { logits, dhidden, .. } = scratch;
-    products.put(rows, (logits, count), &frozen(model, first, count, false), (dhidden, width), true);
+    products.put(rows, (logits, count), &frozen(model, first, count, false), (dhidden, width), !last);
 }
 
 /// Logits of every row of `hidden` (N, C), whole: (N, V).

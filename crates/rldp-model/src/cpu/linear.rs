@@ -1,10 +1,11 @@
 //! Frozen linear maps with their adapters: forward, and gradient with respect to the input.
 
 use super::{
+    factors::PairView,
     products::{Frozen, Products},
     weights::{BaseModel, Linear},
 };
-use crate::{Adapter, kernels::lora};
+use crate::kernels::lora;
 
 /// Columns of a row-major buffer: `width` columns from `offset` of rows that are `stride` apart.
 #[derive(Clone, Copy, Debug)]
@@ -20,25 +21,6 @@ impl Columns {
     }
 }
 
-/// An adapter pair as the engine uses it.
-#[derive(Clone, Copy)]
-pub(crate) struct PairView<'a> {
-    /// (R, in).
-    pub(crate) a: &'a [f32],
-    /// (out, R).
-    pub(crate) b: &'a [f32],
-    /// `lora_alpha / R`.
-    pub(crate) scaling: f32,
-    pub(crate) rank: usize,
-}
-
-impl<'a> PairView<'a> {
-    pub(crate) fn of(adapter: &'a Adapter, pair: usize) -> Self {
-        let layout = adapter.layout();
-        Self { a: adapter.a(pair), b: adapter.b(pair), scaling: layout.scaling(), rank: layout.rank() }
-    }
-}
-
 impl Linear {
     /// The stored matrix, or its transpose.
     fn frozen<'a>(&self, model: &'a BaseModel, transposed: bool) -> Frozen<'a> {
@@ -46,7 +28,9 @@ impl Linear {
         Frozen { stored, rows: 0..stored.shape()[0], transposed }
     }
 
-    /// out = x Wᵀ + bias + scaling · (x Aᵀ) Bᵀ for `rows` rows of x (N, in). Leaves x Aᵀ (N, R) in `inner`.
+    /// out = x Wᵀ + bias + scaling · (x Aᵀ) Bᵀ for `rows` rows of x (N, in), or += with `accumulate`. Leaves x Aᵀ (N, R) in
+    /// `inner`.
+    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     pub(crate) fn forward(
         &self,
         model: &BaseModel,
@@ -57,26 +41,25 @@ impl Linear {
         inner: &mut Vec<f32>,
         out: &mut [f32],
         columns: Columns,
+        accumulate: bool,
     ) {
         let (fan_in, fan_out) = (self.spec.in_features, self.spec.out_features);
         let Columns { offset, stride } = columns;
         for row in out.chunks_mut(stride).take(if self.bias.is_empty() { 0 } else { rows }) {
-            row[offset..offset + fan_out].copy_from_slice(&self.bias);
+            let row = &mut row[offset..offset + fan_out];
+            if accumulate {
+                row.iter_mut().zip(&self.bias).for_each(|(x, bias)| *x += bias);
+            } else {
+                row.copy_from_slice(&self.bias);
+            }
         }
         let matrix = self.frozen(model, !self.transposed);
-        products.put(rows, (x, fan_in), &matrix, (&mut out[offset..], stride), !self.bias.is_empty());
-        inner.clear();
-        if let Some(pair) = pair {
-            inner.resize(rows * pair.rank, 0.0);
-            let Products { packed, turned, .. } = products;
-            lora::pack(fan_in, pair.rank, packed, |i, r| pair.a[r * fan_in + i]);
-            lora::narrow(pair.rank, 1.0, x, fan_in, packed, inner);
-            turned.clear();
-            turned.extend(
-                (0..pair.rank).flat_map(|r| pair.b.iter().skip(r).step_by(pair.rank)).map(|b| b * pair.scaling),
-            );
-            lora::widen(pair.rank, fan_out, inner, turned, &mut out[offset..], stride);
-        }
+        let add = accumulate || !self.bias.is_empty();
+        products.put(rows, (x, fan_in), &matrix, (&mut out[offset..], stride), add);
+        let Some(pair) = pair else { return inner.clear() };
+        inner.resize(rows * pair.rank, 0.0);
+        lora::narrow(x, fan_in, pair.narrow_a, inner);
+        lora::widen(pair.rank, fan_out, inner, pair.wide_b, &mut out[offset..], stride);
     }
 
     /// dx (N, in) = dy W, and + scaling · (dy B) A when there is an adapter; dy are columns of a buffer. Adds to what is
@@ -97,23 +80,7 @@ impl Linear {
         let matrix = self.frozen(model, self.transposed);
         products.put(rows, (&dy[offset..], stride), &matrix, (dx, fan_in), accumulate);
         if let Some((pair, dinner)) = pair {
-            lora::widen(pair.rank, fan_in, dinner, pair.a, dx, fan_in);
+            lora::widen(pair.rank, fan_in, dinner, pair.wide_a, dx, fan_in);
         }
-    }
-
-    /// scaling · dy B, (N, R): the gradient of x Aᵀ.
-    pub(crate) fn inner_gradient(
-        &self,
-        products: &mut Products,
-        rows: usize,
-        dy: &[f32],
-        columns: Columns,
-        pair: PairView,
-    ) -> Vec<f32> {
-        let mut dinner = vec![0.0; rows * pair.rank];
-        let packed = &mut products.packed;
-        lora::pack(self.spec.out_features, pair.rank, packed, |i, r| pair.b[i * pair.rank + r]);
-        lora::narrow(pair.rank, pair.scaling, &dy[columns.offset..], columns.stride, packed, &mut dinner);
-        dinner
     }
 }

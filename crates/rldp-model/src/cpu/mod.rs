@@ -5,9 +5,11 @@
 
 mod backward;
 mod batch;
+mod factors;
 mod forward;
 mod head;
 pub(crate) mod head_norm;
+mod kernel_cases;
 mod linear;
 mod precision;
 mod products;
@@ -30,13 +32,15 @@ use crate::{
 };
 
 pub(crate) use self::{
-    forward::{embed, find, head_view},
+    factors::Prepared,
+    forward::{embed, find, head_groups},
     head::all_logits,
-    linear::{Columns, PairView},
+    linear::Columns,
     products::Products,
     weights::Norm,
 };
 pub use self::{
+    kernel_cases::{KernelCase, kernel_cases},
     precision::Precision,
     speed::{peak_speed, product_speed},
 };
@@ -148,6 +152,8 @@ impl Engine for CpuEngine {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
         let ranges = split(&lengths, self.micro_batch_tokens, self.workers.len());
         let mut found = Vec::with_capacity(sequences.len());
+        let adapter = adapter.map(Prepared::new);
+        let adapter = adapter.as_ref();
         let Self { model, workers, .. } = self;
         let batch = |range: &Range<usize>| Batch::new(&model.config, sequences[range.clone()].iter().copied());
         let batches: Vec<Batch> = ranges.iter().map(batch).collect::<Result<_, _>>()?;
@@ -172,9 +178,10 @@ impl Engine for CpuEngine {
         let Self { model, workers, .. } = self;
         let mut open = OpenUnit { next: 0, pending: false, loss: 0.0, gradient: vec![0.0; parameters] };
         let spare = Mutex::new(Vec::new());
+        let prepared = Prepared::new(adapter);
         let run = |worker: &mut Worker, job: &Job| {
             let batch = &job.batch;
-            let pass = Pass { model, adapter: Some(adapter), pairs: &pairs, batch, angles: &angles };
+            let pass = Pass { model, adapter: Some(&prepared), pairs: &pairs, batch, angles: &angles };
             let gradients = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
             run_job(worker, &pass, job, parameters, gradients)
         };
@@ -191,8 +198,9 @@ impl Engine for CpuEngine {
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
         let batch = Batch::new(&self.model.config, [Sequence { tokens, scored_from: 0, weight: 0.0 }])?;
         let (pairs, angles) = (self.pairs(adapter), self.angles(tokens.len()));
+        let adapter = adapter.map(Prepared::new);
         let Self { model, workers, .. } = self;
-        let pass = Pass { model, adapter, pairs: &pairs, batch: &batch, angles: &angles };
+        let pass = Pass { model, adapter: adapter.as_ref(), pairs: &pairs, batch: &batch, angles: &angles };
         Ok(workers[0].logits(&pass))
     }
 }
@@ -243,14 +251,18 @@ fn run_job(worker: &mut Worker, pass: &Pass, job: &Job, parameters: usize, mut g
     let mut units = job.units.clone();
     units.dedup();
     let slot = |unit: usize| units.binary_search(&unit).unwrap_or_default();
-    let rows: Vec<UnitRows> = job
-        .units
-        .iter()
-        .zip(&pass.batch.sequences)
-        .map(|(unit, rows)| UnitRows { rows: rows.clone(), slot: slot(*unit) })
-        .collect();
-    gradients.clear();
+    let mut begun = vec![false; units.len()];
+    let rows = job.units.iter().zip(&pass.batch.sequences).map(|(unit, rows)| {
+        let slot = slot(*unit);
+        let adds = begun[slot];
+        begun[slot] |= !rows.is_empty();
+        UnitRows { rows: rows.clone(), slot, adds }
+    });
+    let rows: Vec<UnitRows> = rows.collect();
     gradients.resize(units.len() * parameters, 0.0);
+    for (slot, _) in begun.iter().enumerate().filter(|(_, begun)| !**begun) {
+        gradients[slot * parameters..][..parameters].fill(0.0);
+    }
     let nll = worker.gradients(pass, &rows, parameters, &mut gradients);
     let mut losses = vec![0.0; units.len()];
     for (scored, nll) in pass.batch.scored.iter().zip(&nll) {

@@ -12,7 +12,6 @@ use crate::{
     kernels::{
         bf16,
         gemm::{View, matmul},
-        vector::Lanes,
     },
 };
 
@@ -34,10 +33,6 @@ pub(crate) struct Products {
     kernel: Option<bf16::Kernel>,
     scratch: bf16::Scratch,
     piece: Vec<f32>,
-    /// A factor of an adapter, laid out for `lora::narrow`.
-    pub(crate) packed: Vec<Lanes>,
-    /// A factor of an adapter, transposed.
-    pub(crate) turned: Vec<f32>,
 }
 
 impl Products {

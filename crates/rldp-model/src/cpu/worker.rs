@@ -20,6 +20,8 @@ pub(crate) struct Worker {
     statistics: Vec<RowStatistics>,
     head: HeadScratch,
     backward: BackwardScratch,
+    dnormed: Vec<f32>,
+    dstream: Vec<f32>,
 }
 
 impl Worker {
@@ -53,7 +55,7 @@ impl Worker {
         cross_entropy(pass.model, &mut self.products, &pass.batch.scored, &mut self.head, false)
     }
 
-    /// NLL of every scored prediction; adds each unit's gradients to `values` (slots, P).
+    /// NLL of every scored prediction; puts each unit's gradients in `values` (slots, P).
     pub(crate) fn gradients(
         &mut self,
         pass: &Pass,
@@ -66,20 +68,23 @@ impl Worker {
         self.gather(pass.batch, width);
         let nll = cross_entropy(pass.model, &mut self.products, &pass.batch.scored, &mut self.head, true);
         let mut gradients = Gradients { units, parameters, values };
-        let mut dnormed = vec![0.0; pass.batch.rows() * width];
+        let Self { dnormed, dstream, .. } = self;
+        for buffer in [&mut *dnormed, &mut *dstream] {
+            buffer.clear();
+            buffer.resize(pass.batch.rows() * width, 0.0);
+        }
         for (scored, row) in pass.batch.scored.iter().zip(self.head.dhidden.chunks_exact(width)) {
             dnormed[scored.row * width..][..width].copy_from_slice(row);
         }
-        let mut dstream = vec![0.0; dnormed.len()];
         let last = &pass.model.final_norm;
-        norm::backward(&self.stream, &last.weight, last.bias.is_some(), &self.statistics, &dnormed, &mut dstream);
+        norm::backward(&self.stream, &last.weight, last.bias.is_some(), &self.statistics, dnormed, dstream);
         let lowest = pass.pairs.iter().position(|maps| maps.iter().any(Option::is_some)).unwrap_or(0);
         for layer in (lowest..pass.model.blocks.len()).rev() {
             let at_bottom = layer == lowest;
             pass.block_backward(
                 layer,
                 &self.caches[layer],
-                &mut dstream,
+                dstream,
                 &mut self.products,
                 &mut self.backward,
                 &mut gradients,

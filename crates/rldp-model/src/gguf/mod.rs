@@ -46,9 +46,15 @@ fn read(shard: Shard, directory: Option<PathBuf>) -> Result<ModelFiles, ModelErr
     let stored = stored.map_err(refuse)?;
     check_names(&stored, &config).map_err(refuse)?;
     let tokenizer = tokenizer::json(&header.metadata).map(|json| json.map(|json| json.to_string()));
+    let chat = tokenizer::chat(&header.metadata).map_err(refuse)?;
     let weights = Weights::from_gguf(shard, stored)?;
     weights.check(&config)?;
-    Ok(ModelFiles { config, weights, directory, embedded: Some(Embedded { config: json.to_string(), tokenizer }) })
+    Ok(ModelFiles {
+        config,
+        weights,
+        directory,
+        embedded: Some(Embedded { config: json.to_string(), tokenizer, chat }),
+    })
 }
 
 /// What a GGUF file holds beside the weights, in Hugging Face's forms.
@@ -59,6 +65,19 @@ pub struct Embedded {
     /// Text of a `tokenizer.json`; `None` when the file has no tokenizer, and the reason when it has one that cannot be
     /// translated.
     pub tokenizer: Result<Option<String>, String>,
+    /// The chat template, when the file has one.
+    pub chat: Option<Chat>,
+}
+
+/// A chat template and the tokens that it may name.
+#[derive(Clone, Debug)]
+pub struct Chat {
+    /// Jinja source.
+    pub template: String,
+    /// Text of the token that opens a sequence; empty without one.
+    pub bos: String,
+    /// Text of the token that ends a sequence; empty without one.
+    pub eos: String,
 }
 
 /// The tensor under Hugging Face's name, and where it lies.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use serde_json::{Value as Json, json};
 
 use super::{
+    Chat,
     header::shown,
     value::{Metadata, Value},
 };
@@ -34,6 +35,18 @@ pub(super) fn json(metadata: &HashMap<String, Value>) -> Result<Option<Json>, St
         "gpt2" => vocabulary.byte_level().map(Some),
         other => Err(format!("`tokenizer.ggml.model` of `{}` is not supported; supported: llama, gpt2", shown(other))),
     }
+}
+
+/// The chat template; `None` when the file has none.
+pub(super) fn chat(metadata: &HashMap<String, Value>) -> Result<Option<Chat>, String> {
+    let metadata = Metadata(metadata);
+    let Some(template) = metadata.text("tokenizer.chat_template")? else { return Ok(None) };
+    let tokens = metadata.texts("tokenizer.ggml.tokens")?.unwrap_or_default();
+    let token = |name: &str| {
+        let id = metadata.size(&format!("tokenizer.ggml.{name}_token_id"))?;
+        Ok::<_, String>(id.and_then(|id| tokens.get(id as usize)).cloned().unwrap_or_default())
+    };
+    Ok(Some(Chat { template: template.to_owned(), bos: token("bos")?, eos: token("eos")? }))
 }
 
 struct Vocabulary<'a> {

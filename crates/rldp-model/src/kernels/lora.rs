@@ -1,65 +1,156 @@
 //! Products with LoRA's narrow factors, and the per-unit sums of outer products that are their gradients. Ranks are too
 //! small for a general matrix product to be fast.
 
-use std::ops::Range;
+#[cfg(test)]
+mod tests;
 
 use super::{
     dispatch_vectors,
     vector::{LANES, Lanes, Vector},
 };
 
-/// Columns that are summed at once, so that all R rows of the sum stay in the first cache.
-const TILE: usize = 256;
 /// Rows that are taken side by side.
 const ROWS: usize = 8;
-/// Rows whose outer products are summed side by side.
-const TOKENS: usize = 4;
+/// Ranks that are summed side by side.
+const RANKS: usize = 8;
+/// Columns that are summed side by side: two vectors.
+const COLUMNS: usize = 2 * LANES;
+/// Rows of an output that stay in the second cache while its columns are passed.
+const STAY: usize = 32;
 
-dispatch_vectors! {
-    /// out (N, R) = factor · x W for x (N, n), rows `x_stride` apart, and W (n, R) given as `LANES` columns at a time.
-    pub(crate) fn narrow = narrow_body(rank: usize, factor: f32, x: &[f32], x_stride: usize, packed: &[Lanes], out: &mut [f32])
+/// A narrow factor W (n, R) as [`narrow`] takes it.
+///
+/// Up to rank 8, a vector holds two rows of W, their ranks in turns; above, 16 ranks of one row, and the groups of 16 ranks
+/// lie one after another. What is missing is zero.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Packed {
+    width: usize,
+    rank: usize,
+    lanes: Vec<Lanes>,
 }
 
-/// W (n, R) as [`narrow`] takes it: groups of 16 columns, each (n, 16), the last filled up with zeros. `at(i, r)` is an
-/// element of W.
-pub(crate) fn pack(width: usize, rank: usize, packed: &mut Vec<Lanes>, at: impl Fn(usize, usize) -> f32) {
-    packed.clear();
-    for first in (0..rank).step_by(LANES) {
-        packed.extend((0..width).map(|i| {
-            let mut lanes = [0.0; LANES];
-            for (r, lane) in (first..rank).zip(&mut lanes) {
-                *lane = at(i, r);
+impl Packed {
+    /// `at(i, r)` is an element of W.
+    pub(crate) fn new(width: usize, rank: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+        let mut lanes = Vec::new();
+        if rank <= RANKS {
+            lanes.extend((0..width).step_by(2).map(|i| {
+                let mut lanes = [0.0; LANES];
+                for r in 0..rank {
+                    lanes[2 * r] = at(i, r);
+                    lanes[2 * r + 1] = if i + 1 < width { at(i + 1, r) } else { 0.0 };
+                }
+                lanes
+            }));
+        } else {
+            for first in (0..rank).step_by(LANES) {
+                lanes.extend((0..width).map(|i| {
+                    let mut lanes = [0.0; LANES];
+                    for (r, lane) in (first..rank).zip(&mut lanes) {
+                        *lane = at(i, r);
+                    }
+                    lanes
+                }));
             }
-            lanes
-        }));
+        }
+        Self { width, rank, lanes }
     }
+}
+
+dispatch_vectors! {
+    /// out (N, R) = x W for x (N, n), rows `x_stride` apart.
+    pub(crate) fn narrow = narrow_body(x: &[f32], x_stride: usize, weights: &Packed, out: &mut [f32])
 }
 
 #[inline(always)]
-fn narrow_body<V: Vector>(rank: usize, factor: f32, x: &[f32], x_stride: usize, packed: &[Lanes], out: &mut [f32]) {
-    let groups = rank.div_ceil(LANES);
-    let width = packed.len() / groups;
+fn narrow_body<V: Vector>(x: &[f32], x_stride: usize, weights: &Packed, out: &mut [f32]) {
+    let Packed { width, rank, lanes } = weights;
+    let (width, rank) = (*width, *rank);
     let rows = out.len() / rank;
-    for (group, weights) in packed.chunks_exact(width.max(1)).enumerate() {
-        let columns = group * LANES..rank.min((group + 1) * LANES);
-        for first in (0..rows).step_by(ROWS) {
-            // Rows beyond the last repeat it; their sums are dropped.
-            let at = |i: usize| &x[(first + i).min(rows - 1) * x_stride..][..width];
-            let x: [&[f32]; ROWS] = [at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)];
-            let mut sums = [V::zero(); ROWS];
-            for (i, weights) in weights.iter().enumerate() {
-                let weights = V::load(weights);
-                for row in 0..ROWS {
-                    sums[row] = weights.madd(V::splat(x[row][i]), sums[row]);
-                }
-            }
-            for (sum, out) in sums.iter().zip(out[first * rank..].chunks_exact_mut(rank)) {
-                let mut lanes = [0.0; LANES];
-                sum.multiply(V::splat(factor)).store(&mut lanes);
-                out[columns.clone()].copy_from_slice(&lanes[..columns.len()]);
+    for first in (0..rows).step_by(ROWS) {
+        // Rows beyond the last repeat it; their sums are dropped.
+        let at = |i: usize| &x[(first + i).min(rows - 1) * x_stride..][..width];
+        let x: [&[f32]; ROWS] = [at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)];
+        let out = &mut out[first * rank..rows.min(first + ROWS) * rank];
+        if rank <= RANKS {
+            narrow_pairs::<V>(&x, lanes, rank, out);
+        } else {
+            for (group, lanes) in lanes.chunks_exact(width.max(1)).enumerate() {
+                narrow_group::<V>(&x, lanes, rank, group * LANES, out);
             }
         }
     }
+}
+
+/// Rows of out from rows of x, two columns at a time.
+#[inline(always)]
+fn narrow_pairs<V: Vector>(x: &[&[f32]; ROWS], weights: &[Lanes], rank: usize, out: &mut [f32]) {
+    let whole = x[0].len() / 2;
+    let (pairs, rest) = weights.split_at(whole);
+    let x_pairs = x.map(|row| &row.as_chunks::<2>().0[..whole]);
+    let mut sums = [V::zero(); ROWS];
+    for i in 0..whole {
+        let weights = V::load(&pairs[i]);
+        for row in 0..ROWS {
+            sums[row] = weights.madd(V::splat_pair(&x_pairs[row][i]), sums[row]);
+        }
+    }
+    if let Some(weights) = rest.first() {
+        for row in 0..ROWS {
+            sums[row] = V::load(weights).madd(V::splat(x[row][2 * whole]), sums[row]);
+        }
+    }
+    for (sum, out) in sums.iter().zip(out.chunks_exact_mut(rank)) {
+        let mut lanes = [0.0; LANES];
+        sum.store(&mut lanes);
+        for (out, [even, odd]) in out.iter_mut().zip(lanes.as_chunks().0) {
+            *out = even + odd;
+        }
+    }
+}
+
+/// Columns `first..first + 16` of rows of out.
+#[inline(always)]
+fn narrow_group<V: Vector>(x: &[&[f32]; ROWS], weights: &[Lanes], rank: usize, first: usize, out: &mut [f32]) {
+    let width = x[0].len();
+    let (weights, x) = (&weights[..width], x.map(|row| &row[..width]));
+    let mut sums = [V::zero(); ROWS];
+    for i in 0..width {
+        let weights = V::load(&weights[i]);
+        for row in 0..ROWS {
+            sums[row] = weights.madd(V::splat(x[row][i]), sums[row]);
+        }
+    }
+    for (sum, out) in sums.iter().zip(out.chunks_exact_mut(rank)) {
+        sum.store_some(&mut out[first..rank.min(first + LANES)]);
+    }
+}
+
+/// Up to eight numbers, filled up with zeros in `padded` if they are fewer. A reference keeps them in memory, from where
+/// each is spread over a vector by its load.
+#[inline(always)]
+fn eight<'a>(values: &'a [f32], padded: &'a mut [f32; RANKS]) -> &'a [f32; RANKS] {
+    if let Some(eight) = values.first_chunk() {
+        return eight;
+    }
+    padded[..values.len()].copy_from_slice(values);
+    padded
+}
+
+/// Two vectors of a row from column `start` on; what is missing is zero.
+#[inline(always)]
+fn two<V: Vector>(row: &[f32], start: usize) -> [V; 2] {
+    let (low, high) = row[start..row.len().min(start + COLUMNS)].split_at(LANES.min(row.len() - start));
+    [V::load_some(low), V::load_some(high)]
+}
+
+/// The reverse of [`two`].
+#[inline(always)]
+fn put_two<V: Vector>(values: [V; 2], row: &mut [f32], start: usize) {
+    let end = row.len().min(start + COLUMNS);
+    let (low, high) = row[start..end].split_at_mut(LANES.min(end - start));
+    values[0].store_some(low);
+    values[1].store_some(high);
 }
 
 dispatch_vectors! {
@@ -69,144 +160,103 @@ dispatch_vectors! {
 
 #[inline(always)]
 fn widen_body<V: Vector>(rank: usize, width: usize, left: &[f32], weights: &[f32], out: &mut [f32], stride: usize) {
-    let blocks = left.chunks(TOKENS * rank).zip(out.chunks_mut(TOKENS * stride));
-    for (left, out) in blocks {
-        let rows = left.len() / rank;
-        let [a, b, c, d] = four_rows(left, rank);
-        for start in (0..width).step_by(LANES) {
-            let part = start..(start + LANES).min(width);
-            let old = |row: usize| out.get(row * stride..).filter(|_| row < rows).unwrap_or_default();
-            let mut p = some_or_zero::<V>(old(0), &part);
-            let mut q = some_or_zero::<V>(old(1), &part);
-            let mut r = some_or_zero::<V>(old(2), &part);
-            let mut s = some_or_zero::<V>(old(3), &part);
-            for ((((weights, a), b), c), d) in weights.chunks_exact(width).zip(a).zip(b).zip(c).zip(d) {
-                let weights = V::load_some(&weights[part.clone()]);
-                p = weights.madd(V::splat(*a), p);
-                q = weights.madd(V::splat(*b), q);
-                r = weights.madd(V::splat(*c), r);
-                s = weights.madd(V::splat(*d), s);
-            }
-            for (row, sum) in [p, q, r, s].into_iter().enumerate().take(rows) {
-                sum.store_some(&mut out[row * stride..][part.clone()]);
+    let mut padded = [0.0; RANKS];
+    for (left, out) in left.chunks(STAY * rank).zip(out.chunks_mut(STAY * stride)) {
+        for ranks in (0..rank).step_by(RANKS) {
+            let count = RANKS.min(rank - ranks);
+            for start in (0..width).step_by(COLUMNS) {
+                let mut own = [[V::zero(); 2]; RANKS];
+                for (own, weights) in own.iter_mut().zip(weights.chunks_exact(width).skip(ranks)).take(count) {
+                    *own = two(weights, start);
+                }
+                for (left, out) in left.chunks_exact(rank).zip(out.chunks_mut(stride)) {
+                    let (left, out) = (eight(&left[ranks..ranks + count], &mut padded), &mut out[..width]);
+                    let [mut low, mut high] = two::<V>(out, start);
+                    for r in 0..RANKS {
+                        let left = V::splat(left[r]);
+                        low = own[r][0].madd(left, low);
+                        high = own[r][1].madd(left, high);
+                    }
+                    put_two([low, high], out, start);
+                }
             }
         }
     }
 }
 
-/// Four rows of `rank` numbers; the last is repeated where there are fewer.
-#[inline(always)]
-fn four_rows(left: &[f32], rank: usize) -> [&[f32]; TOKENS] {
-    let last = left.len() / rank - 1;
-    [0, 1, 2, 3].map(|row: usize| &left[row.min(last) * rank..][..rank])
-}
-
-/// Part of a row, or zeros when there is no row.
-#[inline(always)]
-fn some_or_zero<V: Vector>(row: &[f32], part: &Range<usize>) -> V {
-    if row.is_empty() { V::zero() } else { V::load_some(&row[part.clone()]) }
+/// Σ_t `left_t` ⊗ `right_t` over rows of `left` (T, R) and of `right` (T, n), rows of the latter `stride` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Outer<'a> {
+    pub(crate) left: &'a [f32],
+    pub(crate) rank: usize,
+    pub(crate) right: &'a [f32],
+    pub(crate) width: usize,
+    pub(crate) stride: usize,
 }
 
 dispatch_vectors! {
-    /// sum (R, n) += factor · Σ_t left_t ⊗ right_t, over rows of `left` (T, R) and of `right` (T, n), `right_stride` apart.
-    pub(crate) fn outer_sum = outer_sum_body(rank: usize, width: usize, factor: f32, left: &[f32], right: &[f32], right_stride: usize, sum: &mut [f32])
+    /// sum (R, n) = the sum of outer products, or += with `accumulate`.
+    pub(crate) fn outer_sum = outer_sum_body(outer: Outer, accumulate: bool, sum: &mut [f32])
+}
+
+dispatch_vectors! {
+    /// sum (n, R) = factor · the transpose of the sum of outer products, or += with `accumulate`.
+    pub(crate) fn outer_sum_transposed = outer_sum_transposed_body(outer: Outer, factor: f32, accumulate: bool, sum: &mut [f32])
+}
+
+impl Outer<'_> {
+    /// The part of the sum over eight ranks and two vectors of columns.
+    #[inline(always)]
+    fn part<V: Vector>(&self, ranks: usize, start: usize) -> [[V; 2]; RANKS] {
+        let count = RANKS.min(self.rank - ranks);
+        let (mut sums, mut padded) = ([[V::zero(); 2]; RANKS], [0.0; RANKS]);
+        for (left, right) in self.left.chunks_exact(self.rank).zip(self.right.chunks(self.stride)) {
+            let left = eight(&left[ranks..ranks + count], &mut padded);
+            let [low, high] = two::<V>(&right[..self.width], start);
+            for r in 0..RANKS {
+                let left = V::splat(left[r]);
+                sums[r] = [low.madd(left, sums[r][0]), high.madd(left, sums[r][1])];
+            }
+        }
+        sums
+    }
 }
 
 #[inline(always)]
-fn outer_sum_body<V: Vector>(
-    rank: usize,
-    width: usize,
-    factor: f32,
-    left: &[f32],
-    right: &[f32],
-    right_stride: usize,
-    sum: &mut [f32],
-) {
-    for tile in (0..width).step_by(TILE) {
-        let tile_end = (tile + TILE).min(width);
-        for (left, right) in left.chunks(TOKENS * rank).zip(right.chunks(TOKENS * right_stride)) {
-            let tokens = left.len() / rank;
-            let [a, b, c, d] = four_rows(left, rank);
-            let row = |token: usize| right.get(token * right_stride..).filter(|_| token < tokens).unwrap_or_default();
-            let rows = [row(0), row(1), row(2), row(3)];
-            for start in (tile..tile_end).step_by(LANES) {
-                let part = start..(start + LANES).min(tile_end);
-                let factor = V::splat(factor);
-                let p = some_or_zero::<V>(rows[0], &part).multiply(factor);
-                let q = some_or_zero::<V>(rows[1], &part).multiply(factor);
-                let r = some_or_zero::<V>(rows[2], &part).multiply(factor);
-                let s = some_or_zero::<V>(rows[3], &part).multiply(factor);
-                for ((((sum, a), b), c), d) in sum.chunks_exact_mut(width).zip(a).zip(b).zip(c).zip(d) {
-                    let sum = &mut sum[part.clone()];
-                    let first = p.madd(V::splat(*a), V::load_some(sum));
-                    let second = r.madd(V::splat(*c), q.multiply(V::splat(*b)));
-                    s.madd(V::splat(*d), first).add(second).store_some(sum);
+fn outer_sum_body<V: Vector>(outer: Outer, accumulate: bool, sum: &mut [f32]) {
+    for ranks in (0..outer.rank).step_by(RANKS) {
+        for start in (0..outer.width).step_by(COLUMNS) {
+            let part = outer.part::<V>(ranks, start);
+            for (part, sum) in part.into_iter().zip(sum.chunks_exact_mut(outer.width).skip(ranks)) {
+                let [mut low, mut high] = part;
+                if accumulate {
+                    let [old_low, old_high] = two::<V>(sum, start);
+                    (low, high) = (low.add(old_low), high.add(old_high));
                 }
+                put_two([low, high], sum, start);
             }
         }
     }
 }
 
-/// out (columns, rows) += the transpose of `matrix` (rows, columns).
-pub(crate) fn add_transposed(matrix: &[f32], rows: usize, columns: usize, out: &mut [f32]) {
-    for (column, out) in out.chunks_exact_mut(rows).enumerate() {
-        for (row, out) in out.iter_mut().enumerate() {
-            *out += matrix[row * columns + column];
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::vector::Portable;
-
-    fn value(i: usize) -> f32 {
-        ((i * 7919 % 1009) as f32 - 504.0) / 504.0
-    }
-
-    fn near(found: f32, want: f64) {
-        assert!((f64::from(found) - want).abs() < 1e-4, "{found}, not {want}");
-    }
-
-    #[test]
-    fn agrees_with_the_definitions() {
-        for (rows, width, rank) in [(1, 1, 1), (3, 17, 2), (9, 40, 8), (13, 300, 16), (5, 33, 21)] {
-            let stride = width + 3;
-            let wide: Vec<f32> = (0..rows * stride).map(value).collect();
-            let left: Vec<f32> = (0..rows * rank).map(|i| value(i + 5)).collect();
-            let weights: Vec<f32> = (0..rank * width).map(|i| value(i + 11)).collect();
-            let at = |x: f32| f64::from(x);
-
-            let (mut packed, mut thin) = (Vec::new(), vec![0.0; rows * rank]);
-            pack(width, rank, &mut packed, |i, r| weights[r * width + i]);
-            narrow(rank, 0.5, &wide, stride, &packed, &mut thin);
-            let (mut out, mut sum) = (wide.clone(), vec![1.0; rank * width]);
-            widen(rank, width, &left, &weights, &mut out, stride);
-            outer_sum(rank, width, 0.5, &left, &wide, stride, &mut sum);
-            let (mut portable_thin, mut portable_out, mut portable_sum) =
-                (thin.clone(), wide.clone(), vec![1.0; rank * width]);
-            narrow_body::<Portable<false>>(rank, 0.5, &wide, stride, &packed, &mut portable_thin);
-            widen_body::<Portable<false>>(rank, width, &left, &weights, &mut portable_out, stride);
-            outer_sum_body::<Portable<false>>(rank, width, 0.5, &left, &wide, stride, &mut portable_sum);
-            for (found, portable) in [(&thin, &portable_thin), (&out, &portable_out), (&sum, &portable_sum)] {
-                found.iter().zip(portable).for_each(|(found, portable)| near(*portable, f64::from(*found)));
-            }
-            for t in 0..rows {
-                for r in 0..rank {
-                    let want: f64 = (0..width).map(|i| at(wide[t * stride + i]) * at(weights[r * width + i])).sum();
-                    near(thin[t * rank + r], 0.5 * want);
+#[inline(always)]
+fn outer_sum_transposed_body<V: Vector>(outer: Outer, factor: f32, accumulate: bool, sum: &mut [f32]) {
+    let factor = V::splat(factor);
+    for ranks in (0..outer.rank).step_by(RANKS) {
+        let end = outer.rank.min(ranks + RANKS);
+        for start in (0..outer.width).step_by(COLUMNS) {
+            let part = outer.part::<V>(ranks, start);
+            for half in 0..2 {
+                let mut square = [V::zero(); LANES];
+                for r in 0..RANKS {
+                    square[r] = part[r][half].multiply(factor);
                 }
-                for i in 0..width {
-                    let want: f64 = (0..rank).map(|r| at(left[t * rank + r]) * at(weights[r * width + i])).sum();
-                    near(out[t * stride + i], at(wide[t * stride + i]) + want);
-                }
-                assert_eq!(out[t * stride + width..(t + 1) * stride], wide[t * stride + width..(t + 1) * stride]);
-            }
-            for r in 0..rank {
-                for i in 0..width {
-                    let want: f64 = (0..rows).map(|t| at(left[t * rank + r]) * at(wide[t * stride + i])).sum();
-                    near(sum[r * width + i], 1.0 + 0.5 * want);
+                V::transpose(&mut square);
+                let rows = sum.chunks_exact_mut(outer.rank).skip(start + half * LANES);
+                for (column, row) in square.into_iter().zip(rows) {
+                    let row = &mut row[ranks..end];
+                    let old = if accumulate { V::load_some(row) } else { V::zero() };
+                    column.add(old).store_some(row);
                 }
             }
         }

@@ -27,6 +27,19 @@ pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     sum
 }
 
+/// Σ aᵢ.
+#[inline(always)]
+pub(crate) fn sum(a: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (chunks, rest) = a.as_chunks::<LANES>();
+    for x in chunks {
+        for i in 0..LANES {
+            lanes[i] += x[i];
+        }
+    }
+    sum_lanes(&lanes) + rest.iter().sum::<f32>()
+}
+
 #[inline(always)]
 fn sum_lanes(lanes: &[f32; LANES]) -> f32 {
     let mut half = [0.0_f32; LANES / 2];
@@ -54,6 +67,26 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     }
     let power = f32::from_bits(((n as i32 + 127) as u32) << 23);
     if x < -87.0 { 0.0 } else { p * power }
+}
+
+/// Minimax polynomial of 2^r for |r| ≤ ½, highest power first; relative error 2e-9.
+pub(crate) const EXP2: [f32; 7] =
+    [1.534_581_2e-4, 1.339_993_1e-3, 9.618_489e-3, 5.550_328_6e-2, 2.402_264_6e-1, 6.931_471_8e-1, 1.0];
+
+/// 2^x for finite x, to about 2 units in the last place; results below the smallest normal number may be zero.
+#[inline(always)]
+pub(crate) fn exp2<const FMA: bool>(x: f32) -> f32 {
+    let clamped = x.clamp(-126.0, 127.0);
+    // Rounds to the nearest integer, as in `exp`.
+    let magic = 12_582_912.0_f32;
+    let n = (clamped + magic) - magic;
+    let r = clamped - n;
+    let mut p = EXP2[0];
+    for coefficient in &EXP2[1..] {
+        p = madd::<FMA>(p, r, *coefficient);
+    }
+    let power = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    if x < -126.0 { 0.0 } else { p * power }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{
     dispatch,
-    math::{dot, madd},
+    math::{dot, madd, sum},
 };
 
 /// Statistics of a row that the backward pass needs.
@@ -30,15 +30,14 @@ fn forward_body<const FMA: bool>(
 ) {
     let width = weight.len();
     for ((x, out), statistics) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)).zip(statistics) {
-        let mean = if bias.is_some() { x.iter().sum::<f32>() / width as f32 } else { 0.0 };
+        let mean = if bias.is_some() { sum(x) / width as f32 } else { 0.0 };
         if bias.is_some() {
             for (out, x) in out.iter_mut().zip(x) {
                 *out = x - mean;
             }
-        } else {
-            out.copy_from_slice(x);
         }
-        let inverse = 1.0 / (dot::<FMA>(out, out) / width as f32 + epsilon).sqrt();
+        let centred = if bias.is_some() { &*out } else { x };
+        let inverse = 1.0 / (dot::<FMA>(centred, centred) / width as f32 + epsilon).sqrt();
         match bias {
             Some(bias) => {
                 for ((out, weight), bias) in out.iter_mut().zip(weight).zip(bias) {
@@ -46,8 +45,8 @@ fn forward_body<const FMA: bool>(
                 }
             }
             None => {
-                for (out, weight) in out.iter_mut().zip(weight) {
-                    *out = *out * inverse * weight;
+                for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+                    *out = x * inverse * weight;
                 }
             }
         }
@@ -81,7 +80,7 @@ fn backward_body<const FMA: bool>(
             h[i] = (x[i] - mean) * inverse;
         }
         let along = dot::<FMA>(&g, &h) / width as f32;
-        let shift = if centred { g.iter().sum::<f32>() / width as f32 } else { 0.0 };
+        let shift = if centred { sum(&g) / width as f32 } else { 0.0 };
         for i in 0..width {
             dx[i] = madd::<FMA>(inverse, g[i] - madd::<FMA>(h[i], along, shift), dx[i]);
         }

@@ -67,17 +67,17 @@ macro_rules! dispatch {
 
 /// The same for a body over a vector type: its first parameter is the type.
 macro_rules! dispatch_vectors {
-    ($(#[$meta:meta])* $visibility:vis fn $name:ident = $body:ident ( $($argument:ident : $type:ty),* $(,)? )) => {
+    ($(#[$meta:meta])* $visibility:vis fn $name:ident = $body:ident ( $($argument:ident : $type:ty),* $(,)? ) $(-> $result:ty)?) => {
         $(#[$meta])*
-        $visibility fn $name($($argument: $type),*) {
+        $visibility fn $name($($argument: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-                fn v4($($argument: $type),*) {
+                fn v4($($argument: $type),*) $(-> $result)? {
                     $body::<std::arch::x86_64::__m512>($($argument),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                fn v3($($argument: $type),*) {
+                fn v3($($argument: $type),*) $(-> $result)? {
                     $body::<$crate::kernels::vector::Portable<true>>($($argument),*)
                 }
                 match $crate::kernels::level() {

@@ -1,6 +1,6 @@
 //! Vectors of 16 numbers that stay in registers. Compilers keep arrays that are summed into in memory; these they do not.
 
-use super::math::{exp, madd};
+use super::math::{EXP2, exp, exp2, madd};
 
 /// Numbers of a vector.
 pub(crate) const LANES: usize = 16;
@@ -14,6 +14,10 @@ pub(crate) trait Vector: Copy {
     fn load(lanes: &Lanes) -> Self;
     fn store(self, lanes: &mut Lanes);
     fn splat(x: f32) -> Self;
+    /// The first number in even places, the second in odd ones.
+    fn splat_pair(pair: &[f32; 2]) -> Self;
+    /// Pairs (self, other) of every place: of the first two of each four places, and of the last two.
+    fn interleave(self, other: Self) -> [Self; 2];
     /// self · b + c.
     fn madd(self, b: Self, c: Self) -> Self;
     fn add(self, other: Self) -> Self;
@@ -23,6 +27,8 @@ pub(crate) trait Vector: Copy {
     fn larger(self, other: Self) -> Self;
     /// e^self, as [`exp`] has it.
     fn exp(self) -> Self;
+    /// 2^self, as [`exp2`] has it.
+    fn exp2(self) -> Self;
 
     /// Rows become columns.
     fn transpose(rows: &mut [Self; LANES]);
@@ -84,6 +90,19 @@ impl<const FMA: bool> Vector for Portable<FMA> {
         Self([x; LANES])
     }
     #[inline(always)]
+    fn splat_pair(pair: &[f32; 2]) -> Self {
+        Self(std::array::from_fn(|i| pair[i % 2]))
+    }
+    #[inline(always)]
+    fn interleave(self, other: Self) -> [Self; 2] {
+        [0, 2].map(|half| {
+            Self(std::array::from_fn(|i| {
+                let place = i / 4 * 4 + half + i % 4 / 2;
+                if i % 2 == 0 { self.0[place] } else { other.0[place] }
+            }))
+        })
+    }
+    #[inline(always)]
     fn madd(self, b: Self, c: Self) -> Self {
         let mut lanes = self.0;
         for i in 0..LANES {
@@ -120,6 +139,14 @@ impl<const FMA: bool> Vector for Portable<FMA> {
         Self(lanes)
     }
     #[inline(always)]
+    fn exp2(self) -> Self {
+        let mut lanes = self.0;
+        for x in &mut lanes {
+            *x = exp2::<FMA>(*x);
+        }
+        Self(lanes)
+    }
+    #[inline(always)]
     fn transpose(rows: &mut [Self; LANES]) {
         let before = *rows;
         for i in 0..LANES {
@@ -136,7 +163,13 @@ mod avx512 {
 
     use std::arch::x86_64::*;
 
-    use super::{LANES, Lanes, Vector};
+    use super::{EXP2, LANES, Lanes, Vector};
+
+    /// The places of at most 16 values.
+    #[inline(always)]
+    fn first_places(values: &[f32]) -> __mmask16 {
+        if values.len() >= LANES { !0 } else { (1 << values.len()) - 1 }
+    }
 
     // SAFETY, for every block below: this implementation is named only in functions compiled for AVX-512F, which run only on
     // processors that have it; loads and stores are of 16 floats.
@@ -152,6 +185,22 @@ mod avx512 {
         #[inline(always)]
         fn splat(x: f32) -> Self {
             unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        fn splat_pair(pair: &[f32; 2]) -> Self {
+            unsafe { _mm512_castpd_ps(_mm512_set1_pd(pair.as_ptr().cast::<f64>().read_unaligned())) }
+        }
+        #[inline(always)]
+        fn interleave(self, other: Self) -> [Self; 2] {
+            unsafe { [_mm512_unpacklo_ps(self, other), _mm512_unpackhi_ps(self, other)] }
+        }
+        #[inline(always)]
+        fn load_some(values: &[f32]) -> Self {
+            unsafe { _mm512_maskz_loadu_ps(first_places(values), values.as_ptr()) }
+        }
+        #[inline(always)]
+        fn store_some(self, values: &mut [f32]) {
+            unsafe { _mm512_mask_storeu_ps(values.as_mut_ptr(), first_places(values), self) }
         }
         #[inline(always)]
         fn madd(self, b: Self, c: Self) -> Self {
@@ -190,6 +239,18 @@ mod avx512 {
                 }
                 let kept = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(self, Self::splat(-87.0));
                 _mm512_maskz_scalef_ps(kept, p, n)
+            }
+        }
+        #[inline(always)]
+        fn exp2(self) -> Self {
+            unsafe {
+                let n = _mm512_roundscale_ps::<0>(self);
+                let r = self.subtract(n);
+                let mut p = Self::splat(EXP2[0]);
+                for coefficient in &EXP2[1..] {
+                    p = p.madd(r, Self::splat(*coefficient));
+                }
+                _mm512_scalef_ps(p, n)
             }
         }
         #[inline(always)]
@@ -236,6 +297,36 @@ mod tests {
                 assert!((found - want).abs() <= 4e-7 * want, "e^{x} is {found}, not {want}");
             }
         }
+        for i in -3000..10 {
+            let x: Lanes = std::array::from_fn(|lane| (i * 16 + lane as i32) as f32 * 0.0031);
+            let mut found = [0.0; LANES];
+            V::load(&x).exp2().store(&mut found);
+            for (found, x) in found.iter().zip(x) {
+                let want = f64::from(x).exp2();
+                let error = (f64::from(*found) - want).abs();
+                assert!(error <= 4e-7 * want + 2e-38, "2^{x} is {found}, not {want}");
+            }
+        }
+        let mut found = [1.0; LANES];
+        V::splat(-2e30).exp2().store(&mut found);
+        assert_eq!(found, [0.0; LANES]);
+        for length in 0..=LANES {
+            let values: Vec<f32> = (1..=length).map(|i| i as f32).collect();
+            let (mut found, mut stored) = ([7.0; LANES], vec![0.0; length]);
+            V::load_some(&values).store(&mut found);
+            assert_eq!(found, std::array::from_fn(|i| if i < length { (i + 1) as f32 } else { 0.0 }));
+            V::load(&found).store_some(&mut stored);
+            assert_eq!(stored, values);
+        }
+        let places: Lanes = std::array::from_fn(|i| i as f32);
+        let [low, high] = V::load(&places).interleave(V::load(&places.map(|i| -i)));
+        for (half, first) in [(low, 0), (high, 2)] {
+            half.store(&mut found);
+            let place = |i: usize| (i / 4 * 4 + first + i % 4 / 2) as f32;
+            assert_eq!(found, std::array::from_fn(|i| if i % 2 == 0 { place(i) } else { -place(i) }));
+        }
+        V::splat_pair(&[1.0, 2.0]).store(&mut found);
+        assert_eq!(found, std::array::from_fn(|i| (1 + i % 2) as f32));
         let mut rows: [V; LANES] = std::array::from_fn(|i| V::load(&std::array::from_fn(|j| (i * LANES + j) as f32)));
         V::transpose(&mut rows);
         for (i, row) in rows.into_iter().enumerate() {

@@ -122,6 +122,7 @@ def byte_level(out, pre):
     out.add_token_merges(merges)
     out.add_bos_token_id(0)
     out.add_eos_token_id(0)
+    out.add_chat_template("{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}")
     return whole["vocab"], [tuple(merge.split(" ")) for merge in merges]
 
 

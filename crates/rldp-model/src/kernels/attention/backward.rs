@@ -1,7 +1,7 @@
 //! Attention, backward.
 
 use super::{
-    HeadView,
+    Group,
     lanes::{Block, columns, mix, rows as to_rows, scores, spread},
 };
 use crate::kernels::{
@@ -11,13 +11,13 @@ use crate::kernels::{
 
 dispatch_vectors! {
     /// Adds to `drows` the gradients of the head's queries, keys and values over a whole sequence, given d(out).
-    pub(crate) fn backward = backward_body(head: HeadView, rows: &[f32], out: &[f32], dout: &[f32], out_stride: usize, lse: &[f32], drows: &mut [f32])
+    pub(super) fn backward = backward_body(head: Group, rows: &[f32], out: &[f32], dout: &[f32], out_stride: usize, lse: &[f32], drows: &mut [f32])
 }
 
 /// p = e^(score − lse); dv += p·dout; ds = p·(⟨dout, v⟩ − ⟨dout, out⟩); dq += scale·ds·k; dk += ds·scale·q.
 #[inline(always)]
 pub(super) fn backward_body<V: Vector>(
-    head: HeadView,
+    head: Group,
     rows: &[f32],
     out: &[f32],
     dout: &[f32],

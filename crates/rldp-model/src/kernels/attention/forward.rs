@@ -1,7 +1,7 @@
 //! Attention, forward.
 
 use super::{
-    HeadView,
+    Group,
     lanes::{Block, columns, mix, rows as to_rows, scores},
 };
 use crate::kernels::{
@@ -12,12 +12,12 @@ use crate::kernels::{
 dispatch_vectors! {
     /// Attends from each of the last `queries` tokens of `rows`; writes its output to the rows of `out`, `out_stride` apart,
     /// and its log-sum-exp.
-    pub(crate) fn forward = forward_body(head: HeadView, rows: &[f32], queries: usize, out: &mut [f32], out_stride: usize, lse: &mut [f32])
+    pub(super) fn forward = forward_body(head: Group, rows: &[f32], queries: usize, out: &mut [f32], out_stride: usize, lse: &mut [f32])
 }
 
 #[inline(always)]
 pub(super) fn forward_body<V: Vector>(
-    head: HeadView,
+    head: Group,
     rows: &[f32],
     queries: usize,
     out: &mut [f32],

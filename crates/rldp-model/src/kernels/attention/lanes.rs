@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::HeadView;
+use super::Group;
 use crate::kernels::vector::{LANES, Lanes, Vector};
 
 /// Past tokens that are taken side by side.
@@ -25,7 +25,7 @@ pub(super) struct Block {
 
 impl Block {
     #[inline(always)]
-    pub(super) fn new(head: &HeadView, start: usize, count: usize) -> Self {
+    pub(super) fn new(head: &Group, start: usize, count: usize) -> Self {
         let last = start + count - 1;
         let past = head.first(start)..last + 1;
         Self { start, count, past, shared: head.first(last)..start + 1, window: head.window }
@@ -33,7 +33,7 @@ impl Block {
 
     /// The queries' rows (at least `count`, `stride` apart) times `factor`, filled up with zeros: (16, padded D).
     #[inline(always)]
-    pub(super) fn gather(&self, rows: &[f32], stride: usize, head: &HeadView, factor: f32, out: &mut [f32]) {
+    pub(super) fn gather(&self, rows: &[f32], stride: usize, head: &Group, factor: f32, out: &mut [f32]) {
         let padded = head.padded();
         for (out, row) in out.chunks_exact_mut(padded).zip(rows.chunks(stride)).take(self.count) {
             for (out, x) in out.iter_mut().zip(&row[..head.dim]) {

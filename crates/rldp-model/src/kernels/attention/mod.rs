@@ -1,9 +1,10 @@
-//! Causal attention of one sequence and one head, without the T × T matrix: the scores of 16 queries are made, used and
+//! Causal attention of one sequence, without the T × T matrix: the scores of 16 queries are made, used and
 //! forgotten; the backward pass makes them again from the saved log-sum-exp.
 //!
 //! Vectors run over queries, not over the features of a head: a head of 8 features would leave most of a vector empty.
 
 mod backward;
+mod eight;
 mod forward;
 mod lanes;
 #[cfg(test)]
@@ -11,19 +12,21 @@ mod tests;
 
 use std::ops::Range;
 
-pub(crate) use self::{backward::backward, forward::forward};
 use super::vector::LANES;
 
-/// Where one head's queries, keys and values lie in rows of a fused buffer.
+/// Where the queries, keys and values of some heads lie in rows of a fused buffer. The heads share keys and values, and
+/// their queries lie side by side.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HeadView {
+pub(crate) struct Group {
     /// Distance between the rows of two tokens.
     pub(crate) stride: usize,
-    /// Offset of the head's query in a row.
+    /// Heads.
+    pub(crate) heads: usize,
+    /// Offset of the first head's query in a row.
     pub(crate) query: usize,
-    /// Offset of its key.
+    /// Offset of the key.
     pub(crate) key: usize,
-    /// Offset of its value.
+    /// Offset of the value.
     pub(crate) value: usize,
     /// D.
     pub(crate) dim: usize,
@@ -31,8 +34,13 @@ pub(crate) struct HeadView {
     pub(crate) window: usize,
 }
 
-impl HeadView {
-    /// A head's part of a token's row.
+impl Group {
+    /// One of the heads.
+    fn head(self, index: usize) -> Self {
+        Self { heads: 1, query: self.query + index * self.dim, ..self }
+    }
+
+    /// The part of a token's row from `offset` on.
     #[inline(always)]
     fn at<'a>(&self, rows: &'a [f32], token: usize, offset: usize) -> &'a [f32] {
         &rows[token * self.stride + offset..][..self.dim]
@@ -64,5 +72,56 @@ impl HeadView {
     #[inline(always)]
     fn first(&self, token: usize) -> usize {
         (token + 1).saturating_sub(self.window)
+    }
+
+    /// Whether there is a kernel that packs the heads of the group.
+    fn fits_eight(&self) -> bool {
+        self.dim == eight::DIM && LANES.is_multiple_of(self.heads)
+    }
+}
+
+/// Attends from each of the last `queries` tokens of `rows`: writes the heads' outputs side by side to the rows of `out`,
+/// `out_stride` apart, and their log-sum-exps, those of two heads `lse_stride` apart.
+pub(crate) fn forward(
+    group: Group,
+    rows: &[f32],
+    queries: usize,
+    out: &mut [f32],
+    out_stride: usize,
+    lse: &mut [f32],
+    lse_stride: usize,
+) {
+    if group.fits_eight() {
+        return eight::forward(group, rows, queries, out, out_stride, lse, lse_stride);
+    }
+    for head in 0..group.heads {
+        let (out, lse) = (&mut out[head * group.dim..], &mut lse[head * lse_stride..]);
+        forward::forward(group.head(head), rows, queries, out, out_stride, lse);
+    }
+}
+
+/// Writes to `drows` the gradients of the group's queries, keys and values over a whole sequence, given d(out).
+pub(crate) fn backward(
+    group: Group,
+    rows: &[f32],
+    out: &[f32],
+    dout: &[f32],
+    out_stride: usize,
+    lse: &[f32],
+    lse_stride: usize,
+    drows: &mut [f32],
+) {
+    if group.fits_eight() {
+        return eight::backward(group, rows, out, dout, out_stride, lse, lse_stride, drows);
+    }
+    for row in drows.chunks_exact_mut(group.stride) {
+        for (offset, width) in [(group.query, group.heads), (group.key, 1), (group.value, 1)] {
+            row[offset..][..width * group.dim].fill(0.0);
+        }
+    }
+    for head in 0..group.heads {
+        let at = head * group.dim;
+        let lse = &lse[head * lse_stride..];
+        backward::backward(group.head(head), rows, &out[at..], &dout[at..], out_stride, lse, drows);
     }
 }
