@@ -11,6 +11,18 @@ use crate::error::DataError;
 const FUEL: u64 = 50_000_000;
 
 /// A model's chat template.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rldp_data::ChatTemplate;
+///
+/// let source = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+/// let template = ChatTemplate::new(source.into(), String::new(), String::new())?;
+/// let chat = template.conversation(r#"[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]"#)?;
+/// assert_eq!(&chat.text[chat.answers[0].clone()], "assistant: Yes\n");
+/// # Ok(())
+/// # }
+/// ```
 pub struct ChatTemplate {
     environment: Environment<'static>,
     bos: String,

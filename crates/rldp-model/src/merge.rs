@@ -25,6 +25,18 @@ const CONFIG: &str = "config.json";
 
 /// Writes the merged model into `out`, an absent or empty directory.
 ///
+/// ```no_run
+/// # use std::path::Path;
+/// use rldp_model::{ModelSource, merge, peft};
+///
+/// # fn main() -> Result<(), rldp_model::ModelError> {
+/// let files = ModelSource::open(Path::new("model"))?;
+/// let adapter = peft::load(Path::new("run/adapter"), &files.config)?;
+/// merge(&files, &adapter, Path::new("merged"))?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Every tensor keeps its name, shape and shard. Changed ones are computed in f32 and rounded to the type they had; those of
 /// a GGUF file become f16 unless they are plain floats. `config.json` comes last, so that a half-written directory is no model.
 ///

@@ -67,6 +67,14 @@ impl ModelConfig {
     /// Absent keys take the defaults of `transformers`. Options that change the mathematics are honoured or refused by
     /// name; dropout, cache and initialisation settings are ignored, since nothing here depends on them. Special tokens
     /// outside the vocabulary are dropped: the model can neither read nor emit them.
+    ///
+    /// ```
+    /// use rldp_model::{Family, ModelConfig};
+    ///
+    /// let config = ModelConfig::from_json(r#"{"model_type": "qwen3", "num_hidden_layers": 2}"#).unwrap();
+    /// assert_eq!((config.family, config.head_dim, config.linears().len()), (Family::Qwen3, 128, 14));
+    /// assert!(ModelConfig::from_json(r#"{"model_type": "bert"}"#).is_err());
+    /// ```
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
         let value: Value = serde_json::from_str(text)?;
         let keys = Keys::new(value.as_object().ok_or(ConfigError::NotAnObject)?, "");
