@@ -8,11 +8,14 @@ use serde_json::{Map, Value};
 
 use crate::{
     action::{Action, ActionBounds},
+    dc_sgd::{DcSgdController, DcSgdRule},
     error::ControlError,
     fixed::FixedController,
     observation::Observation,
+    quantile::QuantileController,
     random::RandomController,
     sac::{SacController, SacSettings},
+    spectral::SpectralController,
 };
 
 /// Chooses the mechanism of the next interval from what was released so far.
@@ -27,6 +30,14 @@ pub trait Controller: Send {
     /// Figures for the log: functions of what was observed and of the controller's own public randomness.
     fn telemetry(&self) -> Map<String, Value> {
         Map::new()
+    }
+
+    /// From now on follows what it has learned by its mean action, and learns no more.
+    ///
+    /// # Errors
+    /// When the controller learns nothing.
+    fn freeze(&mut self) -> Result<(), ControlError> {
+        Err(ControlError::Frozen(self.name()))
     }
 
     /// Everything needed to go on exactly from here.
@@ -49,11 +60,30 @@ pub enum ControllerKind {
     Random,
     /// Soft actor-critic, online from scratch, on flat vectors.
     Sac,
+    /// Thresholds follow the median of the norms by a paid count.
+    Quantile,
+    /// The threshold is a percentile of a paid histogram of norms.
+    DcSgdP,
+    /// The threshold minimises noise plus bias over a paid histogram of norms.
+    DcSgdE,
+    /// The threshold follows the spectrum of the released update.
+    Spectral,
 }
 
 impl ControllerKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Fixed, Self::Random, Self::Sac];
+    pub const ALL: [Self; 7] =
+        [Self::Fixed, Self::Random, Self::Sac, Self::Quantile, Self::DcSgdP, Self::DcSgdE, Self::Spectral];
+
+    /// Whether it needs the paid histogram of joint norms, which is of flat clipping.
+    pub fn needs_norms(self) -> bool {
+        matches!(self, Self::DcSgdP | Self::DcSgdE)
+    }
+
+    /// Whether it needs a paid statistic.
+    pub fn needs_statistics(self) -> bool {
+        self.needs_norms() || self == Self::Quantile
+    }
 }
 
 impl fmt::Display for ControllerKind {
@@ -62,6 +92,10 @@ impl fmt::Display for ControllerKind {
             Self::Fixed => "fixed",
             Self::Random => "random",
             Self::Sac => "sac",
+            Self::Quantile => "quantile",
+            Self::DcSgdP => "dc-sgd-p",
+            Self::DcSgdE => "dc-sgd-e",
+            Self::Spectral => "spectral",
         })
     }
 }
@@ -92,6 +126,10 @@ pub fn controller(
         ControllerKind::Fixed => Box::new(FixedController::new(pairs)),
         ControllerKind::Random => Box::new(RandomController::new(pairs, bounds, seed)),
         ControllerKind::Sac => Box::new(SacController::new(pairs, bounds, settings.clone(), seed)?),
+        ControllerKind::Quantile => Box::new(QuantileController),
+        ControllerKind::DcSgdP => Box::new(DcSgdController::new(DcSgdRule::Percentile)),
+        ControllerKind::DcSgdE => Box::new(DcSgdController::new(DcSgdRule::Error)),
+        ControllerKind::Spectral => Box::new(SpectralController::new(bounds)),
     })
 }
 

@@ -15,6 +15,11 @@ pub enum ControlError {
     /// A saved policy does not fit.
     #[error("the saved policy does not fit: {0}")]
     State(String),
+    /// There is no policy to freeze.
+    #[error(
+        "the controller `{0}` learns no policy, so none can be frozen; use --controller sac, or leave --frozen-policy out"
+    )]
+    Frozen(&'static str),
     /// A setting is out of range.
     #[error("{name} is {value}, but must be {bound}")]
     Setting {

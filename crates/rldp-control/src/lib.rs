@@ -5,19 +5,25 @@
 
 mod action;
 mod controller;
+mod dc_sgd;
 mod error;
 mod fixed;
 mod observation;
+mod quantile;
 mod random;
 mod reward;
 mod sac;
+mod spectral;
 mod stream;
 
 pub use action::{Action, ActionBounds};
 pub use controller::{Controller, ControllerKind, controller};
+pub use dc_sgd::{DcSgdController, DcSgdRule};
 pub use error::ControlError;
 pub use fixed::FixedController;
-pub use observation::{GlobalObservation, Observation, PairObservation};
+pub use observation::{GlobalObservation, NormHistogram, Observation, PairObservation};
+pub use quantile::QuantileController;
 pub use random::RandomController;
 pub use reward::RewardTracker;
 pub use sac::{SacController, SacSettings};
+pub use spectral::SpectralController;

@@ -19,6 +19,9 @@ pub struct PairObservation {
     pub log_clip_norm: Observable,
     /// ln(w_i / w_i at the start).
     pub log_share: Observable,
+    /// Tail exponent α of the spectrum of the adapter's update B·A (Hill's estimator); 0 while there is no update. Not
+    /// among the flat features.
+    pub spectral_tail: Observable,
 }
 
 /// About the whole run.
@@ -38,6 +41,21 @@ pub struct GlobalObservation {
     pub log_noise_multiplier: Observable,
     /// Reward of the last interval.
     pub last_reward: Observable,
+    /// Σ d_i s_i²: energy of the noise in the mean gradient. Not among the flat features.
+    pub noise_energy: Observable,
+}
+
+/// Released histogram of units' joint gradient norms, averaged over an interval.
+#[derive(Clone, Debug)]
+pub struct NormHistogram {
+    /// Public middle of each bin, over the clip norm at the start.
+    pub middles: Vec<f64>,
+    /// Public upper end of each bin, over the clip norm at the start.
+    pub uppers: Vec<f64>,
+    /// Clip norm at the start.
+    pub unit: f64,
+    /// Released fraction of units in each bin.
+    pub fractions: Vec<Observable>,
 }
 
 /// One observation over K pairs.
@@ -47,6 +65,8 @@ pub struct Observation {
     pub global: GlobalObservation,
     /// About each pair (K).
     pub pairs: Vec<PairObservation>,
+    /// Histogram of norms, when it was paid for.
+    pub norms: Option<NormHistogram>,
 }
 
 impl Observation {
@@ -95,4 +115,37 @@ fn squash(value: Observable) -> f64 {
 
 fn unit(value: Observable) -> f64 {
     value.value().clamp(-1.0, 1.0)
+}
+
+/// An observation of nothing, for unit tests of controllers.
+#[cfg(test)]
+pub(crate) mod testing {
+    use rldp_privacy::{Observable, Public};
+
+    use super::{GlobalObservation, Observation, PairObservation};
+
+    pub(crate) fn observation(pairs: usize) -> Observation {
+        let zero: Observable = Public::declare(0.0).into();
+        let pair = PairObservation {
+            snr: zero,
+            momentum_cosine: zero,
+            previous_cosine: zero,
+            drift: zero,
+            clip_fraction: zero,
+            log_clip_norm: zero,
+            log_share: zero,
+            spectral_tail: zero,
+        };
+        let global = GlobalObservation {
+            step_fraction: zero,
+            budget_fraction: zero,
+            snr: zero,
+            loss: zero,
+            loss_change: zero,
+            log_noise_multiplier: zero,
+            last_reward: zero,
+            noise_energy: zero,
+        };
+        Observation { global, pairs: vec![pair; pairs], norms: None }
+    }
 }

@@ -31,7 +31,8 @@ pub struct RunFolder {
 pub struct StepLine {
     /// Steps charged.
     pub step: f64,
-    /// Upper bound on the epsilon spent so far.
+    /// Upper bound on the epsilon spent so far; infinite without noise.
+    #[serde(deserialize_with = "infinite_when_null")]
     pub epsilon_spent: f64,
     /// z.
     pub noise_multiplier: f64,
@@ -79,7 +80,7 @@ pub struct EvalLine {
 }
 
 /// JSON has no infinity: what is not finite is written as null.
-fn infinite_when_null<'a, D: serde::Deserializer<'a>>(value: D) -> Result<f64, D::Error> {
+pub(crate) fn infinite_when_null<'a, D: serde::Deserializer<'a>>(value: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(value)?.unwrap_or(f64::INFINITY))
 }
 

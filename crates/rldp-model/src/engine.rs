@@ -46,7 +46,7 @@ pub struct SequenceLoss {
 pub struct UnitGradient<'a> {
     /// The unit's weighted loss.
     pub loss: f64,
-    /// ∂loss/∂parameters, flat (P), in the order of the adapter's layout.
+    /// ∂loss/∂parameters, flat (P), in the order of the adapter's layout; zero where A is frozen.
     pub gradient: &'a [f32],
 }
 

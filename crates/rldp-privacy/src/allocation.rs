@@ -1,6 +1,6 @@
 //! How a step's budget is split: thresholds, shares, and the one noise multiplier they amount to.
 
-use crate::error::PrivacyError;
+use crate::{error::PrivacyError, scaling::Scaling};
 
 /// How far shares may sum from 1, through rounding.
 const SIMPLEX_ROOM: f64 = 1e-9;
@@ -13,11 +13,14 @@ const SIMPLEX_ROOM: f64 = 1e-9;
 ///
 /// **Joint.** The vector (g_i / C_i)_i is clipped to norm 1 as a whole; a unit may put all of it into one pair, so every
 /// pair gets s_i = z·C_i / √(1 − w_0).
+///
+/// Either way a unit is bounded by clipping, or by normalizing ([`Scaling`]); the bound is the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allocation {
     clip_norms: Vec<f64>,
     shares: Option<Vec<f64>>,
     statistics_share: f64,
+    scaling: Scaling,
 }
 
 impl Allocation {
@@ -41,7 +44,7 @@ impl Allocation {
         if (sum - 1.0).abs() > SIMPLEX_ROOM {
             return Err(PrivacyError::Allocation(format!("the shares sum to {sum}, but must sum to 1")));
         }
-        Ok(Self { clip_norms, shares: Some(shares), statistics_share })
+        Ok(Self { clip_norms, shares: Some(shares), statistics_share, scaling: Scaling::Clip })
     }
 
     /// Joint clipping in the geometry of `scales` (K); all equal to C is ordinary flat clipping at C.
@@ -50,7 +53,18 @@ impl Allocation {
     /// When a number is out of range.
     pub fn joint(scales: Vec<f64>, statistics_share: f64) -> Result<Self, PrivacyError> {
         check(&scales, statistics_share)?;
-        Ok(Self { clip_norms: scales, shares: None, statistics_share })
+        Ok(Self { clip_norms: scales, shares: None, statistics_share, scaling: Scaling::Clip })
+    }
+
+    /// The same bounds and noise, reached by `scaling`.
+    #[must_use]
+    pub fn with_scaling(self, scaling: Scaling) -> Self {
+        Self { scaling, ..self }
+    }
+
+    /// How a unit's gradient is brought under its bound.
+    pub(crate) fn scaling(&self) -> Scaling {
+        self.scaling
     }
 
     /// K.

@@ -22,10 +22,16 @@ pub enum Guarantee {
     },
 }
 
+/// JSON has no infinity: it is written as null.
+fn infinite_when_null<'a, D: serde::Deserializer<'a>>(value: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(f64::INFINITY))
+}
+
 /// The promise at the head of a ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Epsilon that is never exceeded.
+    /// Epsilon that is never exceeded; infinite, and written as null, when the run promises nothing.
+    #[serde(deserialize_with = "infinite_when_null")]
     pub target_epsilon: f64,
     /// Delta that goes with it.
     pub delta: f64,
@@ -57,6 +63,9 @@ impl Claim {
     /// When a number is out of range, or the plan costs more than the target.
     pub fn validate(&self) -> Result<(), PrivacyError> {
         let refuse = |reason: String| Err(PrivacyError::Claim(reason));
+        if self.regime == Regime::NonPrivate {
+            return self.regime.validate(self);
+        }
         if !(self.target_epsilon > 0.0 && self.target_epsilon.is_finite()) {
             return refuse(format!("epsilon is {}, but must be positive and finite", self.target_epsilon));
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     accounting::{AccountantKind, Adjacency, Event, FilterSpec, NoiseDeck, accountant},
-    claim::Claim,
+    claim::{Claim, Guarantee},
     error::PrivacyError,
 };
 
@@ -32,6 +32,8 @@ pub enum Regime {
         /// Order and budget, fixed in advance.
         filter: FilterSpec,
     },
+    /// Nothing is clipped and no noise is added, for ceilings and as what an audit must expose: epsilon is infinite.
+    NonPrivate,
 }
 
 impl Regime {
@@ -44,6 +46,7 @@ impl Regime {
                 validate_plan(claim, cards, *accountant)
             }
             Self::Adaptive { filter } => validate_filter(claim, filter),
+            Self::NonPrivate => validate_non_private(claim),
         }
     }
 
@@ -66,6 +69,7 @@ impl Regime {
                 "noise was fixed before the first step as a set, whose order was chosen during training"
             }
             Self::Adaptive { .. } => "noise was chosen during training, behind a filter fixed before the first step",
+            Self::NonPrivate => "nothing was clipped and no noise was added",
         }
     }
 }
@@ -97,6 +101,19 @@ fn validate_filter(claim: &Claim, filter: &FilterSpec) -> Result<(), PrivacyErro
             "the filter enforces ({}, {}), above the target ({}, {}) less {} of delta for the noise sampler",
             filter.epsilon, filter.delta, claim.target_epsilon, claim.delta, claim.noise_delta
         ));
+    }
+    Ok(())
+}
+
+fn validate_non_private(claim: &Claim) -> Result<(), PrivacyError> {
+    if claim.guarantee == Guarantee::Holds {
+        return Err(PrivacyError::Claim("a run without noise cannot claim a guarantee".into()));
+    }
+    if claim.target_epsilon != f64::INFINITY {
+        return Err(PrivacyError::Claim(format!(
+            "epsilon is {}, but a run without noise has none: it must be infinite",
+            claim.target_epsilon
+        )));
     }
     Ok(())
 }

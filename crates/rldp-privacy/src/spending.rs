@@ -34,6 +34,9 @@ impl Charge {
     }
 }
 
+/// One step of a run whose claim says that it promises nothing. It begins a [`crate::PlainSum`] and nothing else.
+pub struct UnsafeStep(());
+
 /// What stands between a step and its charge.
 enum Guard {
     /// The committed plan, step by step.
@@ -42,6 +45,8 @@ enum Guard {
     Deck(NoiseDeck),
     /// A Rényi budget at one order.
     Filter(RenyiFilter),
+    /// Nothing: the claim promises nothing.
+    Nothing,
 }
 
 /// Guards a claim: charges steps, refuses what would overspend, for good.
@@ -92,6 +97,7 @@ impl Spender {
             Regime::Committed { .. } => Guard::Plan,
             Regime::Deck { cards, .. } => Guard::Deck(NoiseDeck::new(cards)?),
             Regime::Adaptive { filter } => Guard::Filter(RenyiFilter::new(*filter)),
+            Regime::NonPrivate => Guard::Nothing,
         };
         Ok(Self { claim, chain, guard, costs: PrefixCosts::default(), steps: 0, exhausted: false })
     }
@@ -119,6 +125,26 @@ impl Spender {
     /// When the ledger line cannot be made durable; then nothing was granted, and the step counts as spent on resume
     /// if the line survived.
     pub fn charge(&mut self, noise_multiplier: f64) -> Result<Option<Charge>, PrivacyError> {
+        if matches!(self.guard, Guard::Nothing) {
+            return Err(PrivacyError::Claim("it promises nothing, so no charge can be made under it".into()));
+        }
+        let step = self.count(noise_multiplier)?;
+        Ok(step.map(|step| Charge { noise_multiplier, noise_coordinates: self.claim.noise_coordinates, step }))
+    }
+
+    /// Counts one step without clipping and noise in the ledger. `None` when all steps are made.
+    ///
+    /// # Errors
+    /// When the claim is not that of a run that promises nothing, or the ledger line cannot be made durable.
+    pub fn unsafe_step(&mut self) -> Result<Option<UnsafeStep>, PrivacyError> {
+        if !matches!(self.guard, Guard::Nothing) {
+            return Err(PrivacyError::Claim("it is a promise, so every step needs clipping and noise".into()));
+        }
+        Ok(self.count(0.0)?.map(|_| UnsafeStep(())))
+    }
+
+    /// Makes the line of the next step durable and gives its number; `None` when it is refused.
+    fn count(&mut self, noise_multiplier: f64) -> Result<Option<u64>, PrivacyError> {
         if self.exhausted {
             return Ok(None);
         }
@@ -136,12 +162,14 @@ impl Spender {
             self.exhausted = true;
             return Err(error);
         }
-        Ok(Some(Charge { noise_multiplier, noise_coordinates: self.claim.noise_coordinates, step }))
+        Ok(Some(step))
     }
 
     /// Why the event is refused; `None` when it is granted. The filter has then counted it.
     fn refusal(&mut self, event: &Event) -> Result<Option<String>, PrivacyError> {
-        event.validate()?;
+        if !matches!(self.guard, Guard::Nothing) {
+            event.validate()?;
+        }
         if event.sampling_rate != self.claim.sampling_rate {
             return Ok(Some(format!(
                 "it samples at {}, the claim at {}",
@@ -159,6 +187,8 @@ impl Spender {
                 let differs = planned != Some(event.noise_multiplier);
                 differs.then(|| format!("noise multiplier {} is not the committed {planned:?}", event.noise_multiplier))
             }
+            Guard::Nothing => (event.noise_multiplier != 0.0)
+                .then(|| format!("noise multiplier {} stands where there is no noise", event.noise_multiplier)),
         })
     }
 
@@ -167,7 +197,7 @@ impl Spender {
     pub fn nearest_noise(&self, wanted: f64) -> f64 {
         match &self.guard {
             Guard::Deck(deck) => deck.nearest(wanted).unwrap_or(wanted),
-            Guard::Plan | Guard::Filter(_) => wanted,
+            Guard::Plan | Guard::Filter(_) | Guard::Nothing => wanted,
         }
     }
 
@@ -199,7 +229,7 @@ impl Spender {
     pub fn spent_fraction(&self) -> f64 {
         match &self.guard {
             Guard::Filter(filter) => filter.spent() / filter.spec().budget,
-            Guard::Plan | Guard::Deck(_) => self.steps as f64 / self.claim.steps as f64,
+            Guard::Plan | Guard::Deck(_) | Guard::Nothing => self.steps as f64 / self.claim.steps as f64,
         }
     }
 
@@ -208,7 +238,7 @@ impl Spender {
     pub fn spent_epsilon(&mut self) -> f64 {
         match &self.guard {
             Guard::Filter(filter) => filter.spent_epsilon().min(self.claim.target_epsilon),
-            Guard::Plan | Guard::Deck(_) => self.costs.at(&self.claim, self.steps),
+            Guard::Plan | Guard::Deck(_) | Guard::Nothing => self.costs.at(&self.claim, self.steps),
         }
     }
 }

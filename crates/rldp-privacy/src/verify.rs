@@ -28,7 +28,7 @@ pub struct Verification {
     pub holds: bool,
     /// The claim in words.
     pub statement: String,
-    /// Target epsilon of the claim.
+    /// Target epsilon of the claim; none when the run promises nothing.
     pub epsilon: Option<f64>,
     /// Delta of the claim.
     pub delta: Option<f64>,
@@ -85,7 +85,8 @@ impl Verification {
         };
         self.statement = claim.statement();
         self.claim = Some((**claim).clone());
-        (self.epsilon, self.delta) = (Some(claim.target_epsilon), Some(claim.delta));
+        self.epsilon = Some(claim.target_epsilon).filter(|epsilon| epsilon.is_finite());
+        self.delta = Some(claim.delta);
         self.check_claim(claim);
         let charges = self.check_order(rest);
         self.check_parameters(claim, &charges);
@@ -96,6 +97,13 @@ impl Verification {
         let plan = claim.validate();
         let detail = plan.as_ref().map_or_else(ToString::to_string, |()| "the plan proves the target".into());
         self.check("claim", plan.is_ok(), detail);
+        match &claim.guarantee {
+            Guarantee::Holds => self.check("guarantee", true, "noise and sampling were secret"),
+            Guarantee::None { reason } => self.check("guarantee", false, format!("no privacy guarantee: {reason}")),
+        }
+        if claim.regime == Regime::NonPrivate {
+            return;
+        }
         let needed = noise_delta(claim.target_epsilon, claim.delta, claim.noise_coordinates, claim.steps);
         let detail = needed.as_ref().map_or_else(ToString::to_string, |needed| {
             format!(
@@ -104,10 +112,6 @@ impl Verification {
             )
         });
         self.check("noise", needed.is_ok_and(|needed| claim.noise_delta >= needed), detail);
-        match &claim.guarantee {
-            Guarantee::Holds => self.check("guarantee", true, "noise and sampling were secret"),
-            Guarantee::None { reason } => self.check("guarantee", false, format!("no privacy guarantee: {reason}")),
-        }
     }
 
     fn check_order(&mut self, rest: &[Entry]) -> Vec<Event> {
@@ -139,13 +143,14 @@ impl Verification {
     fn check_parameters(&mut self, claim: &Claim, charges: &[Event]) {
         let mut deck = match &claim.regime {
             Regime::Deck { cards, .. } => NoiseDeck::new(cards).ok(),
-            Regime::Committed { .. } | Regime::Adaptive { .. } => None,
+            Regime::Committed { .. } | Regime::Adaptive { .. } | Regime::NonPrivate => None,
         };
         let wrong = charges.iter().enumerate().find(|(index, event)| {
             let allowed = match &claim.regime {
                 Regime::Committed { .. } => claim.regime.committed_noise(*index as u64) == Some(event.noise_multiplier),
                 Regime::Deck { .. } => deck.as_mut().is_some_and(|deck| deck.try_charge(event).is_ok()),
                 Regime::Adaptive { .. } => true,
+                Regime::NonPrivate => event.noise_multiplier == 0.0,
             };
             event.sampling_rate != claim.sampling_rate || !allowed
         });
@@ -162,6 +167,9 @@ impl Verification {
         if charges.is_empty() {
             return self.check("epsilon", true, "nothing was charged");
         }
+        if claim.regime == Regime::NonPrivate {
+            return self.check("epsilon", false, "steps without noise have no epsilon");
+        }
         let events = match merge(charges) {
             Ok(events) => events,
             Err(error) => return self.check("epsilon", false, error.to_string()),
@@ -171,6 +179,7 @@ impl Verification {
             // The order was chosen on the way: the theorem speaks of the whole deck, never of what was played of it.
             Regime::Deck { cards, accountant: kind } => self.recompute_plan(claim, *kind, cards),
             Regime::Adaptive { filter } => self.recompute_filtered(claim, filter, &events),
+            Regime::NonPrivate => {}
         }
     }
 

@@ -42,7 +42,8 @@ impl Lora {
     /// Adds the gradients of all variables to the flat vector (P).
     pub(crate) fn add_gradients(&self, gradients: &GradStore, flat: &mut [f32]) -> Result<()> {
         for Variables { pair, a, b } in self.pairs.values() {
-            for (variable, range) in [(a, pair.a.clone()), (b, pair.b.clone())] {
+            let trained = [(a, pair.a.clone()), (b, pair.b.clone())].into_iter().skip(usize::from(!pair.trains_a));
+            for (variable, range) in trained {
                 // A variable without a gradient does not reach the loss: its gradient is zero.
                 let Some(gradient) = gradients.get(variable) else { continue };
                 let values = gradient.flatten_all()?.to_vec1::<f32>()?;

@@ -25,6 +25,8 @@ pub struct Checkpoint {
     pub first_moment: Vec<f32>,
     /// Second moments of the optimizer (P).
     pub second_moment: Vec<f32>,
+    /// What the geometry learned; empty without one.
+    pub geometry: Vec<f32>,
 }
 
 /// The small part of a checkpoint.
@@ -57,7 +59,7 @@ impl Checkpoint {
         payload.extend((json.len() as u64).to_le_bytes());
         payload.extend((self.parameters.len() as u64).to_le_bytes());
         payload.extend(json);
-        for vector in [&self.parameters, &self.first_moment, &self.second_moment] {
+        for vector in [&self.parameters, &self.first_moment, &self.second_moment, &self.geometry] {
             payload.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
         }
         write_atomically(&folder.join(FILE), &[MAGIC, Sha256::digest(&payload).as_slice(), &payload])
@@ -87,14 +89,16 @@ impl Checkpoint {
         let length = |at: usize| payload[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default() as usize;
         let (json_length, parameters) = (length(0), length(8));
         let rest = &payload[16..];
-        if rest.len() != json_length + 12 * parameters {
+        if rest.len() < json_length + 12 * parameters {
             return Err(damaged());
         }
         let (json, vectors) = rest.split_at(json_length);
+        let (vectors, geometry) = vectors.split_at(12 * parameters);
         let state = serde_json::from_slice(json).map_err(|error| corrupt(&path, &error.to_string()))?;
         let mut parts = vectors.chunks_exact((4 * parameters).max(1)).map(floats);
         let mut next = || parts.next().unwrap_or_default();
-        Ok(Some(Self { state, parameters: next(), first_moment: next(), second_moment: next() }))
+        let geometry = floats(geometry);
+        Ok(Some(Self { state, parameters: next(), first_moment: next(), second_moment: next(), geometry }))
     }
 }
 
@@ -149,6 +153,7 @@ mod tests {
             parameters: vec![1.0, -2.5, f32::MIN_POSITIVE],
             first_moment: vec![0.0, 0.1, 0.2],
             second_moment: vec![3.0, 4.0, 5.0],
+            geometry: vec![6.0],
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rldp_data::{Columns, PrivacyUnits, TextTokenizer, TokenRecord, UnitPolicy, read_records, tokenize};
+use rldp_data::{Columns, PrivacyUnits, TextColumns, TextTokenizer, TokenRecord, UnitPolicy, read_records, tokenize};
 use rldp_model::{Engine, ModelConfig};
 
 use crate::{
@@ -10,6 +10,15 @@ use crate::{
     evaluate::PublicRecords,
     settings::{DataSettings, TrainSettings},
 };
+
+impl DataSettings {
+    /// Where a record's text is.
+    pub fn text_columns(&self) -> TextColumns {
+        let (prompt, completion) = (self.prompt_column.as_deref(), self.completion_column.as_deref());
+        TextColumns::named(self.messages_column.as_deref(), prompt, completion)
+            .unwrap_or_else(|| TextColumns::Text(self.text_column.clone()))
+    }
+}
 
 /// What a run works on.
 pub struct Inputs {

@@ -4,16 +4,20 @@
 //! observe and steer. Un-noised values live inside one step, as [`rldp_privacy::Sensitive`].
 
 pub mod checkpoint;
+mod eigen;
 mod error;
 pub mod evaluate;
 #[cfg(test)]
 mod falsify;
+mod geometry;
 mod inputs;
 #[cfg(test)]
 mod loop_tests;
 mod manifest;
 mod observe;
 mod optimizer;
+mod passage;
+mod plain_step;
 pub mod plan;
 mod preflight;
 mod progress;
@@ -22,6 +26,7 @@ mod recorder;
 mod records;
 mod session;
 pub mod settings;
+mod spectrum;
 mod steer;
 #[cfg(test)]
 mod testing;
@@ -30,7 +35,7 @@ mod trainer;
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
 pub use manifest::machine;
-pub use optimizer::{AdamW, UpdateSummary};
+pub use optimizer::{Optimizer, UpdateSummary};
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::files;
 pub use records::StepRecord;

@@ -6,7 +6,7 @@ use rldp_model::{Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradi
 
 use crate::{
     Silent,
-    settings::{ClippingKind, TrainSettings},
+    settings::{ClippingKind, GeometryKind, TrainSettings, Trainable},
     testing::{demo_inputs as inputs, demo_settings as settings, demo_trainer as trainer},
 };
 
@@ -65,7 +65,7 @@ fn without_noise_and_clipping_the_full_batch_is_plain_lora() {
 fn plain_lora(settings: &TrainSettings) -> Vec<f32> {
     let mut inputs = inputs(settings);
     let mut adapter = crate::session::initial_adapter(settings, &inputs).unwrap();
-    let mut optimizer = crate::AdamW::new(settings.optimizer.clone(), adapter.parameters().len());
+    let mut optimizer = crate::Optimizer::new(settings.optimizer.clone(), adapter.parameters().len());
     let ones = vec![1.0; adapter.layout().pairs().len()];
     for step in 0..settings.privacy.steps {
         let units: Vec<_> =
@@ -80,9 +80,40 @@ fn plain_lora(settings: &TrainSettings) -> Vec<f32> {
             })
             .unwrap();
         let rate = settings.optimizer.learning_rate_at(step, settings.privacy.steps);
-        optimizer.update(&mut adapter, &mean, &ones, rate);
+        optimizer.update(&mut adapter, &mean, &ones, &ones, rate);
     }
     adapter.parameters().to_vec()
+}
+
+/// FFA-LoRA: A neither moves nor gets noise, and what B moves is paid for B's numbers alone.
+#[test]
+fn with_a_frozen_only_b_is_noised_and_moves() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path(), 12);
+    settings.model.trainable = Trainable::B;
+    settings.privacy.batch_size = 6.0;
+    settings.optimizer.weight_decay = 0.1;
+    settings.privacy.steps = 2;
+    let mut trainer = trainer(&settings);
+    let layout = trainer.adapter.layout().clone();
+    let b_numbers: usize = layout.pairs().iter().map(|pair| pair.b.len()).sum();
+    let statistics = 2 + layout.pairs().len();
+    assert_eq!(trainer.spender.claim().noise_coordinates, (b_numbers + statistics) as u64);
+    let release = trainer.private_step().unwrap().unwrap();
+    for pair in layout.pairs() {
+        let gradient = release.mean_gradient.get();
+        assert!(gradient[pair.a.clone()].iter().all(|g| *g == 0.0), "{} got noise in A", pair.linear.name);
+        assert!(gradient[pair.b.clone()].iter().all(|g| *g != 0.0), "{} lacks noise in B", pair.linear.name);
+    }
+    trainer.run(&mut Silent).unwrap();
+    for (k, pair) in layout.pairs().iter().enumerate() {
+        assert_eq!(trainer.adapter.a(k), &trainer.first_parameters[pair.a.clone()], "{}", pair.linear.name);
+        assert_ne!(trainer.adapter.b(k), &trainer.first_parameters[pair.b.clone()], "{}", pair.linear.name);
+    }
+    let unit = crate::trainer::unit_input(&trainer.units, 0);
+    let mut seen = Vec::new();
+    trainer.engine.unit_gradients(&trainer.adapter, &[unit], &mut |_, unit| seen = unit.gradient.to_vec()).unwrap();
+    assert!(layout.pairs().iter().all(|pair| seen[pair.a.clone()].iter().all(|g| *g == 0.0)));
 }
 
 /// An engine whose gradients overflow, as half-precision ones of other tools do.
@@ -130,5 +161,43 @@ fn a_run_whose_gradients_overflow_says_so_and_a_sound_one_does_not() {
         let outcome = trainer.run(&mut Silent).unwrap();
         let said = outcome.warnings.iter().any(|warning| warning.contains("NOT FINITE"));
         assert_eq!(said, broken, "{:?}", outcome.warnings);
+    }
+}
+
+/// Whatever geometry stands before the mechanism, an empty batch releases noise of the energy that was asked for, in the
+/// gradient's own coordinates, and a resumed run goes on from what was learned.
+#[test]
+fn a_geometry_keeps_the_noise_energy_and_survives_a_resume() {
+    for (geometry, clipping) in
+        [(GeometryKind::Adaclip, ClippingKind::Flat), (GeometryKind::Geoclip, ClippingKind::PairWise)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings(folder.path(), 8);
+        settings.privacy.geometry = geometry;
+        settings.privacy.clipping = clipping;
+        settings.privacy.batch_size = 8e-8;
+        settings.privacy.steps = 16;
+        settings.privacy.epsilon = 8.0;
+        let mut trainer = trainer(&settings);
+        let plain = trainer.noise_std().unwrap();
+        let layout = trainer.adapter.layout().clone();
+        for _ in 0..14 {
+            trainer.private_step().unwrap().unwrap();
+        }
+        let release = trainer.private_step().unwrap().unwrap();
+        let energy = |stds: &[f64]| -> f64 {
+            layout.pairs().iter().zip(stds).map(|(pair, std)| pair.parameter_count() as f64 * std * std).sum()
+        };
+        let (stated, asked) = (energy(&release.noise_std), energy(&plain));
+        assert!((stated / asked - 1.0).abs() < 1e-5, "{geometry:?}: {stated} of {asked}");
+        // The release of an empty batch is noise about a, an average of noise itself: energy 1 to about 1.1 of it, and
+        // coordinates far fewer than pairs of them would need to be off by a half.
+        let found: f64 = release.mean_gradient.get().iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
+        assert!((0.7..1.5).contains(&(found / asked)), "{geometry:?}: {found} of {asked}");
+        trainer.checkpoint().unwrap();
+        let learned = trainer.geometry.as_ref().unwrap().state();
+        drop(trainer);
+        let resumed = crate::resume(settings.clone(), inputs(&settings)).unwrap();
+        assert_eq!(resumed.geometry.as_ref().unwrap().state(), learned);
     }
 }

@@ -29,6 +29,7 @@ pub(crate) fn manifest(settings: &TrainSettings, inputs: &Inputs, adapter: &Adap
             "lora_alpha": layout.lora_alpha(),
             "target_modules": layout.target_modules(),
             "parameters": layout.parameter_count(),
+            "trained": layout.trained_count(),
         },
         "units": inputs.units.len(),
         "unit": settings.data.unit_column.as_deref().unwrap_or("record"),

@@ -3,9 +3,9 @@
 //! Everything is a function of [`Released`] values, so an observation is post-processing of charged events and costs
 //! nothing more.
 
-use rldp_control::{GlobalObservation, Observation, PairObservation};
+use rldp_control::{GlobalObservation, NormHistogram, Observation, PairObservation};
 use rldp_model::AdapterLayout;
-use rldp_privacy::{NoisyRelease, Observable, Public, Released};
+use rldp_privacy::{NoisyRelease, NormBins, Observable, Public, Released};
 
 use crate::plan::Steering;
 
@@ -24,6 +24,7 @@ pub struct Observer {
     pairs: Option<Released<Vec<PairSums>>>,
     previous: Option<Released<Vec<f32>>>,
     clip_fractions: Option<Released<Vec<f64>>>,
+    norm_fractions: Option<Released<Vec<f64>>>,
     loss: Option<Released<f64>>,
     previous_loss: Option<Released<f64>>,
 }
@@ -44,6 +45,12 @@ pub struct PublicFacts<'a> {
     /// Root mean square change of each pair's parameters since the start (K). Parameters are post-processing of released
     /// gradients, so this is as public as the adapter.
     pub drift: Vec<f64>,
+    /// Tail exponent of each pair's update (K), as public as the adapter.
+    pub spectral_tails: Vec<f64>,
+    /// Σ d_i s_i²: energy of the noise in the mean gradient.
+    pub noise_energy: f64,
+    /// Bins of the histogram of norms, when it is paid for.
+    pub norm_bins: Option<&'a NormBins>,
 }
 
 impl Observer {
@@ -77,6 +84,10 @@ impl Observer {
         if let Some(statistics) = &release.statistics {
             self.clip_fractions =
                 Some(add(self.clip_fractions.take(), statistics.clip_fractions.clone(), |total, new| total + new));
+            if let Some(fractions) = &statistics.norm_fractions {
+                self.norm_fractions =
+                    Some(add(self.norm_fractions.take(), fractions.clone(), |total, new| total + new));
+            }
             let loss = statistics.mean_loss;
             self.loss = Some(match self.loss.take() {
                 Some(total) => total.zip(loss).map(|(total, loss)| total + loss),
@@ -111,6 +122,7 @@ impl Observer {
         let pairs = self.pairs.take()?;
         let steps = self.steps as f64;
         let clip_fractions = self.clip_fractions.take();
+        let norms = self.norm_fractions.take().zip(facts.norm_bins);
         let loss = self.loss.take().map(|loss| loss.map(|total| total / steps));
         let before = self.previous_loss.take();
         let loss_change = loss.zip(before).map(|(now, before)| now.zip(before).map(|(now, before)| now - before));
@@ -126,6 +138,7 @@ impl Observer {
                     .map_or_else(unknown, |sums| sums.as_ref().map(|sums| sums[k] / steps).into()),
                 log_clip_norm: public((facts.now.clip_norms[k] / facts.start.clip_norms[k]).ln()),
                 log_share: public((facts.now.shares[k] / facts.start.shares[k]).ln()),
+                spectral_tail: public(facts.spectral_tails[k]),
             })
             .collect();
         let global = GlobalObservation {
@@ -138,10 +151,23 @@ impl Observer {
             loss_change: loss_change.map_or_else(unknown, Observable::from),
             log_noise_multiplier: public((facts.now.noise_multiplier / facts.start.noise_multiplier).ln()),
             last_reward: facts.last_reward.unwrap_or_else(unknown),
+            noise_energy: public(facts.noise_energy),
         };
         self.previous_loss = loss;
         self.steps = 0;
-        Some(Observation { global, pairs: observed })
+        let norms = norms.map(|(fractions, bins)| histogram(&fractions, bins, steps, facts.start.clip_norms[0]));
+        Some(Observation { global, pairs: observed, norms })
+    }
+}
+
+/// Mean of the released histograms of `steps` steps; `unit` is the clip norm at the start.
+fn histogram(sums: &Released<Vec<f64>>, bins: &NormBins, steps: f64, unit: f64) -> NormHistogram {
+    let each = 0..bins.count();
+    NormHistogram {
+        middles: each.clone().map(|bin| bins.middle(bin) / unit).collect(),
+        uppers: each.clone().map(|bin| bins.upper(bin) / unit).collect(),
+        unit,
+        fractions: each.map(|bin| sums.as_ref().map(|sums| sums[bin] / steps).into()).collect(),
     }
 }
 

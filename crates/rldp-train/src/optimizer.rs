@@ -1,15 +1,16 @@
-//! AdamW (Loshchilov & Hutter, arXiv 1711.05101) with warm-up and decay, on released gradients.
+//! AdamW (Loshchilov & Hutter, arXiv 1711.05101), DP-AdamBC (Tang et al., arXiv 2312.14334) and gradient descent with
+//! momentum, with warm-up and decay, on released gradients.
 //!
 //! Everything here is post-processing of released values and costs no privacy.
 
 use rldp_model::Adapter;
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{Decay, OptimizerSettings};
+use crate::settings::{Decay, OptimizerKind, OptimizerSettings};
 
-/// The moments of AdamW, flat (P) in the adapter's order.
+/// An update rule with its moments, flat (P) in the adapter's order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AdamW {
+pub struct Optimizer {
     settings: OptimizerSettings,
     first: Vec<f32>,
     second: Vec<f32>,
@@ -25,7 +26,7 @@ pub struct UpdateSummary {
     pub learning_rate: f64,
 }
 
-impl AdamW {
+impl Optimizer {
     /// Zero moments for P parameters.
     pub fn new(settings: OptimizerSettings, parameters: usize) -> Self {
         Self { settings, first: vec![0.0; parameters], second: vec![0.0; parameters], updates: 0 }
@@ -55,31 +56,42 @@ impl AdamW {
     ///
     /// `rescale` (K) multiplies each pair's gradient first. The loop passes the ratio of the pair's first noise
     /// deviation to its present one, so that the moments keep one unit while a controller moves thresholds and shares;
-    /// under a fixed mechanism the ratio is 1 and this is AdamW to the bit.
+    /// under a fixed mechanism the ratio is 1 and this is AdamW to the bit. `noise_std` (K) is the deviation of the noise
+    /// in the gradient after that.
+    ///
+    /// With m̂ and v̂ AdamW's corrected moments, DP-AdamBC moves by m̂ / √max(v̂ − Φ, γ'), where Φ = s² is the noise's variance
+    /// and the floor γ' is given in units of Φ. Gradient descent keeps m = β₁ m + g and moves by m.
     pub fn update(
         &mut self,
         adapter: &mut Adapter,
         gradient: &[f32],
         rescale: &[f64],
+        noise_std: &[f64],
         learning_rate: f64,
     ) -> UpdateSummary {
         self.updates += 1;
-        let OptimizerSettings { beta1, beta2, adam_epsilon, weight_decay, .. } = self.settings;
+        let OptimizerSettings { optimizer, beta1, beta2, adam_epsilon, noise_floor, weight_decay, .. } = self.settings;
         let power = i32::try_from(self.updates).unwrap_or(i32::MAX);
         let (correct1, correct2) = (1.0 - beta1.powi(power), 1.0 - beta2.powi(power));
         let mut change = 0.0_f64;
         let ranges: Vec<_> = adapter.layout().pairs().iter().map(rldp_model::Pair::range).collect();
         let parameters = adapter.parameters_mut();
-        for (range, &scale) in ranges.into_iter().zip(rescale) {
+        for ((range, &scale), &noise_std) in ranges.into_iter().zip(rescale).zip(noise_std) {
+            let noise = noise_std * noise_std;
+            let weight = if optimizer == OptimizerKind::Sgd { 1.0 } else { 1.0 - beta1 };
             for index in range {
                 let g = f64::from(gradient[index]) * scale;
-                let m = beta1 * f64::from(self.first[index]) + (1.0 - beta1) * g;
+                let m = beta1 * f64::from(self.first[index]) + weight * g;
                 let v = beta2 * f64::from(self.second[index]) + (1.0 - beta2) * g * g;
                 self.first[index] = m as f32;
                 self.second[index] = v as f32;
                 let old = f64::from(parameters[index]);
-                let step =
-                    learning_rate * ((m / correct1) / ((v / correct2).sqrt() + adam_epsilon) + weight_decay * old);
+                let direction = match optimizer {
+                    OptimizerKind::Adamw => (m / correct1) / ((v / correct2).sqrt() + adam_epsilon),
+                    OptimizerKind::AdamBc => (m / correct1) / (v / correct2 - noise).max(noise_floor * noise).sqrt(),
+                    OptimizerKind::Sgd => m,
+                };
+                let step = learning_rate * (direction + weight_decay * old);
                 parameters[index] = (old - step) as f32;
                 change += step * step;
             }
@@ -111,12 +123,14 @@ mod tests {
 
     fn settings() -> OptimizerSettings {
         OptimizerSettings {
+            optimizer: OptimizerKind::Adamw,
             learning_rate: 0.1,
             warmup: 0.2,
             decay: Decay::Linear,
             beta1: 0.9,
             beta2: 0.999,
             adam_epsilon: 1e-8,
+            noise_floor: 0.25,
             weight_decay: 0.01,
         }
     }
@@ -129,20 +143,42 @@ mod tests {
         assert!((rates[9] - 0.1 / 8.0).abs() < 1e-12);
     }
 
+    /// Three updates of (1, −2) by the gradients (0.5, −0.25), (0.1, 0.3), (−0.2, 0.0) in float64, by
+    /// testdata/optimizers.py: torch's AdamW and SGD (momentum 0.9), and DP-AdamBC's equations with noise of deviation 0.2.
     #[test]
-    fn follows_torch_adamw() {
-        // torch.optim.AdamW([1.0, -2.0], lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01) with gradients
-        // (0.5, -0.25), (0.1, 0.3), (-0.2, 0.0), float64; generator in testdata/adamw.py.
-        let expected =
-            [[0.899_000_002, -1.898_000_004], [0.817_796_906, -1.910_396_477], [0.782_543_735, -1.919_535_749]];
-        let mut adapter = Adapter::from_parameters(crate::testing::smallest_layout(), vec![1.0, -2.0]);
-        let mut optimizer = AdamW::new(settings(), 2);
-        for (gradient, want) in [[0.5, -0.25], [0.1, 0.3], [-0.2, 0.0]].iter().zip(expected) {
-            optimizer.update(&mut adapter, gradient, &[1.0], 0.1);
-            let parameters = adapter.parameters();
-            for (got, want) in parameters.iter().zip(want) {
-                assert!((f64::from(*got) - want).abs() < 2e-6, "{parameters:?} against {want}");
+    fn follows_torch_and_the_papers_equations() {
+        let expected = [
+            (
+                OptimizerKind::Adamw,
+                [[0.899_000_002, -1.898_000_004], [0.817_796_906, -1.910_396_477], [0.782_543_735, -1.919_535_749]],
+            ),
+            (OptimizerKind::Sgd, [[0.949, -1.973], [0.893_051, -1.978_527], [0.862_657_949, -1.983_298_473]]),
+            (
+                OptimizerKind::AdamBc,
+                [[0.889_891_055, -1.831_333_333], [0.792_477_740, -1.850_232_628], [0.747_218_996, -1.872_336_049]],
+            ),
+        ];
+        for (optimizer, trajectory) in expected {
+            let mut adapter = Adapter::from_parameters(crate::testing::smallest_layout(), vec![1.0, -2.0]);
+            let mut rule = Optimizer::new(OptimizerSettings { optimizer, ..settings() }, 2);
+            for (gradient, want) in [[0.5, -0.25], [0.1, 0.3], [-0.2, 0.0]].iter().zip(trajectory) {
+                rule.update(&mut adapter, gradient, &[1.0], &[0.2], 0.1);
+                let parameters = adapter.parameters();
+                for (got, want) in parameters.iter().zip(want) {
+                    assert!((f64::from(*got) - want).abs() < 2e-6, "{optimizer:?}: {parameters:?} against {want}");
+                }
             }
         }
+    }
+
+    /// The floor holds when noise is all there is: no step is longer than m̂ / (√γ' s).
+    #[test]
+    fn a_second_moment_below_the_noise_is_floored() {
+        let mut adapter = Adapter::from_parameters(crate::testing::smallest_layout(), vec![0.0, 0.0]);
+        let settings = OptimizerSettings { optimizer: OptimizerKind::AdamBc, weight_decay: 0.0, ..settings() };
+        let mut rule = Optimizer::new(settings, 2);
+        rule.update(&mut adapter, &[0.01, -0.01], &[1.0], &[0.2], 0.1);
+        let want = 0.1 * 0.01 / (0.25_f64.sqrt() * 0.2);
+        assert!((f64::from(adapter.parameters()[0]) + want).abs() < 1e-7, "{:?} against {want}", adapter.parameters());
     }
 }

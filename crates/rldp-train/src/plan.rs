@@ -1,7 +1,7 @@
 //! From settings and the public number of units to the mechanism of every step, and the claim it supports.
 
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, Guarantee, Regime, StatisticSpec,
+    Adjacency, Allocation, Claim, Guarantee, NormBins, Regime, Scaling, StatisticSpec,
     accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier, calibrate_noise_scale},
     ideal_delta, noise_delta,
 };
@@ -9,6 +9,7 @@ use rldp_privacy::{
 use crate::{
     error::TrainError,
     settings::{ClippingKind, PrivacySettings, RegimeKind, TrainSettings},
+    steer::CLIP_RANGE,
 };
 
 /// What is decided before the first step.
@@ -27,6 +28,8 @@ pub struct Plan {
 pub struct Steering {
     /// Pair-wise or flat.
     pub clipping: ClippingKind,
+    /// How a unit is brought under its bound.
+    pub scaling: Scaling,
     /// C_i (K); in flat clipping the scales, all equal.
     pub clip_norms: Vec<f64>,
     /// w_i (K), which sum to 1 − w_0; unused by flat clipping.
@@ -49,6 +52,7 @@ impl Steering {
         };
         Self {
             clipping: privacy.clipping,
+            scaling: privacy.scaling,
             clip_norms: vec![clip_norm; pairs],
             shares: vec![(1.0 - privacy.statistics_share) / count; pairs],
             statistics_share: privacy.statistics_share,
@@ -62,19 +66,31 @@ impl Steering {
     /// # Errors
     /// When thresholds or shares are not a valid allocation.
     pub fn allocation(&self) -> Result<Allocation, TrainError> {
-        Ok(match self.clipping {
+        let allocation = match self.clipping {
             ClippingKind::PairWise => {
                 Allocation::pair_wise(self.clip_norms.clone(), self.shares.clone(), self.statistics_share)?
             }
             ClippingKind::Flat => Allocation::joint(self.clip_norms.clone(), self.statistics_share)?,
-        })
+        };
+        Ok(allocation.with_scaling(self.scaling))
     }
 }
 
-/// The paid statistics: losses are bounded by zero and the uniform guess, ln V, both public.
+/// Bins of the histogram of norms: each is wider than the last by √2.
+const NORM_BINS: usize = 24;
+
+/// The paid statistics: losses are bounded by zero and the uniform guess, ln V, both public. A controller that reads a
+/// histogram of norms gets one over the range in which it may move the threshold.
 pub fn statistic_spec(settings: &TrainSettings, vocab_size: usize) -> Option<StatisticSpec> {
-    (settings.privacy.statistics_share > 0.0)
-        .then(|| StatisticSpec { loss_low: 0.0, loss_high: (vocab_size.max(2) as f64).ln() })
+    (settings.privacy.statistics_share > 0.0).then(|| StatisticSpec {
+        loss_low: 0.0,
+        loss_high: (vocab_size.max(2) as f64).ln(),
+        norms: settings
+            .control
+            .controller
+            .needs_norms()
+            .then(|| NormBins::logarithmic(settings.privacy.clip_norm, CLIP_RANGE, NORM_BINS)),
+    })
 }
 
 /// Calibrates the mechanism so that T steps fit the target, for an adapter of `pairs` pairs with `parameters` numbers in
@@ -95,10 +111,15 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
             privacy.batch_size
         )));
     }
-    let statistics = if privacy.statistics_share > 0.0 { StatisticSpec::length(pairs) } else { 0 };
+    // How losses are bounded does not change how many numbers are released.
+    let statistics = statistic_spec(settings, 2).map_or(0, |spec| spec.length(pairs));
     let noise_coordinates = (parameters + statistics) as u64;
-    let reserve = noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps)?;
-    let (regime, noise_multiplier) = regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?;
+    let (reserve, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
+        (0.0, (Regime::NonPrivate, 0.0))
+    } else {
+        let reserve = noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps)?;
+        (reserve, regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?)
+    };
     let claim = Claim {
         target_epsilon: privacy.epsilon,
         delta: privacy.delta,
@@ -110,9 +131,9 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
         noise_coordinates,
         noise_delta: reserve,
         regime,
-        guarantee: match privacy.unsafe_noise_seed {
+        guarantee: match privacy.without_guarantee() {
             None => Guarantee::Holds,
-            Some(_) => Guarantee::None { reason: "noise and sampling came from a known seed".into() },
+            Some(reason) => Guarantee::None { reason: reason.into() },
         },
     };
     claim.validate()?;

@@ -42,7 +42,8 @@ pub fn preflight(engine: &mut dyn Engine, adapter: &Adapter, seed: u64) -> Resul
     }
     let gradient = probe_gradient(engine, &trial, &sequences)?;
     for pair in adapter.layout().pairs() {
-        for (side, range) in [("lora_A", &pair.a), ("lora_B", &pair.b)] {
+        let trained = [("lora_A", &pair.a), ("lora_B", &pair.b)].into_iter().skip(usize::from(!pair.trains_a));
+        for (side, range) in trained {
             let energy: f64 = gradient[range.clone()].iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
             if !energy.is_finite() || energy == 0.0 {
                 return Err(TrainError::Refused(format!(

@@ -11,15 +11,16 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointState},
     error::TrainError,
     evaluate::Evaluation,
+    geometry,
     inputs::Inputs,
     manifest,
     observe::Observer,
-    optimizer::AdamW,
+    optimizer::Optimizer,
     plan::{Plan, plan, statistic_spec},
     preflight::preflight,
     promise::changes,
     recorder::{LedgerFile, Recorder, files, write_json},
-    settings::TrainSettings,
+    settings::{TrainSettings, Trainable},
     trainer::{NonFinite, Outcome, Trainer},
 };
 
@@ -40,7 +41,10 @@ pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, Tra
     if let Some(policy) = &settings.control.policy {
         controller.restore(&read_policy(policy)?)?;
     }
-    let recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
+    let mut recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
+    if settings.privacy.without_guarantee().is_some() {
+        recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
+    }
     let ledger = LedgerFile::open(recorder.folder())?;
     let spender = Spender::open(plan.claim.clone(), Box::new(ledger))?;
     assemble(settings, inputs, adapter, plan, spender, recorder, controller)
@@ -80,17 +84,25 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
         target_modules: settings.model.target_modules.clone(),
     };
     let layout = AdapterLayout::for_model(inputs.engine.config(), &lora)?;
+    let layout = match settings.model.trainable {
+        Trainable::Both => layout,
+        Trainable::B => layout.with_frozen_a(),
+    };
     Ok(Adapter::initialize(layout, &mut ChaCha12Rng::seed_from_u64(settings.seed)))
 }
 
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
     let layout = adapter.layout();
-    plan(settings, inputs.units.len(), layout.pairs().len(), layout.parameter_count())
+    plan(settings, inputs.units.len(), layout.pairs().len(), layout.trained_count())
 }
 
 fn build_controller(settings: &TrainSettings, adapter: &Adapter) -> Result<Box<dyn Controller>, TrainError> {
     let pairs = adapter.layout().pairs().len();
-    Ok(controller(settings.control.controller, pairs, &settings.control.sac, settings.seed)?)
+    let mut controller = controller(settings.control.controller, pairs, &settings.control.sac, settings.seed)?;
+    if settings.control.frozen {
+        controller.freeze()?;
+    }
+    Ok(controller)
 }
 
 fn assemble(
@@ -110,7 +122,8 @@ fn assemble(
     let mut trainer = Trainer {
         statistics: statistic_spec(&settings, inputs.engine.config().vocab_size),
         first_parameters: adapter.parameters().to_vec(),
-        optimizer: AdamW::new(settings.optimizer.clone(), adapter.parameters().len()),
+        geometry: geometry::geometry(&settings.privacy, adapter.layout()),
+        optimizer: Optimizer::new(settings.optimizer.clone(), adapter.parameters().len()),
         first_noise_std: Vec::new(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
@@ -135,7 +148,8 @@ fn assemble(
 
 impl Trainer {
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), TrainError> {
-        let Checkpoint { state, parameters, first_moment, second_moment } = checkpoint;
+        let Checkpoint { state, parameters, first_moment, second_moment, geometry } = checkpoint;
+        geometry::restore(self.geometry.as_deref_mut(), &geometry)?;
         if parameters.len() != self.adapter.parameters().len() {
             return Err(TrainError::Refused(format!(
                 "the checkpoint holds {} adapter parameters, the settings ask for {}; resume with the run's own --rank and --target-modules",
@@ -144,7 +158,8 @@ impl Trainer {
             )));
         }
         self.adapter.parameters_mut().copy_from_slice(&parameters);
-        self.optimizer = AdamW::restore(self.settings.optimizer.clone(), first_moment, second_moment, state.updates);
+        self.optimizer =
+            Optimizer::restore(self.settings.optimizer.clone(), first_moment, second_moment, state.updates);
         self.now.clip_norms = state.clip_norms;
         self.now.shares = state.shares;
         self.now.noise_multiplier = state.noise_multiplier;
@@ -168,6 +183,7 @@ impl Trainer {
             parameters: self.adapter.parameters().to_vec(),
             first_moment: self.optimizer.first_moment().to_vec(),
             second_moment: self.optimizer.second_moment().to_vec(),
+            geometry: self.geometry.as_ref().map_or_else(Vec::new, |geometry| geometry.state()),
         };
         checkpoint.save(self.recorder.folder())
     }

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use rldp_control::{ControllerKind, SacSettings};
-use rldp_data::TextColumns;
-use rldp_privacy::accounting::AccountantKind;
+use rldp_privacy::{Scaling, accounting::AccountantKind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -41,6 +40,43 @@ pub enum Decay {
     Cosine,
     /// No decay.
     Constant,
+}
+
+/// In which coordinates a unit's gradient is bounded and gets its noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GeometryKind {
+    /// The gradient's own.
+    #[default]
+    None,
+    /// Every coordinate on a scale learned from releases (AdaClip).
+    Adaclip,
+    /// The eigenbasis of released gradients (GeoClip).
+    Geoclip,
+}
+
+/// What is trained of every adapter pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trainable {
+    /// A and B.
+    #[default]
+    Both,
+    /// B alone; A stays at its random start (FFA-LoRA).
+    B,
+}
+
+/// How a released gradient becomes an update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerKind {
+    /// AdamW.
+    #[default]
+    Adamw,
+    /// AdamW whose second moment has the noise's known variance taken off.
+    AdamBc,
+    /// Gradient descent with momentum `beta1`.
+    Sgd,
 }
 
 /// Which engine computes gradients.
@@ -82,6 +118,12 @@ pub struct PrivacySettings {
     pub accountant: AccountantKind,
     /// Pair-wise or flat clipping.
     pub clipping: ClippingKind,
+    /// Clipped to the bound, or normalized to it.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// Coordinates in which it is bounded.
+    #[serde(default)]
+    pub geometry: GeometryKind,
     /// C, joint L2 bound on a unit's contribution at the start; pair-wise clipping starts at C/√K for each pair.
     pub clip_norm: f64,
     /// w_0, share of every step's budget that buys the released mean loss and clip fractions; 0 buys none.
@@ -89,6 +131,43 @@ pub struct PrivacySettings {
     /// Research only: noise and sampling from this seed instead of the operating system's generator.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unsafe_noise_seed: Option<u64>,
+    /// Research only: no clipping and no noise. Epsilon is then infinite.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub unsafe_non_private: bool,
+}
+
+impl PrivacySettings {
+    /// Why a run with these settings promises nothing, when it does not.
+    pub fn without_guarantee(&self) -> Option<&'static str> {
+        if self.unsafe_non_private {
+            Some("nothing was clipped and no noise was added")
+        } else {
+            self.unsafe_noise_seed.map(|_| "noise and sampling came from a known seed")
+        }
+    }
+
+    fn validate_target(&self, controller: ControllerKind) -> Result<(), TrainError> {
+        if !self.unsafe_non_private {
+            positive("epsilon", self.epsilon)?;
+            if !(self.delta > 0.0 && self.delta < 1.0) {
+                return Err(TrainError::setting("delta", self.delta, "strictly between 0 and 1, far below 1/N"));
+            }
+            return Ok(());
+        }
+        if self.epsilon != f64::INFINITY || self.delta != 0.0 {
+            return Err(TrainError::Usage(format!(
+                "--unsafe-non-private trains without noise, so epsilon {} at delta {} would mean nothing; leave both out \
+                 (or set epsilon to inf and delta to 0)",
+                self.epsilon, self.delta
+            )));
+        }
+        if controller != ControllerKind::Fixed || self.regime != RegimeKind::Committed {
+            return Err(TrainError::Usage(
+                "--unsafe-non-private leaves nothing to steer; use --controller fixed and no --regime".into(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Which records, and what one unit of privacy is.
@@ -134,6 +213,9 @@ pub struct ModelSettings {
     /// Adapted maps by PEFT's names; the family's default when absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target_modules: Option<Vec<String>>,
+    /// What is trained of every pair.
+    #[serde(default)]
+    pub trainable: Trainable,
     /// Which engine computes gradients.
     pub engine: EngineKind,
     /// How the products with the frozen base model are computed.
@@ -143,10 +225,13 @@ pub struct ModelSettings {
     pub micro_batch_tokens: Option<usize>,
 }
 
-/// AdamW and its schedule (post-processing, free of privacy cost).
+/// The optimizer and its schedule (post-processing, free of privacy cost).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerSettings {
+    /// The update rule.
+    #[serde(default)]
+    pub optimizer: OptimizerKind,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Fraction of the steps over which the rate rises linearly from zero.
@@ -159,6 +244,9 @@ pub struct OptimizerSettings {
     pub beta2: f64,
     /// Added to the root of the second moment, in units of the gradient.
     pub adam_epsilon: f64,
+    /// Least corrected second moment of `adam-bc`, over the noise's variance.
+    #[serde(default = "default_noise_floor")]
+    pub noise_floor: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
 }
@@ -174,6 +262,9 @@ pub struct ControlSettings {
     /// A saved policy to start from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub policy: Option<PathBuf>,
+    /// Whether the saved policy is only followed: its mean action, no learning.
+    #[serde(default)]
+    pub frozen: bool,
     /// Whether the evaluation file is declared a public probe: then the controller is rewarded for its perplexity instead
     /// of the released loss.
     pub public_probe: bool,
@@ -213,15 +304,6 @@ pub struct TrainSettings {
     pub output: OutputSettings,
 }
 
-impl DataSettings {
-    /// Where a record's text is.
-    pub fn text_columns(&self) -> TextColumns {
-        let (prompt, completion) = (self.prompt_column.as_deref(), self.completion_column.as_deref());
-        TextColumns::named(self.messages_column.as_deref(), prompt, completion)
-            .unwrap_or_else(|| TextColumns::Text(self.text_column.clone()))
-    }
-}
-
 impl TrainSettings {
     /// Checks every bound that needs neither data nor model.
     ///
@@ -229,10 +311,7 @@ impl TrainSettings {
     /// The first setting out of range, with its value and bound.
     pub fn validate(&self) -> Result<(), TrainError> {
         let Self { privacy, optimizer, model, data, control, output, .. } = self;
-        positive("epsilon", privacy.epsilon)?;
-        if !(privacy.delta > 0.0 && privacy.delta < 1.0) {
-            return Err(TrainError::setting("delta", privacy.delta, "strictly between 0 and 1, far below 1/N"));
-        }
+        privacy.validate_target(control.controller)?;
         if privacy.steps == 0 {
             return Err(TrainError::setting("steps", 0, "at least 1"));
         }
@@ -244,6 +323,7 @@ impl TrainSettings {
         within("beta1", optimizer.beta1, 0.0, 0.999_999)?;
         within("beta2", optimizer.beta2, 0.0, 0.999_999)?;
         positive("adam-epsilon", optimizer.adam_epsilon)?;
+        positive("noise-floor", optimizer.noise_floor)?;
         within("weight-decay", optimizer.weight_decay, 0.0, 1.0)?;
         if model.rank == 0 || model.rank > 1024 {
             return Err(TrainError::setting("rank", model.rank, "between 1 and 1024"));
@@ -269,8 +349,35 @@ impl TrainSettings {
         if control.public_probe && data.eval.is_none() {
             return Err(TrainError::Usage("--public-probe needs --eval with public records".into()));
         }
+        if privacy.geometry != GeometryKind::None && optimizer.optimizer == OptimizerKind::AdamBc {
+            return Err(TrainError::Usage(
+                "--optimizer adam-bc needs noise of one known variance, which --geometry changes from coordinate to \
+                 coordinate; use one of the two"
+                    .into(),
+            ));
+        }
+        if control.controller.needs_statistics() && privacy.statistics_share == 0.0 {
+            return Err(TrainError::Usage(format!(
+                "--controller {} reads a paid statistic, but --statistics-share is 0; give it a share, such as 0.02",
+                control.controller
+            )));
+        }
+        if control.controller.needs_norms() && privacy.clipping != ClippingKind::Flat {
+            return Err(TrainError::Usage(format!(
+                "--controller {} sets one threshold for the whole gradient; use it with --clipping flat",
+                control.controller
+            )));
+        }
+        if control.frozen && control.policy.is_none() {
+            return Err(TrainError::Usage("--frozen-policy needs --policy with a saved policy to follow".into()));
+        }
         Ok(())
     }
+}
+
+/// For runs from before there was a choice.
+fn default_noise_floor() -> f64 {
+    0.25
 }
 
 fn positive(name: &'static str, value: f64) -> Result<(), TrainError> {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A threshold may wander this far from its start, either way.
-const CLIP_RANGE: f64 = 64.0;
+pub(crate) const CLIP_RANGE: f64 = 64.0;
 /// No pair's share falls below this fraction of an even share, so that its noise stays bounded.
 const SHARE_FLOOR: f64 = 0.1;
 /// The noise multiplier may wander this far from the planned one, either way.
@@ -74,6 +74,7 @@ mod tests {
     fn start() -> Steering {
         Steering {
             clipping: ClippingKind::PairWise,
+            scaling: rldp_privacy::Scaling::Clip,
             clip_norms: vec![0.5; 4],
             shares: vec![0.245; 4],
             statistics_share: 0.02,

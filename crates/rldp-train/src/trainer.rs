@@ -10,13 +10,16 @@ use rldp_privacy::{
 use crate::{
     error::TrainError,
     evaluate::{Evaluation, PublicRecords, evaluate},
+    geometry::Geometry,
     observe::{Observer, PublicFacts},
-    optimizer::{AdamW, UpdateSummary},
+    optimizer::{Optimizer, UpdateSummary},
+    passage::Passage,
     plan::Steering,
     progress::{Progress, StepView},
     recorder::Recorder,
     records::{ControlRecord, EvalRecord, StepRecord},
     settings::TrainSettings,
+    spectrum::tail_exponents,
     steer,
 };
 
@@ -30,9 +33,10 @@ pub struct Trainer {
     pub(crate) spender: Spender,
     pub(crate) sampler: PoissonSampler,
     pub(crate) noise: NoiseSource,
+    pub(crate) geometry: Option<Box<dyn Geometry>>,
     pub(crate) adapter: Adapter,
     pub(crate) first_parameters: Vec<f32>,
-    pub(crate) optimizer: AdamW,
+    pub(crate) optimizer: Optimizer,
     pub(crate) start: Steering,
     pub(crate) now: Steering,
     /// Noise deviations of the first step (K): the unit of the optimizer's moments.
@@ -90,11 +94,12 @@ impl Trainer {
         let steps = self.settings.privacy.steps;
         let mut evaluation = self.evaluate_when_due(self.spender.steps_charged(), progress)?;
         while self.spender.steps_charged() < steps && !progress.should_stop() {
-            let Some(release) = self.private_step()? else { break };
+            let plain = self.settings.privacy.unsafe_non_private;
+            let Some(release) = (if plain { self.plain_step()? } else { self.private_step()? }) else { break };
             let step = self.spender.steps_charged();
-            let update = self.update(step, &release);
+            let update = self.update(step, &release)?;
             self.record_step(step, &release, &update, progress)?;
-            if step.is_multiple_of(self.settings.control.interval) || step == steps {
+            if !plain && (step.is_multiple_of(self.settings.control.interval) || step == steps) {
                 self.steer(step, step == steps, evaluation.as_ref())?;
             }
             evaluation = self.evaluate_when_due(step, progress)?.or(evaluation);
@@ -117,33 +122,48 @@ impl Trainer {
         let allocation = self.now.allocation()?;
         self.now.noise_multiplier = self.spender.nearest_noise(self.now.noise_multiplier);
         let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
-        let sizes: Vec<usize> = self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect();
-        let sum = ClippedSum::new(charge, &sizes, allocation, self.statistics.clone(), self.units.len())?;
+        let sum = ClippedSum::new(charge, &self.pair_sizes(), allocation, self.statistics.clone(), self.units.len())?;
         let batch = self.sampler.sample(self.units.len());
         let sum = self.add_units(sum, &batch)?;
-        Ok(Some(sum.release(&mut self.noise, self.settings.privacy.batch_size)?))
+        let release = sum.release(&mut self.noise, self.settings.privacy.batch_size)?;
+        let inner_noise = release.noise_std.clone();
+        let release = Passage::new(self.adapter.layout(), self.geometry.as_deref()).back(release);
+        if let Some(geometry) = &mut self.geometry {
+            let layout = self.adapter.layout();
+            let gradient = release.mean_gradient.get();
+            let trained = layout.pairs().iter().flat_map(|pair| &gradient[pair.range()]).copied();
+            geometry.learn(&trained.collect::<Vec<_>>(), &inner_noise);
+        }
+        Ok(Some(release))
+    }
+
+    /// d_i, parameters of each pair (K).
+    pub(crate) fn pair_sizes(&self) -> Vec<usize> {
+        self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect()
     }
 
     fn add_units(&mut self, mut sum: ClippedSum, batch: &SampledBatch) -> Result<ClippedSum, TrainError> {
         let inputs: Vec<UnitInput> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
+        let mut passage = Passage::new(self.adapter.layout(), self.geometry.as_deref());
         self.engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
-            sum.add_unit(Sensitive::new(unit.gradient), Sensitive::new(unit.loss));
+            sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
         })?;
         Ok(sum)
     }
 
     /// Post-processing: the optimizer's step on the released gradient.
-    pub(crate) fn update(&mut self, step: u64, release: &NoisyRelease) -> UpdateSummary {
+    pub(crate) fn update(&mut self, step: u64, release: &NoisyRelease) -> Result<UpdateSummary, TrainError> {
         self.observer.record(self.adapter.layout(), release, self.optimizer.first_moment());
         let rescale: Vec<f64> = self
             .first_noise_std
             .iter()
-            .zip(&release.noise_std)
-            .map(|(first, now)| if *first > 0.0 && *now > 0.0 { first / now } else { 1.0 })
+            .zip(self.noise_std()?)
+            .map(|(first, now)| if *first > 0.0 && now > 0.0 { first / now } else { 1.0 })
             .collect();
         let planned = self.settings.optimizer.learning_rate_at(step - 1, self.settings.privacy.steps);
         let rate = planned * self.now.learning_rate_gain;
-        self.optimizer.update(&mut self.adapter, release.mean_gradient.get(), &rescale, rate)
+        let gradient = release.mean_gradient.get();
+        Ok(self.optimizer.update(&mut self.adapter, gradient, &rescale, &self.first_noise_std, rate))
     }
 
     fn record_step(
@@ -204,6 +224,9 @@ impl Trainer {
             now: &self.now,
             last_reward: reward,
             drift: self.drift(),
+            spectral_tails: tail_exponents(&self.adapter),
+            noise_energy: self.noise_energy()?,
+            norm_bins: self.statistics.as_ref().and_then(|spec| spec.norms.as_ref()),
         };
         let Some(observation) = self.observer.finish(&facts) else { return Ok(()) };
         let action = self.controller.act(&observation, reward, done);
@@ -229,6 +252,12 @@ impl Trainer {
         let allocation = self.now.allocation()?;
         let scale = 1.0 / self.settings.privacy.batch_size;
         Ok((0..self.now.clip_norms.len()).map(|k| allocation.noise_std(self.now.noise_multiplier, k) * scale).collect())
+    }
+
+    /// Σ d_i s_i² of the mean gradient, public.
+    fn noise_energy(&self) -> Result<f64, TrainError> {
+        let pairs = self.adapter.layout().pairs().iter().zip(self.noise_std()?);
+        Ok(pairs.map(|(pair, std)| pair.parameter_count() as f64 * std * std).sum())
     }
 
     /// Each pair's distance from its start over √d_i, from released updates only (K).

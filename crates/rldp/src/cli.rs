@@ -4,6 +4,7 @@ mod audit;
 mod columns;
 #[cfg(test)]
 mod documented;
+mod privacy;
 mod tools;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use rldp_train::settings::EngineKind;
 use crate::commands::CompareArguments;
 pub(crate) use audit::{AuditArguments, AuditCanariesArguments, AuditCommand, AuditKind, AuditMechanismArguments};
 pub(crate) use columns::ColumnArguments;
+pub(crate) use privacy::{CalibrateArguments, EpsilonArguments, PrivacyCommand, VerifyArguments};
 pub(crate) use tools::{CompletionsArguments, ManArguments, MergeArguments};
 
 /// Fine-tune a causal language model with LoRA under differential privacy, steered by a private controller.
@@ -64,6 +66,7 @@ pub(crate) struct DemoArguments {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct TrainArguments {
     /// Hugging Face model directory, GGUF file, or name on the hub (owner/name)
     #[arg(long)]
@@ -86,7 +89,7 @@ pub(crate) struct TrainArguments {
     /// TOML file of settings; flags win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Who chooses clip norms and shares
+    /// Who chooses clip norms and shares: sac, fixed, random, quantile, dc-sgd-p, dc-sgd-e or spectral
     #[arg(long)]
     pub(crate) controller: Option<String>,
     /// Number of noisy steps
@@ -110,6 +113,9 @@ pub(crate) struct TrainArguments {
     /// Adapted modules by PEFT's names, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub(crate) target_modules: Option<Vec<String>>,
+    /// both, or b: every A stays at its random start and B is trained alone (FFA-LoRA)
+    #[arg(long)]
+    pub(crate) trainable: Option<String>,
     /// Steps between two decisions of the controller
     #[arg(long)]
     pub(crate) interval: Option<u64>,
@@ -137,6 +143,12 @@ pub(crate) struct TrainArguments {
     /// pair-wise or flat
     #[arg(long)]
     pub(crate) clipping: Option<String>,
+    /// clip: gradients above their bound are scaled down; normalize: all are scaled to about the bound (AUTO-S)
+    #[arg(long)]
+    pub(crate) scaling: Option<String>,
+    /// none; adaclip: each coordinate on a scale learned from releases; geoclip: in the eigenbasis of released gradients
+    #[arg(long)]
+    pub(crate) geometry: Option<String>,
     /// Share of every step's budget that buys the released loss and clip fractions
     #[arg(long)]
     pub(crate) statistics_share: Option<f64>,
@@ -146,6 +158,12 @@ pub(crate) struct TrainArguments {
     /// linear, cosine or constant
     #[arg(long)]
     pub(crate) decay: Option<String>,
+    /// adamw; adam-bc: AdamW without the noise's share of its second moment (DP-AdamBC); sgd: momentum of --beta1
+    #[arg(long)]
+    pub(crate) optimizer: Option<String>,
+    /// Least corrected second moment of adam-bc, over the noise's variance
+    #[arg(long)]
+    pub(crate) noise_floor: Option<f64>,
     /// Decay of AdamW's first moment
     #[arg(long)]
     pub(crate) beta1: Option<f64>,
@@ -158,6 +176,9 @@ pub(crate) struct TrainArguments {
     /// Saved policy to start from
     #[arg(long)]
     pub(crate) policy: Option<PathBuf>,
+    /// Follow the saved policy's mean action, and learn nothing more
+    #[arg(long, requires = "policy")]
+    pub(crate) frozen_policy: bool,
     /// Declare the --eval file a public probe that the controller may see
     #[arg(long)]
     pub(crate) public_probe: bool,
@@ -185,6 +206,9 @@ pub(crate) struct TrainArguments {
     /// Research only, NO PRIVACY: draw sampling and noise from this seed
     #[arg(long, value_name = "SEED")]
     pub(crate) unsafe_noise_seed: Option<u64>,
+    /// Research only, NO PRIVACY: neither clip nor add noise; takes no --epsilon and --delta, and only --controller fixed
+    #[arg(long)]
+    pub(crate) unsafe_non_private: bool,
     /// Print the resolved settings as TOML and stop
     #[arg(long)]
     pub(crate) show_settings: bool,
@@ -259,72 +283,6 @@ pub(crate) struct GenerateArguments {
     /// Seed of the sampling
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PrivacyCommand {
-    /// Epsilon of a plan
-    Epsilon(EpsilonArguments),
-    /// Noise multiplier that a target epsilon needs
-    Calibrate(CalibrateArguments),
-    /// Replay a run's ledger and check its claim
-    Verify(VerifyArguments),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EpsilonArguments {
-    /// Probability that a unit is in a batch
-    #[arg(long, conflicts_with = "segments", required_unless_present = "segments")]
-    pub(crate) sampling_rate: Option<f64>,
-    /// Noise standard deviation over joint L2 sensitivity
-    #[arg(long, conflicts_with = "segments", required_unless_present = "segments")]
-    pub(crate) noise_multiplier: Option<f64>,
-    /// Number of steps
-    #[arg(long, conflicts_with = "segments", required_unless_present = "segments")]
-    pub(crate) steps: Option<u64>,
-    /// JSON file of [[sampling rate, noise multiplier, steps], …]
-    #[arg(long)]
-    pub(crate) segments: Option<PathBuf>,
-    /// Delta
-    #[arg(long)]
-    pub(crate) delta: f64,
-    /// Accountant
-    #[arg(long, default_value = "pld")]
-    pub(crate) accountant: AccountantKind,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CalibrateArguments {
-    /// Target epsilon
-    #[arg(long)]
-    pub(crate) epsilon: f64,
-    /// Delta
-    #[arg(long)]
-    pub(crate) delta: f64,
-    /// Probability that a unit is in a batch
-    #[arg(long)]
-    pub(crate) sampling_rate: f64,
-    /// Number of steps
-    #[arg(long)]
-    pub(crate) steps: u64,
-    /// Accountant
-    #[arg(long, default_value = "pld")]
-    pub(crate) accountant: AccountantKind,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArguments {
-    /// Run folder
-    pub(crate) run: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

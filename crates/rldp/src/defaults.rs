@@ -19,6 +19,8 @@ batch_size = 256.0
 regime = "committed"
 accountant = "pld"
 clipping = "pair-wise"
+scaling = "clip"
+geometry = "none"
 clip_norm = 0.1
 statistics_share = 0.02
 [data]
@@ -27,19 +29,23 @@ max_length = {max_length}
 [model]
 rank = 8
 lora_alpha = 16.0
+trainable = "both"
 engine = "cpu"
 precision = "{precision}"
 [optimizer]
+optimizer = "adamw"
 learning_rate = {learning_rate}
 warmup = 0.0
 decay = "linear"
 beta1 = 0.3
 beta2 = 0.999
 adam_epsilon = 1e-8
+noise_floor = 0.25
 weight_decay = 0.0
 [control]
 controller = "sac"
 interval = 10
+frozen = false
 public_probe = false
 [control.sac]
 [output]

@@ -22,9 +22,12 @@ const KEYS: &[(&str, &str)] = &[
     ("regime", "privacy"),
     ("accountant", "privacy"),
     ("clipping", "privacy"),
+    ("scaling", "privacy"),
+    ("geometry", "privacy"),
     ("clip_norm", "privacy"),
     ("statistics_share", "privacy"),
     ("unsafe_noise_seed", "privacy"),
+    ("unsafe_non_private", "privacy"),
     ("train", "data"),
     ("eval", "data"),
     ("text_column", "data"),
@@ -38,19 +41,23 @@ const KEYS: &[(&str, &str)] = &[
     ("rank", "model"),
     ("lora_alpha", "model"),
     ("target_modules", "model"),
+    ("trainable", "model"),
     ("engine", "model"),
     ("precision", "model"),
     ("micro_batch_tokens", "model"),
+    ("optimizer", "optimizer"),
     ("learning_rate", "optimizer"),
     ("warmup", "optimizer"),
     ("decay", "optimizer"),
     ("beta1", "optimizer"),
     ("beta2", "optimizer"),
     ("adam_epsilon", "optimizer"),
+    ("noise_floor", "optimizer"),
     ("weight_decay", "optimizer"),
     ("controller", "control"),
     ("interval", "control"),
     ("policy", "control"),
+    ("frozen", "control"),
     ("public_probe", "control"),
     ("sac", "control"),
     ("out", "output"),
@@ -84,17 +91,18 @@ impl Given {
 
     /// Whether a key was given.
     pub(crate) fn has(&self, key: &str) -> bool {
-        section_of(key).is_some_and(|section| match section {
-            "" => self.0.contains_key(key),
-            _ => self.0.get(section).and_then(Value::as_table).is_some_and(|table| table.contains_key(key)),
-        })
+        self.value(key).is_some()
     }
 
     /// A text value, when it was given.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
+        self.value(key)?.as_str().map(str::to_owned)
+    }
+
+    fn value(&self, key: &str) -> Option<&Value> {
         let section = section_of(key)?;
         let table = if section.is_empty() { Some(&self.0) } else { self.0.get(section).and_then(Value::as_table) };
-        table?.get(key)?.as_str().map(str::to_owned)
+        table?.get(key)
     }
 
     /// Reads a settings file. Relative paths in it are taken from the current folder, as on the command line.
@@ -130,7 +138,10 @@ impl Given {
     }
 
     /// Fills what was not given from `defaults` and checks every key's name and type.
-    pub(crate) fn resolve(self, defaults: Table) -> Result<TrainSettings> {
+    pub(crate) fn resolve(mut self, defaults: Table) -> Result<TrainSettings> {
+        if self.value("unsafe_non_private").and_then(Value::as_bool) == Some(true) {
+            self.fill_non_private();
+        }
         let missing: Vec<String> = ["model", "train", "epsilon", "delta", "out"]
             .iter()
             .filter(|key| !self.has(key))
@@ -145,6 +156,19 @@ impl Given {
             Value::Table(table).try_into().context("a setting was not understood").map_err(Wrong::usage)?;
         settings.validate()?;
         Ok(settings)
+    }
+}
+
+impl Given {
+    /// Without noise there is no epsilon to ask for, and nothing to steer.
+    fn fill_non_private(&mut self) {
+        let settings: [(&str, Value); 3] =
+            [("epsilon", f64::INFINITY.into()), ("delta", 0.0.into()), ("controller", "fixed".into())];
+        for (key, value) in settings {
+            if !self.has(key) {
+                self.set(key, Some(value));
+            }
+        }
     }
 }
 

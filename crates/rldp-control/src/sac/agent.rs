@@ -80,6 +80,13 @@ impl Agent {
         sample(self.actor.forward(state).output(), rng).action
     }
 
+    /// tanh of the mean of π(· | s): the action of a policy that explores no more.
+    pub(crate) fn mean(&self, state: &[f64]) -> Vec<f64> {
+        let trace = self.actor.forward(state);
+        let output = trace.output();
+        output[..output.len() / 2].iter().map(|mean| mean.tanh()).collect()
+    }
+
     /// One update on a batch.
     pub(crate) fn update(&mut self, batch: &[&Transition], settings: &SacSettings, rng: &mut impl Rng) -> Update {
         let critic_loss = self.update_critics(batch, settings, rng);

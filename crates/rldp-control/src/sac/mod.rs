@@ -27,6 +27,7 @@ use crate::{
 pub struct SacController {
     bounds: ActionBounds,
     settings: SacSettings,
+    frozen: bool,
     state: SacState,
 }
 
@@ -52,7 +53,7 @@ impl SacController {
         let agent = Agent::new(Observation::flat_length(pairs), Action::flat_length(pairs), &settings, stream.rng());
         let replay = Replay::new(settings.replay_capacity);
         let state = SacState { agent, replay, pending: None, last_update: None, mean_move: 0.0, stream };
-        Ok(Self { bounds, settings, state })
+        Ok(Self { bounds, settings, frozen: false, state })
     }
 
     fn learn(&mut self) {
@@ -74,6 +75,11 @@ impl Controller for SacController {
 
     fn act(&mut self, observation: &Observation, reward: Option<Observable>, done: bool) -> Action {
         let now = observation.flat();
+        if self.frozen {
+            let flat = self.state.agent.mean(&now);
+            self.state.mean_move = flat.iter().map(|value| value.abs()).sum::<f64>() / flat.len() as f64;
+            return Action::from_flat(&flat, self.bounds);
+        }
         if let (Some((state, action)), Some(reward)) = (self.state.pending.take(), reward) {
             let transition = Transition { state, action, reward: reward.value(), next_state: now.clone(), done };
             self.state.replay.push(transition);
@@ -97,6 +103,11 @@ impl Controller for SacController {
             figures.insert("temperature".into(), json!(update.temperature));
         }
         figures
+    }
+
+    fn freeze(&mut self) -> Result<(), ControlError> {
+        self.frozen = true;
+        Ok(())
     }
 
     fn state(&self) -> Value {

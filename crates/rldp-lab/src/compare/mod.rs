@@ -33,9 +33,11 @@ pub struct RunResult {
     pub perplexity_after: Option<f64>,
     /// Noisy steps made.
     pub steps: u64,
-    /// Target epsilon.
+    /// Target epsilon; infinite without noise.
+    #[serde(deserialize_with = "crate::run::infinite_when_null")]
     pub epsilon: f64,
-    /// Upper bound on the epsilon spent.
+    /// Upper bound on the epsilon spent; infinite without noise.
+    #[serde(deserialize_with = "crate::run::infinite_when_null")]
     pub epsilon_spent: f64,
     /// Whether the ledger verifies.
     pub verified: bool,

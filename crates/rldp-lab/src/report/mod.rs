@@ -50,7 +50,10 @@ fn shared_figures(runs: &[(RunFolder, Verdict)]) -> Result<Vec<(String, Vec<Stri
         runs.iter().map(|(run, _)| Series::line(name(run), points(run))).collect()
     };
     let steps = |value: fn(&crate::run::StepLine) -> f64| {
-        move |run: &RunFolder| run.steps.iter().map(|line| (line.step, value(line))).collect::<Vec<_>>()
+        move |run: &RunFolder| {
+            let points = run.steps.iter().map(|line| (line.step, value(line)));
+            points.filter(|(_, value)| value.is_finite()).collect::<Vec<_>>()
+        }
     };
     let utility = vec![
         lines_on(

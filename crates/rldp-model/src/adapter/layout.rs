@@ -13,15 +13,17 @@ pub struct Pair {
     pub a: Range<usize>,
     /// Range of B, row-major (out, R), in the flat vector; starts where A ends.
     pub b: Range<usize>,
+    /// Whether A is trained; B always is.
+    pub trains_a: bool,
 }
 
 impl Pair {
-    /// Range of the whole pair, A followed by B.
+    /// Range of what is trained: A followed by B, or B alone.
     pub fn range(&self) -> Range<usize> {
-        self.a.start..self.b.end
+        if self.trains_a { self.a.start..self.b.end } else { self.b.clone() }
     }
 
-    /// d_i, the number of parameters of the pair.
+    /// d_i, the number of trained parameters of the pair.
     pub fn parameter_count(&self) -> usize {
         self.range().len()
     }
@@ -47,9 +49,22 @@ impl AdapterLayout {
         };
         let pairs = linears
             .into_iter()
-            .map(|linear| Pair { a: take(rank * linear.in_features), b: take(linear.out_features * rank), linear })
+            .map(|linear| Pair {
+                a: take(rank * linear.in_features),
+                b: take(linear.out_features * rank),
+                trains_a: true,
+                linear,
+            })
             .collect();
         Self { rank, lora_alpha, target_modules, pairs }
+    }
+
+    /// The same layout with every A frozen at its start (FFA-LoRA of Sun et al., arXiv 2403.12313): engines leave its
+    /// gradient at zero, and it needs no noise.
+    #[must_use]
+    pub fn with_frozen_a(mut self) -> Self {
+        self.pairs.iter_mut().for_each(|pair| pair.trains_a = false);
+        self
     }
 
     /// R, the rank.
@@ -80,5 +95,10 @@ impl AdapterLayout {
     /// P, the number of parameters of all pairs.
     pub fn parameter_count(&self) -> usize {
         self.pairs.last().map_or(0, |pair| pair.b.end)
+    }
+
+    /// Number of trained parameters of all pairs.
+    pub fn trained_count(&self) -> usize {
+        self.pairs.iter().map(Pair::parameter_count).sum()
     }
 }

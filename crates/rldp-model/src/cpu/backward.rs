@@ -281,9 +281,11 @@ impl Pass<'_> {
                 continue;
             }
             let own = &mut gradients.values[unit.slot * gradients.parameters..][..gradients.parameters];
-            let (left, right) = (&dinner[start * rank..end * rank], &x[start * fan_in..end * fan_in]);
-            let outer = Outer { left, rank, right, width: fan_in, stride: fan_in };
-            lora::outer_sum(outer, unit.adds, &mut own[pair.a.clone()]);
+            if pair.trains_a {
+                let (left, right) = (&dinner[start * rank..end * rank], &x[start * fan_in..end * fan_in]);
+                let outer = Outer { left, rank, right, width: fan_in, stride: fan_in };
+                lora::outer_sum(outer, unit.adds, &mut own[pair.a.clone()]);
+            }
             let last = (end - 1) * columns.stride + columns.offset + fan_out;
             let right = &dy[start * columns.stride + columns.offset..last];
             let left = &inner[start * rank..end * rank];

@@ -1,13 +1,15 @@
 //! The sum of clipped contributions, which begins with a charge and ends in noise.
 
 mod grid;
+mod norm_bins;
 mod partial;
-mod statistic;
+pub(crate) mod statistic;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+pub use norm_bins::NormBins;
 use partial::Frame;
 pub use partial::PartialSum;
 pub use statistic::{ReleasedStatistics, StatisticSpec};
@@ -22,8 +24,8 @@ use crate::{
 
 /// Sum over a batch of clipped per-unit gradients, and of the paid statistic, in whole steps of a grid.
 ///
-/// Pair k's grid step is s_k/2^32, where s_k is the deviation of its noise. A unit's contribution is clipped, truncated
-/// toward zero to the grid, and added as integers: the sum is exact, whatever the order of the units, the threads or
+/// Pair k's grid step is s_k/2^32, where s_k is the deviation of its noise. A unit's contribution is clipped or
+/// normalized, truncated toward zero to the grid, and added as integers: the sum is exact, whatever the order of the units, the threads or
 /// the partial sums.
 ///
 /// **Sensitivity.** Adding or removing one unit moves the vector ((sum_i / s_i)_i, statistic / s_0) by at most

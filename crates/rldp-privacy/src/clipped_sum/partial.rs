@@ -6,7 +6,7 @@ use super::{
     grid::{Grid, add_truncated, truncate},
     statistic::StatisticSpec,
 };
-use crate::{allocation::Allocation, boundary::Sensitive, error::PrivacyError};
+use crate::{allocation::Allocation, boundary::Sensitive, error::PrivacyError, scaling::STABILITY};
 
 /// What a step's sums have in common; public.
 pub(super) struct Frame {
@@ -15,6 +15,8 @@ pub(super) struct Frame {
     allocation: Allocation,
     pub(super) spec: Option<StatisticSpec>,
     pub(super) grid: Grid,
+    /// Geometric mean of the clip norms.
+    mean_scale: f64,
 }
 
 /// Sum of some of a batch's units. It is private, has no noise, and gives nothing out: it only goes back, by
@@ -48,13 +50,22 @@ impl Frame {
                 spec.loss_low, spec.loss_high
             )));
         }
+        if let Some(bins) = spec.as_ref().and_then(|spec| spec.norms.as_ref())
+            && !bins.is_valid()
+        {
+            return Err(PrivacyError::Shape(format!(
+                "{bins:?} are no bins of norms; they must ascend from a positive norm"
+            )));
+        }
         let grid = Grid::new(&allocation, noise_multiplier, most_units)?;
         let mut offsets = vec![0];
         offsets.extend(pair_sizes.iter().scan(0, |end, size| {
             *end += size;
             Some(*end)
         }));
-        Ok(Self { offsets, allocation, spec, grid })
+        let logs = (0..pairs).map(|pair| allocation.clip_norm(pair).ln());
+        let mean_scale = (logs.sum::<f64>() / pairs as f64).exp();
+        Ok(Self { offsets, allocation, spec, grid, mean_scale })
     }
 
     /// Where pair `pair` lies among P.
@@ -68,22 +79,19 @@ impl Frame {
     }
 
     fn statistic_length(&self) -> usize {
-        self.spec.as_ref().map_or(0, |_| StatisticSpec::length(self.allocation.pairs()))
+        self.spec.as_ref().map_or(0, |spec| spec.length(self.allocation.pairs()))
     }
 
-    /// min(1, C_i / ‖g_i‖) for each pair, or one factor for all in joint geometry; rounded down by a relative 1e-9, more
-    /// than norms, factors and products lose on the way to the grid.
+    /// What bounds each pair's gradient, or one factor for all in joint geometry, where norms are in units of the scales
+    /// and γ in units of their geometric mean: with equal scales C that is C / (‖g‖ + γ).
     fn factors(&self, squares: &[f64]) -> Vec<f64> {
-        let bound = |ratio: f64| if ratio < 1.0 { ratio * (1.0 - 1e-9) } else { 1.0 };
+        let (scaling, clip) = (self.allocation.scaling(), |k| self.allocation.clip_norm(k));
+        let pairs = squares.iter().enumerate();
         if self.allocation.is_pair_wise() {
-            let pairs = squares.iter().enumerate();
-            return pairs
-                .map(|(k, square)| bound(self.allocation.clip_norm(k) / (square.sqrt() * (1.0 + 1e-9))))
-                .collect();
+            return pairs.map(|(k, square)| scaling.factor(square.sqrt(), clip(k), STABILITY)).collect();
         }
-        let scaled = squares.iter().enumerate().map(|(k, square)| square / self.allocation.clip_norm(k).powi(2));
-        let norm = scaled.sum::<f64>().sqrt() * (1.0 + 1e-9);
-        vec![bound(1.0 / norm); squares.len()]
+        let norm = pairs.map(|(k, square)| square / clip(k).powi(2)).sum::<f64>().sqrt();
+        vec![scaling.factor(norm, 1.0, STABILITY / self.mean_scale); squares.len()]
     }
 }
 
@@ -112,7 +120,7 @@ impl PartialSum {
             }
         }
         if let (Some(spec), Some(step)) = (&frame.spec, frame.grid.statistic_step) {
-            let parts = spec.contribution(loss, finite, &factors);
+            let parts = spec.contribution(loss, finite, &factors, squares.iter().sum::<f64>().sqrt());
             for (sum, part) in self.statistic.iter_mut().zip(parts) {
                 *sum = sum.wrapping_add(truncate(part / step));
             }

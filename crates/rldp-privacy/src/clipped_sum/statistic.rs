@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::norm_bins::NormBins;
 use crate::boundary::Released;
 
 /// Public bounds of the paid statistics.
@@ -11,6 +12,8 @@ pub struct StatisticSpec {
     pub loss_low: f64,
     /// Losses are clipped from above here, in nats.
     pub loss_high: f64,
+    /// Bins of the histogram of joint gradient norms, when it is asked for.
+    pub norms: Option<NormBins>,
 }
 
 /// Paid statistics of a step, each with the standard deviation of its noise.
@@ -24,48 +27,69 @@ pub struct ReleasedStatistics {
     pub non_finite_fraction: Released<f64>,
     /// Noise in `non_finite_fraction`.
     pub non_finite_fraction_std: f64,
-    /// Fraction of units that were clipped, for each pair (K).
+    /// Fraction of units that were clipped (when normalizing: scaled down), for each pair (K).
     pub clip_fractions: Released<Vec<f64>>,
     /// Noise in each of `clip_fractions`.
     pub clip_fractions_std: f64,
+    /// Fraction of units in each bin of the spec's norms.
+    pub norm_fractions: Option<Released<Vec<f64>>>,
+    /// Noise in each of `norm_fractions`.
+    pub norm_fractions_std: f64,
 }
 
 /// Energy of a unit's statistic that goes to each part; the parts sum to 1, so the whole has norm at most 1.
 const LOSS_ENERGY: f64 = 0.85;
 const NON_FINITE_ENERGY: f64 = 0.05;
 const CLIP_ENERGY: f64 = 0.10;
+/// What a histogram of norms takes of the loss's part.
+const NORM_ENERGY: f64 = 0.60;
 
 /// Takes more off a unit's statistic than rounding can add to its norm.
 const ROUNDING_ROOM: f64 = 1.0 - 1e-9;
 
 impl StatisticSpec {
     /// Numbers in the statistic over `pairs` pairs; each of them gets noise.
-    pub fn length(pairs: usize) -> usize {
-        2 + pairs
+    pub fn length(&self, pairs: usize) -> usize {
+        2 + pairs + self.norms.as_ref().map_or(0, NormBins::count)
     }
 
-    /// A unit's statistic, of norm at most 1. `factors` are its clip factors (K), below 1 where it was clipped.
-    pub(super) fn contribution(&self, loss: f64, finite: bool, factors: &[f64]) -> Vec<f64> {
+    fn loss_energy(&self) -> f64 {
+        if self.norms.is_some() { LOSS_ENERGY - NORM_ENERGY } else { LOSS_ENERGY }
+    }
+
+    /// A unit's statistic, of norm at most 1. `factors` are its clip factors (K), below 1 where it was clipped; `norm` is
+    /// that of its whole gradient. A unit is in one bin, so the histogram has norm √NORM_ENERGY.
+    pub(crate) fn contribution(&self, loss: f64, finite: bool, factors: &[f64], norm: f64) -> Vec<f64> {
         let (centre, half) = self.centre_and_half();
         let centred = if finite { (loss.clamp(self.loss_low, self.loss_high) - centre) / half } else { 0.0 };
-        let mut parts = vec![LOSS_ENERGY.sqrt() * centred, if finite { 0.0 } else { NON_FINITE_ENERGY.sqrt() }];
+        let mut parts = vec![self.loss_energy().sqrt() * centred, if finite { 0.0 } else { NON_FINITE_ENERGY.sqrt() }];
         let each = (CLIP_ENERGY / factors.len() as f64).sqrt();
         parts.extend(factors.iter().map(|factor| if *factor < 1.0 { each } else { -each }));
+        if let Some(bins) = &self.norms {
+            let own = finite.then(|| bins.bin(norm));
+            parts.extend((0..bins.count()).map(|bin| if own == Some(bin) { NORM_ENERGY.sqrt() } else { 0.0 }));
+        }
         parts.into_iter().map(|part| part * ROUNDING_ROOM).collect()
     }
 
     /// Post-processing: what a noisy sum over `batch` expected units says; `std` is the noise in each of its numbers.
-    pub(super) fn read(&self, sum: &[f64], std: f64, batch: f64) -> ReleasedStatistics {
+    pub(crate) fn read(&self, sum: &[f64], std: f64, batch: f64) -> ReleasedStatistics {
         let (centre, half) = self.centre_and_half();
-        let each = (CLIP_ENERGY / (sum.len() - 2) as f64).sqrt();
+        let bins = self.norms.as_ref().map_or(0, NormBins::count);
+        let (firsts, norms) = sum.split_at(sum.len() - bins);
+        let each = (CLIP_ENERGY / (firsts.len() - 2) as f64).sqrt();
+        let loss_scale = self.loss_energy().sqrt() * batch;
+        let norm_scale = NORM_ENERGY.sqrt() * batch;
         let fraction = |sum: &f64| 0.5 * (sum / (each * batch) + 1.0);
         ReleasedStatistics {
-            mean_loss: Released::mint(centre + half * sum[0] / (LOSS_ENERGY.sqrt() * batch)),
-            mean_loss_std: half * std / (LOSS_ENERGY.sqrt() * batch),
+            mean_loss: Released::mint(centre + half * sum[0] / loss_scale),
+            mean_loss_std: half * std / loss_scale,
             non_finite_fraction: Released::mint(sum[1] / (NON_FINITE_ENERGY.sqrt() * batch)),
             non_finite_fraction_std: std / (NON_FINITE_ENERGY.sqrt() * batch),
-            clip_fractions: Released::mint(sum[2..].iter().map(fraction).collect()),
+            clip_fractions: Released::mint(firsts[2..].iter().map(fraction).collect()),
             clip_fractions_std: 0.5 * std / (each * batch),
+            norm_fractions: (bins > 0).then(|| Released::mint(norms.iter().map(|sum| sum / norm_scale).collect())),
+            norm_fractions_std: std / norm_scale,
         }
     }
 

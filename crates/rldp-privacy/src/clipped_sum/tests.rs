@@ -7,22 +7,41 @@ use super::{
     *,
 };
 
+use crate::scaling::Scaling;
+
 const SIZES: [usize; 2] = [5, 3];
 
 fn spec() -> StatisticSpec {
-    StatisticSpec { loss_low: 0.0, loss_high: 4.0 }
+    StatisticSpec { loss_low: 0.0, loss_high: 4.0, norms: None }
 }
 
 fn pair_wise() -> Allocation {
     Allocation::pair_wise(vec![0.5, 2.0], vec![0.6, 0.38], 0.02).unwrap()
 }
 
+fn normalized() -> [Allocation; 2] {
+    [pair_wise(), joint()].map(|allocation| allocation.with_scaling(Scaling::Normalize))
+}
+
+fn all() -> impl Iterator<Item = Allocation> {
+    [pair_wise(), joint()].into_iter().chain(normalized())
+}
+
 fn joint() -> Allocation {
     Allocation::joint(vec![0.5, 2.0], 0.02).unwrap()
 }
 
+/// The same with a histogram of norms.
+fn binned() -> StatisticSpec {
+    StatisticSpec { norms: Some(NormBins::logarithmic(1.0, 16.0, 6)), ..spec() }
+}
+
 fn sum_of(allocation: Allocation, z: f64, units: &[(Vec<f32>, f64)]) -> ClippedSum {
-    let mut sum = ClippedSum::new(Charge::for_test(z, 12), &SIZES, allocation, Some(spec()), 1000).unwrap();
+    sum_with(spec(), allocation, z, units)
+}
+
+fn sum_with(spec: StatisticSpec, allocation: Allocation, z: f64, units: &[(Vec<f32>, f64)]) -> ClippedSum {
+    let mut sum = ClippedSum::new(Charge::for_test(z, 18), &SIZES, allocation, Some(spec), 1000).unwrap();
     for (gradient, loss) in units {
         sum.add_unit(Sensitive::new(gradient), Sensitive::new(*loss));
     }
@@ -102,11 +121,11 @@ proptest! {
         added in unit(),
         z in prop_oneof![1e-3_f64..0.1, 0.1_f64..10.0, 10.0_f64..1e9],
     ) {
-        for allocation in [pair_wise(), joint()] {
-            let without = integers(&sum_of(allocation.clone(), z, &others));
+        for (allocation, spec) in all().flat_map(|allocation| [(allocation.clone(), spec()), (allocation, binned())]) {
+            let without = integers(&sum_with(spec.clone(), allocation.clone(), z, &others));
             let mut all = others.clone();
             all.push(added.clone());
-            let with = integers(&sum_of(allocation.clone(), z, &all));
+            let with = integers(&sum_with(spec, allocation.clone(), z, &all));
             let moved: Vec<i64> = with.iter().zip(&without).map(|(a, b)| a - b).collect();
             assert_within_sensitivity(&allocation, z, &moved)?;
             if added.0.iter().any(|value| !value.is_finite()) || !added.1.is_finite() {
@@ -122,7 +141,7 @@ proptest! {
         }),
         cut in 0_usize..12,
     ) {
-        for allocation in [pair_wise(), joint()] {
+        for allocation in all() {
             let whole = sum_of(allocation.clone(), 1.0, &units);
             let mut split = sum_of(allocation, 1.0, &[]);
             let (first, second) = shuffled.split_at(cut.min(units.len()));
@@ -235,4 +254,60 @@ fn an_empty_batch_releases_noise_of_the_stated_deviation() {
         let count = values.len() as f64;
         assert!((square / count - 1.0).abs() < 6.0 * (2.0 / count).sqrt(), "pair {k}: {}", square / count);
     }
+}
+
+/// Norms of the two pairs that a sum over one unit holds.
+fn norms_of(allocation: &Allocation, gradient: &[f32]) -> [f64; 2] {
+    let sum = sum_of(allocation.clone(), 1.0, &[(gradient.to_vec(), 1.0)]);
+    let steps = &sum.total.frame.grid.steps;
+    let all = integers(&sum);
+    [(energy(&all[..5]) as f64).sqrt() * steps[0], (energy(&all[5..8]) as f64).sqrt() * steps[1]]
+}
+
+/// g·C/(‖g‖ + 0.01), of each pair and of the whole, small gradients and large ones (arXiv 2206.07136, equation 3.2 with its
+/// γ of 0.01).
+#[test]
+fn normalizing_follows_auto_s_pair_wise_and_jointly() {
+    let close = |got: f64, want: f64| assert!((got / want - 1.0).abs() < 1e-6, "{got} against {want}");
+    for scale in [1e-4_f32, 1.0, 100.0] {
+        let gradient: Vec<f32> = (1_u8..=8).map(|value| f32::from(value) * scale).collect();
+        let squares =
+            |range: std::ops::Range<usize>| gradient[range].iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
+        let norms = [squares(0..5).sqrt(), squares(5..8).sqrt()];
+        let got = norms_of(&normalized()[0], &gradient);
+        for (k, clip) in [0.5, 2.0].into_iter().enumerate() {
+            close(got[k], norms[k] * clip / (norms[k] + 0.01));
+        }
+        let even = Allocation::joint(vec![0.5; 2], 0.02).unwrap().with_scaling(Scaling::Normalize);
+        let got = norms_of(&even, &gradient);
+        let whole = squares(0..8).sqrt();
+        close(got[0].hypot(got[1]), whole * 0.5 / (whole + 0.01));
+        // Pairs keep their proportion, and scales that are not even bound the norm in their own geometry.
+        close(got[0] / got[1], norms[0] / norms[1]);
+        let got = norms_of(&normalized()[1], &gradient);
+        let scaled = (norms[0] / 0.5).hypot(norms[1] / 2.0);
+        close((got[0] / 0.5).hypot(got[1] / 2.0), scaled / (scaled + 0.01));
+    }
+}
+
+/// A histogram comes out as it went in, up to noise: 6 deviations, a false alarm below 1e-8.
+#[test]
+fn norms_are_released_as_a_histogram() {
+    let units: Vec<(Vec<f32>, f64)> = (0..400).map(|i| (vec![if i < 100 { 0.1 } else { 3.0 }; 8], 1.0)).collect();
+    let sum = sum_with(binned(), Allocation::joint(vec![0.5, 0.5], 0.5).unwrap(), 1.0, &units);
+    let released = sum.release(&mut NoiseSource::os().unwrap(), 400.0).unwrap().statistics.unwrap();
+    let bins = NormBins::logarithmic(1.0, 16.0, 6);
+    let fractions = released.norm_fractions.unwrap().into_inner();
+    for (bin, fraction) in fractions.iter().enumerate() {
+        let inside = |norm: f64| norm <= bins.upper(bin) && norm > bins.upper(bin) / 2.5199;
+        let want = if inside(0.1 * 8_f64.sqrt()) {
+            0.25
+        } else if inside(3.0 * 8_f64.sqrt()) {
+            0.75
+        } else {
+            0.0
+        };
+        assert!((fraction - want).abs() < 6.0 * released.norm_fractions_std, "{fractions:?}: bin {bin} is not {want}");
+    }
+    assert!(released.norm_fractions_std < 0.01);
 }

@@ -53,7 +53,7 @@ pub(super) fn one_unit_moves_the_release_too_far(step: Step) -> Result<f64, Stri
         if moved > 1.0 + 1e-3 {
             return Err(format!("step {index}: one unit moved the release by {moved} times what was charged"));
         }
-        with.update(index, &one);
+        with.update(index, &one).map_err(|error| error.to_string())?;
         without.adapter.parameters_mut().copy_from_slice(with.adapter.parameters());
     }
     Ok(largest)

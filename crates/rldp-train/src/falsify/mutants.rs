@@ -166,6 +166,9 @@ fn facts(trainer: &Trainer) -> PublicFacts<'_> {
         now: &trainer.now,
         last_reward: None,
         drift: vec![0.0; trainer.now.clip_norms.len()],
+        spectral_tails: vec![0.0; trainer.now.clip_norms.len()],
+        noise_energy: 1.0,
+        norm_bins: None,
     }
 }
 

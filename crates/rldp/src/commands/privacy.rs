@@ -142,6 +142,7 @@ fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
         Regime::Committed { .. } => RegimeKind::Committed,
         Regime::Deck { .. } => RegimeKind::Deck,
         Regime::Adaptive { .. } => RegimeKind::Adaptive,
+        Regime::NonPrivate => privacy.regime,
     };
     let unit = settings.data.unit_column.as_deref().unwrap_or("record");
     let pairs = [
@@ -154,7 +155,12 @@ fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
         (
             "guarantee",
             (claim.guarantee == Guarantee::Holds).to_string(),
-            privacy.unsafe_noise_seed.is_none().to_string(),
+            privacy.without_guarantee().is_none().to_string(),
+        ),
+        (
+            "unsafe_non_private",
+            (claim.regime == Regime::NonPrivate).to_string(),
+            privacy.unsafe_non_private.to_string(),
         ),
     ];
     let differing = pairs.into_iter().filter(|(_, claimed, asked)| claimed != asked);

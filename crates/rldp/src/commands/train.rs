@@ -120,6 +120,10 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
             "--unsafe-noise-seed: NO PRIVACY GUARANTEE; whoever knows the seed can subtract the noise".to_owned(),
         );
     }
+    if settings.privacy.unsafe_non_private {
+        warnings
+            .push("--unsafe-non-private: NO PRIVACY GUARANTEE; nothing is clipped and no noise is added".to_owned());
+    }
     warnings
 }
 
@@ -171,9 +175,12 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("regime", arguments.regime.clone());
     given.set("accountant", arguments.accountant.map(|kind| kind.to_string()));
     given.set("clipping", arguments.clipping.clone());
+    given.set("scaling", arguments.scaling.clone());
+    given.set("geometry", arguments.geometry.clone());
     given.set("clip_norm", arguments.clip_norm);
     given.set("statistics_share", arguments.statistics_share);
     given.set("unsafe_noise_seed", whole(arguments.unsafe_noise_seed));
+    given.set("unsafe_non_private", arguments.unsafe_non_private.then_some(true));
     given.set("text_column", arguments.columns.text_column.clone());
     given.set("prompt_column", arguments.columns.prompt_column.clone());
     given.set("completion_column", arguments.columns.completion_column.clone());
@@ -184,9 +191,12 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("rank", small(arguments.rank));
     given.set("lora_alpha", arguments.lora_alpha);
     given.set("target_modules", arguments.target_modules.clone());
+    given.set("trainable", arguments.trainable.clone());
     given.set("engine", arguments.engine.clone());
     given.set("precision", arguments.precision.clone());
     given.set("micro_batch_tokens", small(arguments.micro_batch_tokens));
+    given.set("optimizer", arguments.optimizer.clone());
+    given.set("noise_floor", arguments.noise_floor);
     given.set("learning_rate", arguments.learning_rate);
     given.set("warmup", arguments.warmup);
     given.set("decay", arguments.decay.clone());
@@ -195,6 +205,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("weight_decay", arguments.weight_decay);
     given.set("controller", arguments.controller.clone());
     given.set("interval", whole(arguments.interval));
+    given.set("frozen", arguments.frozen_policy.then_some(true));
     given.set("public_probe", arguments.public_probe.then_some(true));
     given.set("eval_every", whole(arguments.eval_every));
     given.set("checkpoint_every", whole(arguments.checkpoint_every));

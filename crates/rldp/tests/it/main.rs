@@ -8,6 +8,7 @@ mod compare;
 mod docs;
 mod hub;
 mod inspect;
+mod non_private;
 mod privacy;
 mod reach;
 mod shared;

@@ -114,7 +114,7 @@ fn warn(grid: &Grid, runs: &[Planned]) {
     }
     let epsilon: f64 = runs
         .iter()
-        .filter(|run| run.settings.privacy.unsafe_noise_seed.is_none())
+        .filter(|run| run.settings.privacy.without_guarantee().is_none())
         .map(|run| run.settings.privacy.epsilon)
         .sum();
     if epsilon > 0.0 {

@@ -1,0 +1,72 @@
+//! `rldp privacy …`, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use rldp_privacy::accounting::AccountantKind;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PrivacyCommand {
+    /// Epsilon of a plan
+    Epsilon(EpsilonArguments),
+    /// Noise multiplier that a target epsilon needs
+    Calibrate(CalibrateArguments),
+    /// Replay a run's ledger and check its claim
+    Verify(VerifyArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EpsilonArguments {
+    /// Probability that a unit is in a batch
+    #[arg(long, conflicts_with = "segments", required_unless_present = "segments")]
+    pub(crate) sampling_rate: Option<f64>,
+    /// Noise standard deviation over joint L2 sensitivity
+    #[arg(long, conflicts_with = "segments", required_unless_present = "segments")]
+    pub(crate) noise_multiplier: Option<f64>,
+    /// Number of steps
+    #[arg(long, conflicts_with = "segments", required_unless_present = "segments")]
+    pub(crate) steps: Option<u64>,
+    /// JSON file of [[sampling rate, noise multiplier, steps], …]
+    #[arg(long)]
+    pub(crate) segments: Option<PathBuf>,
+    /// Delta
+    #[arg(long)]
+    pub(crate) delta: f64,
+    /// Accountant
+    #[arg(long, default_value = "pld")]
+    pub(crate) accountant: AccountantKind,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArguments {
+    /// Target epsilon
+    #[arg(long)]
+    pub(crate) epsilon: f64,
+    /// Delta
+    #[arg(long)]
+    pub(crate) delta: f64,
+    /// Probability that a unit is in a batch
+    #[arg(long)]
+    pub(crate) sampling_rate: f64,
+    /// Number of steps
+    #[arg(long)]
+    pub(crate) steps: u64,
+    /// Accountant
+    #[arg(long, default_value = "pld")]
+    pub(crate) accountant: AccountantKind,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// Run folder
+    pub(crate) run: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
