@@ -135,6 +135,7 @@ fn claim(z: f64, delta: f64, m: usize, secret: bool) -> Result<Claim, AuditError
     Ok(Claim {
         target_epsilon: gaussian_epsilon(1.0 / z, ideal_delta(delta, reserve)).max(rough),
         delta,
+        other_steps: 0,
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
         sampling_rate: 1.0,

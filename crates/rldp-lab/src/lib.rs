@@ -2,9 +2,11 @@
 
 pub mod compare;
 mod error;
+pub mod export;
 pub mod report;
 mod run;
 pub mod statistics;
+pub mod utility;
 
 pub use error::LabError;
 pub use run::{ControlLine, EvalLine, RunFolder, StepLine};

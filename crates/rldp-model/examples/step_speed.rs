@@ -2,8 +2,8 @@
 //!
 //! `step_speed MODEL [--rank R] [--units B] [--tokens T] [--spread S] [--repeats N] [--micro M]
 //! [--precision f32|bf16]`, where MODEL is a Hugging
-//! Face directory or `gpt2-small`, which makes a model of that shape with random weights in a temporary folder. Units have
-//! T ± S random tokens each.
+//! Face directory or `gpt2-small` or `llama-1b`, which make a model of that shape with random weights, of the latter in bf16,
+//! in a temporary folder. Units have T ± S random tokens each.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -19,6 +19,11 @@ use rldp_model::{
 
 const GPT2_SMALL: &str = r#"{"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": 768,
     "n_layer": 12, "n_head": 12, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}"#;
+
+/// The shape of Llama 3.2 1B.
+const LLAMA_1B: &str = r#"{"model_type": "llama", "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192,
+    "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "hidden_act": "silu", "tie_word_embeddings": true}"#;
 
 struct Arguments {
     model: String,
@@ -67,16 +72,16 @@ fn arguments() -> Arguments {
     found
 }
 
-/// Writes a model of random f32 weights.
-fn write_random(directory: &Path, config: &str) {
+/// Writes a model of random weights, in f32 or in bf16.
+fn write_random(directory: &Path, config: &str, wide: bool) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let tensors = ModelConfig::from_json(config).unwrap().tensors();
     let mut header = serde_json::Map::new();
     let mut end = 0;
     for tensor in &tensors {
         let start = end;
-        end += 4 * tensor.shape.iter().product::<usize>();
-        let entry = serde_json::json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end]});
+        end += if wide { 4 } else { 2 } * tensor.shape.iter().product::<usize>();
+        let entry = serde_json::json!({"dtype": if wide { "F32" } else { "BF16" }, "shape": tensor.shape, "data_offsets": [start, end]});
         header.insert(tensor.name.clone(), entry);
     }
     let mut text = serde_json::Value::Object(header).to_string();
@@ -86,10 +91,15 @@ fn write_random(directory: &Path, config: &str) {
     file.write_all(&(text.len() as u64).to_le_bytes()).unwrap();
     file.write_all(text.as_bytes()).unwrap();
     for tensor in &tensors {
-        let gain = if tensor.name.contains("ln_") && tensor.name.ends_with("weight") { 1.0 } else { 0.0 };
+        let gain = if (tensor.name.contains("ln_") || tensor.name.contains("norm")) && tensor.name.ends_with("weight") {
+            1.0
+        } else {
+            0.0
+        };
         for _ in 0..tensor.shape.iter().product::<usize>() {
             let value: f32 = gain + rng.random_range(-0.035..0.035);
-            file.write_all(&value.to_le_bytes()).unwrap();
+            // The upper half of an f32 is a bf16.
+            file.write_all(&value.to_le_bytes()[if wide { 0 } else { 2 }..]).unwrap();
         }
     }
 }
@@ -111,12 +121,15 @@ fn processor_seconds() -> f64 {
 fn main() {
     let arguments = arguments();
     let folder = tempfile::tempdir().unwrap();
-    let files = if arguments.model == "gpt2-small" {
-        write_random(folder.path(), GPT2_SMALL);
-        ModelSource::open(folder.path()).unwrap()
-    } else {
-        ModelSource::open(Path::new(&arguments.model)).unwrap()
+    let made = match arguments.model.as_str() {
+        "gpt2-small" => Some((GPT2_SMALL, true)),
+        "llama-1b" => Some((LLAMA_1B, false)),
+        _ => None,
     };
+    if let Some((config, wide)) = made {
+        write_random(folder.path(), config, wide);
+    }
+    let files = ModelSource::open(if made.is_some() { folder.path() } else { Path::new(&arguments.model) }).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let settings = LoraSettings { rank: arguments.rank, lora_alpha: 16.0, target_modules: None };
     let layout = AdapterLayout::for_model(&files.config, &settings).unwrap();
@@ -133,7 +146,7 @@ fn main() {
         .map(|tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, weight: 0.01 }] })
         .collect();
     let tokens: usize = texts.iter().map(Vec::len).sum();
-    let options = |precision| CpuOptions { micro_batch_tokens: arguments.micro, precision };
+    let options = |precision| CpuOptions { micro_batch_tokens: arguments.micro, precision, ..CpuOptions::default() };
     let mut sum = vec![0.0_f32; adapter.layout().parameter_count()];
     let mut runs: Vec<Run> =
         arguments.precisions.iter().map(|precision| Run::new(&files, options(*precision))).collect();

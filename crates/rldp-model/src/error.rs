@@ -35,6 +35,19 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
+    /// A step does not fit the memory limit.
+    #[error(
+        "a step on {workers} threads takes about {needed} bytes of memory even with one sequence a thread, but the limit is \
+         {limit}; raise the limit, shorten --max-length, or run on fewer threads (RAYON_NUM_THREADS)"
+    )]
+    Memory {
+        /// Bytes allowed.
+        limit: usize,
+        /// Bytes that the smallest step takes.
+        needed: usize,
+        /// Threads.
+        workers: usize,
+    },
     /// The configuration needs a tensor that no file holds.
     #[error("the weights have no tensor `{name}`{hint}")]
     MissingTensor {

@@ -6,7 +6,7 @@ mod common;
 
 use common::{CASES, Golden, check_all, relative_error};
 use rldp_model::{
-    Engine as _, UnitInput,
+    Adapter, Engine as _, UnitInput,
     cpu::{CpuEngine, CpuOptions, Precision},
     generate::{GenerateOptions, generate},
 };
@@ -54,6 +54,26 @@ fn a_batch_gives_what_its_units_give_alone() {
             let scale = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
             let difference = gradient.iter().zip(&own).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
             assert!(difference <= 1e-4 * scale, "{case}: {difference} of {scale}");
+        }
+    }
+}
+
+/// Gradient buffers are used again and again; what a frozen A leaves in them must be zero every time.
+#[test]
+fn frozen_factors_have_no_gradient() {
+    for case in CASES {
+        let mut golden = Golden::load(case);
+        let layout = golden.adapter.layout().clone().with_frozen_a();
+        golden.adapter = Adapter::from_parameters(layout, golden.adapter.parameters().to_vec());
+        let units: Vec<UnitInput> = (0..4 * golden.len())
+            .map(|i| UnitInput { sequences: vec![golden.sequence(i % golden.len(), 0.3)] })
+            .collect();
+        let found = gradients(&mut engine(&golden, Some(7)), &golden, &units);
+        assert!(found.iter().any(|(_, gradient)| gradient.iter().any(|g| *g != 0.0)), "{case}: no gradient at all");
+        for (pair, (_, gradient)) in
+            golden.adapter.layout().pairs().iter().flat_map(|pair| found.iter().map(move |f| (pair, f)))
+        {
+            assert!(gradient[pair.a.clone()].iter().all(|g| *g == 0.0), "{case}: {} has a gradient", pair.linear.name);
         }
     }
 }

@@ -5,7 +5,8 @@
 //! - [`Released`]: the output of a charged mechanism, or a function of such outputs (post-processing).
 //! - [`Public`]: a value that the caller declares to be independent of the records.
 //!
-//! A controller sees [`Observable`] values, which come from the last two only.
+//! A controller sees [`Observable`] values, which come from the last two only; in a run that claims nothing, also from raw
+//! ones, by [`NoGuarantee`].
 
 use serde::Serialize;
 
@@ -85,7 +86,18 @@ impl<T> Public<T> {
     }
 }
 
-/// A number that a controller may see: released or public.
+/// Evidence that a run claims no guarantee. Only such a claim gives it out, by [`crate::Claim::no_guarantee`].
+#[derive(Clone, Copy, Debug)]
+pub struct NoGuarantee(());
+
+impl NoGuarantee {
+    /// For claims only.
+    pub(crate) fn admitted() -> Self {
+        Self(())
+    }
+}
+
+/// A number that a controller may see: released or public; in a run without guarantee, raw.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Observable(f64);
@@ -94,6 +106,11 @@ impl Observable {
     /// The number.
     pub fn value(self) -> f64 {
         self.0
+    }
+
+    /// Numbers computed from records without noise, in a run that says of itself that it guarantees nothing.
+    pub fn unsafe_raw(values: Sensitive<Vec<f64>>, _: NoGuarantee) -> Vec<Self> {
+        values.expose().into_iter().map(Self).collect()
     }
 
     /// Post-processing of two observable numbers.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     accounting::Adjacency,
+    boundary::NoGuarantee,
     error::PrivacyError,
     noise::{ideal_delta, noise_delta},
     regime::Regime,
@@ -45,6 +46,10 @@ pub struct Claim {
     pub expected_batch_size: f64,
     /// Most steps the run may make.
     pub steps: u64,
+    /// Further steps, of other runs on the same records at the same rate and noise, that the target covers as well; the
+    /// runs of a tuning that was paid for have this in common.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_steps: u64,
     /// Most numbers that get noise in a step: adapter parameters and paid statistics; public.
     pub noise_coordinates: u64,
     /// The part of delta that pays for the sampler's distance from the Gaussian; [`noise_delta`] gives it. The regime
@@ -81,7 +86,7 @@ impl Claim {
         if self.noise_coordinates == 0 {
             return Err(PrivacyError::Claim("no number gets noise; give the adapter's size".into()));
         }
-        let needed = noise_delta(self.target_epsilon, self.delta, self.noise_coordinates, self.steps)?;
+        let needed = noise_delta(self.target_epsilon, self.delta, self.noise_coordinates, self.covered_steps())?;
         if self.noise_delta >= needed && self.noise_delta <= 0.1 * self.delta {
             return Ok(());
         }
@@ -90,6 +95,11 @@ impl Claim {
              delta {}",
             self.noise_delta, self.delta
         )))
+    }
+
+    /// Steps that the target covers: this run's and those of other runs.
+    pub fn covered_steps(&self) -> u64 {
+        self.steps.saturating_add(self.other_steps)
     }
 
     /// The delta at which the regime must prove its epsilon for exact Gaussian noise: delta less its reserve.
@@ -114,6 +124,14 @@ impl Claim {
         })
     }
 
+    /// Evidence that this claim guarantees nothing; `None` when it holds.
+    pub fn no_guarantee(&self) -> Option<NoGuarantee> {
+        match self.guarantee {
+            Guarantee::Holds => None,
+            Guarantee::None { .. } => Some(NoGuarantee::admitted()),
+        }
+    }
+
     /// The claim in words.
     pub fn statement(&self) -> String {
         if let Guarantee::None { reason } = &self.guarantee {
@@ -131,10 +149,20 @@ impl Claim {
         };
         format!(
             "Everything released by this run (adapter, policy, metrics, ledger and report) is ({}, {:?})-differentially \
-             private with respect to {neighbours} {unit}; {}.",
+             private with respect to {neighbours} {unit}; {}.{}",
             self.target_epsilon,
             self.delta,
-            self.regime.words()
+            self.regime.words(),
+            match self.other_steps {
+                0 => String::new(),
+                steps =>
+                    format!(" The same holds for it together with up to {steps} steps of other runs under this plan."),
+            }
         )
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }

@@ -17,7 +17,7 @@ mod verify;
 
 pub use accounting::Adjacency;
 pub use allocation::Allocation;
-pub use boundary::{Observable, Public, Released, Sensitive};
+pub use boundary::{NoGuarantee, Observable, Public, Released, Sensitive};
 pub use claim::{Claim, Guarantee};
 pub use clipped_sum::{ClippedSum, NoisyRelease, NormBins, PartialSum, ReleasedStatistics, StatisticSpec};
 pub use error::PrivacyError;

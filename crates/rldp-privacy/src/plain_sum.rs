@@ -87,6 +87,7 @@ mod tests {
             sampling_rate: 0.5,
             expected_batch_size: 2.0,
             steps: 2,
+            other_steps: 0,
             noise_coordinates: 3,
             noise_delta: 0.0,
             regime: Regime::NonPrivate,

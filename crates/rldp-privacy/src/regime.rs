@@ -80,8 +80,8 @@ fn validate_plan(claim: &Claim, plan: &[Event], kind: AccountantKind) -> Result<
         return refuse(format!("a segment samples at {}, the claim at {}", event.sampling_rate, claim.sampling_rate));
     }
     let planned: u64 = plan.iter().map(|event| event.steps).sum();
-    if planned != claim.steps {
-        return refuse(format!("the plan has {planned} steps, the claim {}", claim.steps));
+    if planned != claim.covered_steps() {
+        return refuse(format!("the plan has {planned} steps, the claim covers {}", claim.covered_steps()));
     }
     let epsilon = accountant(kind).epsilon_under(claim.adjacency, plan, claim.ideal_delta())?;
     if epsilon > claim.target_epsilon {
@@ -92,6 +92,9 @@ fn validate_plan(claim: &Claim, plan: &[Event], kind: AccountantKind) -> Result<
 
 fn validate_filter(claim: &Claim, filter: &FilterSpec) -> Result<(), PrivacyError> {
     let refuse = |reason: String| Err(PrivacyError::Claim(reason));
+    if claim.other_steps > 0 {
+        return refuse("a filter stands before the steps of one run and cannot cover those of others".into());
+    }
     if claim.adjacency == Adjacency::ReplaceOne {
         return refuse("the filter's costs are those of add/remove and zero-out, not of replace-one".into());
     }

@@ -104,7 +104,7 @@ impl Verification {
         if claim.regime == Regime::NonPrivate {
             return;
         }
-        let needed = noise_delta(claim.target_epsilon, claim.delta, claim.noise_coordinates, claim.steps);
+        let needed = noise_delta(claim.target_epsilon, claim.delta, claim.noise_coordinates, claim.covered_steps());
         let detail = needed.as_ref().map_or_else(ToString::to_string, |needed| {
             format!(
                 "delta {:?} of {:?} is set aside for the noise sampler, which needs {needed:?}",

@@ -52,6 +52,7 @@ fn an_optimal_attack_comes_close_to_the_claim_and_never_above_it() {
     let claim = Claim {
         target_epsilon: epsilon * 1.001,
         delta: DELTA,
+        other_steps: 0,
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
         sampling_rate: 1.0,

@@ -42,6 +42,7 @@ fn claim(adaptive: bool) -> (Claim, f64) {
     let claim = Claim {
         target_epsilon: 2.0,
         delta: DELTA,
+        other_steps: 0,
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
         sampling_rate: 0.1,

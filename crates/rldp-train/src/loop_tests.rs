@@ -201,3 +201,27 @@ fn a_geometry_keeps_the_noise_energy_and_survives_a_resume() {
         assert_eq!(resumed.geometry.as_ref().unwrap().state(), learned);
     }
 }
+
+/// The raw variant of the paper: it says that it guarantees nothing, and a unit's exact values reach the controller.
+#[test]
+fn raw_observations_leave_no_guarantee_and_are_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path(), 12);
+    settings.privacy.batch_size = 12.0;
+    settings.privacy.steps = 2;
+    settings.control.unsafe_raw_observations = true;
+    let mut trainer = trainer(&settings);
+    assert!(trainer.statement().contains("NO PRIVACY GUARANTEE: the controller saw"), "{}", trainer.statement());
+    trainer.private_step().unwrap().unwrap();
+    let clip_norms = trainer.now.clip_norms.clone();
+    let summary = trainer.raw.as_mut().unwrap().finish(&clip_norms).unwrap();
+    let units: Vec<_> = (0..trainer.units.len()).map(|unit| crate::trainer::unit_input(&trainer.units, unit)).collect();
+    let mut losses = Vec::new();
+    trainer.engine.unit_gradients(&trainer.adapter, &units, &mut |_, unit| losses.push(unit.loss)).unwrap();
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!((summary.loss.value() / mean - 1.0).abs() < 1e-9, "{} against {mean}", summary.loss.value());
+    settings.control.unsafe_raw_observations = false;
+    settings.output.out = folder.path().join("other");
+    let honest = crate::testing::demo_trainer(&settings);
+    assert!(honest.raw.is_none() && honest.spender.claim().no_guarantee().is_none());
+}

@@ -117,7 +117,8 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
     let (reserve, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
         (0.0, (Regime::NonPrivate, 0.0))
     } else {
-        let reserve = noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps)?;
+        let reserve =
+            noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps + privacy.other_steps)?;
         (reserve, regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?)
     };
     let claim = Claim {
@@ -128,12 +129,13 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
         sampling_rate,
         expected_batch_size: privacy.batch_size,
         steps: privacy.steps,
+        other_steps: privacy.other_steps,
         noise_coordinates,
         noise_delta: reserve,
         regime,
-        guarantee: match privacy.without_guarantee() {
-            None => Guarantee::Holds,
-            Some(reason) => Guarantee::None { reason: reason.into() },
+        guarantee: match settings.unsafe_reasons().as_slice() {
+            [] => Guarantee::Holds,
+            reasons => Guarantee::None { reason: reasons.join("; ") },
         },
     };
     claim.validate()?;
@@ -142,7 +144,8 @@ pub fn plan(settings: &TrainSettings, units: usize, pairs: usize, parameters: us
 
 /// The regime with the first step's noise multiplier, for exact Gaussian noise at `delta`.
 fn regime(privacy: &PrivacySettings, sampling_rate: f64, delta: f64) -> Result<(Regime, f64), TrainError> {
-    let PrivacySettings { epsilon, steps, .. } = *privacy;
+    let PrivacySettings { epsilon, .. } = *privacy;
+    let steps = privacy.steps + privacy.other_steps;
     let calibrate = |kind| calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps);
     match privacy.regime {
         RegimeKind::Committed => {
@@ -195,6 +198,26 @@ mod tests {
             let statistic = Some(allocation.statistics_noise_std(plan.noise_multiplier));
             let joint = 1.0 / allocation.joint_sensitivity(&stds, statistic);
             assert!((joint / plan.noise_multiplier - 1.0).abs() < 1e-9, "{joint} against {}", plan.noise_multiplier);
+        }
+    }
+
+    /// Three runs of 50, 50 and 100 steps under one epsilon have the noise of one run of 200, which the target proves.
+    #[test]
+    fn runs_that_share_an_epsilon_have_the_noise_of_all_their_steps() {
+        let mut alone = settings();
+        alone.privacy.steps = 200;
+        let whole = plan(&alone, 1000, 4, 4000).unwrap();
+        for steps in [50, 100] {
+            let mut shared = settings();
+            (shared.privacy.steps, shared.privacy.other_steps) = (steps, 200 - steps);
+            let part = plan(&shared, 1000, 4, 4000).unwrap();
+            part.claim.validate().unwrap();
+            assert_eq!(part.noise_multiplier, whole.noise_multiplier);
+            assert_eq!((part.claim.steps, part.claim.covered_steps()), (steps, 200));
+            assert!(part.claim.statement().contains(&format!("together with up to {} steps", 200 - steps)));
+            let mut cheaper = part.claim;
+            cheaper.other_steps += 1;
+            assert!(cheaper.validate().is_err(), "a step that nobody pays for is covered");
         }
     }
 

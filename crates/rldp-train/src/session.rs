@@ -19,6 +19,7 @@ use crate::{
     plan::{Plan, plan, statistic_spec},
     preflight::preflight,
     promise::changes,
+    raw::RawObserver,
     recorder::{LedgerFile, Recorder, files, write_json},
     settings::{TrainSettings, Trainable},
     trainer::{NonFinite, Outcome, Trainer},
@@ -42,7 +43,7 @@ pub fn start(settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, Tra
         controller.restore(&read_policy(policy)?)?;
     }
     let mut recorder = Recorder::create(&settings, &manifest::manifest(&settings, &inputs, &adapter, &plan))?;
-    if settings.privacy.without_guarantee().is_some() {
+    if !settings.unsafe_reasons().is_empty() {
         recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
     }
     let ledger = LedgerFile::open(recorder.folder())?;
@@ -127,6 +128,7 @@ fn assemble(
         first_noise_std: Vec::new(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
+        raw: raw_observer(&settings, &plan)?,
         non_finite: NonFinite::default(),
         engine: inputs.engine,
         units: inputs.units,
@@ -144,6 +146,17 @@ fn assemble(
     };
     trainer.first_noise_std = trainer.noise_std()?;
     Ok(trainer)
+}
+
+/// Raw observations, when they are asked for and the claim admits what that means.
+fn raw_observer(settings: &TrainSettings, plan: &Plan) -> Result<Option<RawObserver>, TrainError> {
+    if !settings.control.unsafe_raw_observations {
+        return Ok(None);
+    }
+    let admission = plan.claim.no_guarantee().ok_or_else(|| {
+        TrainError::Refused("raw observations were asked for under a claim that guarantees privacy".into())
+    })?;
+    Ok(Some(RawObserver::new(admission)))
 }
 
 impl Trainer {

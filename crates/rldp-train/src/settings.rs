@@ -1,12 +1,15 @@
 //! Everything that decides a run, resolved: written to `config.toml` before the first step and enough to repeat it.
 
+mod bounds;
+
 use std::path::PathBuf;
 
 use rldp_control::{ControllerKind, SacSettings};
 use rldp_privacy::{Scaling, accounting::AccountantKind};
 use serde::{Deserialize, Serialize};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, memory_size::MemorySize};
+use bounds::{positive, within};
 
 /// Whether noise multipliers are fixed before the first step or chosen while training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +113,9 @@ pub struct PrivacySettings {
     pub delta: f64,
     /// T, number of noisy steps.
     pub steps: u64,
+    /// Steps of other runs on the same records, at the same batch size, that epsilon covers as well.
+    #[serde(default)]
+    pub other_steps: u64,
     /// B, expected batch size in units.
     pub batch_size: f64,
     /// Committed or adaptive noise.
@@ -137,15 +143,6 @@ pub struct PrivacySettings {
 }
 
 impl PrivacySettings {
-    /// Why a run with these settings promises nothing, when it does not.
-    pub fn without_guarantee(&self) -> Option<&'static str> {
-        if self.unsafe_non_private {
-            Some("nothing was clipped and no noise was added")
-        } else {
-            self.unsafe_noise_seed.map(|_| "noise and sampling came from a known seed")
-        }
-    }
-
     fn validate_target(&self, controller: ControllerKind) -> Result<(), TrainError> {
         if !self.unsafe_non_private {
             positive("epsilon", self.epsilon)?;
@@ -223,6 +220,9 @@ pub struct ModelSettings {
     /// Tokens processed at once; bounds memory, changes no result.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub micro_batch_tokens: Option<usize>,
+    /// Memory that the process may take; chooses the micro-batch and changes no result.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_limit: Option<MemorySize>,
 }
 
 /// The optimizer and its schedule (post-processing, free of privacy cost).
@@ -268,6 +268,9 @@ pub struct ControlSettings {
     /// Whether the evaluation file is declared a public probe: then the controller is rewarded for its perplexity instead
     /// of the released loss.
     pub public_probe: bool,
+    /// Research only: the controller sees norms and losses without noise, and the run claims no guarantee.
+    #[serde(default)]
+    pub unsafe_raw_observations: bool,
     /// Soft actor-critic settings.
     pub sac: SacSettings,
 }
@@ -305,6 +308,16 @@ pub struct TrainSettings {
 }
 
 impl TrainSettings {
+    /// Why a run of these settings guarantees nothing; empty when it does.
+    pub fn unsafe_reasons(&self) -> Vec<&'static str> {
+        let reasons = [
+            (self.privacy.unsafe_non_private, "nothing was clipped and no noise was added"),
+            (self.privacy.unsafe_noise_seed.is_some(), "noise and sampling came from a known seed"),
+            (self.control.unsafe_raw_observations, "the controller saw gradient norms and losses without noise"),
+        ];
+        reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
+    }
+
     /// Checks every bound that needs neither data nor model.
     ///
     /// # Errors
@@ -314,6 +327,12 @@ impl TrainSettings {
         privacy.validate_target(control.controller)?;
         if privacy.steps == 0 {
             return Err(TrainError::setting("steps", 0, "at least 1"));
+        }
+        if privacy.other_steps > 0 && privacy.regime != RegimeKind::Committed {
+            return Err(TrainError::Usage(
+                "--other-steps needs --regime committed: only noise that is fixed in advance can be shared by runs"
+                    .into(),
+            ));
         }
         positive("batch-size", privacy.batch_size)?;
         positive("clip-norm", privacy.clip_norm)?;
@@ -378,16 +397,4 @@ impl TrainSettings {
 /// For runs from before there was a choice.
 fn default_noise_floor() -> f64 {
     0.25
-}
-
-fn positive(name: &'static str, value: f64) -> Result<(), TrainError> {
-    if value > 0.0 && value.is_finite() { Ok(()) } else { Err(TrainError::setting(name, value, "positive and finite")) }
-}
-
-fn within(name: &'static str, value: f64, low: f64, high: f64) -> Result<(), TrainError> {
-    if (low..=high).contains(&value) {
-        Ok(())
-    } else {
-        Err(TrainError::setting(name, value, &format!("between {low} and {high}")))
-    }
 }

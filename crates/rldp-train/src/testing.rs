@@ -43,6 +43,7 @@ pub(crate) fn settings() -> TrainSettings {
             epsilon: 3.0,
             delta: 1e-5,
             steps: 50,
+            other_steps: 0,
             batch_size: 20.0,
             regime: RegimeKind::Committed,
             accountant: AccountantKind::Rdp,
@@ -74,6 +75,7 @@ pub(crate) fn settings() -> TrainSettings {
             engine: EngineKind::Cpu,
             precision: PrecisionKind::F32,
             micro_batch_tokens: None,
+            memory_limit: None,
         },
         optimizer: OptimizerSettings {
             optimizer: OptimizerKind::Adamw,
@@ -92,6 +94,7 @@ pub(crate) fn settings() -> TrainSettings {
             policy: None,
             frozen: false,
             public_probe: false,
+            unsafe_raw_observations: false,
             sac: SacSettings::default(),
         },
         output: OutputSettings { out: "run".into(), eval_every: 10, checkpoint_every: 10 },

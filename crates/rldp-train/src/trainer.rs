@@ -16,6 +16,7 @@ use crate::{
     passage::Passage,
     plan::Steering,
     progress::{Progress, StepView},
+    raw::{RawObserver, RawSummary},
     recorder::Recorder,
     records::{ControlRecord, EvalRecord, StepRecord},
     settings::TrainSettings,
@@ -44,6 +45,7 @@ pub struct Trainer {
     pub(crate) controller: Box<dyn Controller>,
     pub(crate) reward: RewardTracker,
     pub(crate) observer: Observer,
+    pub(crate) raw: Option<RawObserver>,
     pub(crate) recorder: Recorder,
     pub(crate) base_name: String,
     pub(crate) non_finite: NonFinite,
@@ -145,7 +147,11 @@ impl Trainer {
     fn add_units(&mut self, mut sum: ClippedSum, batch: &SampledBatch) -> Result<ClippedSum, TrainError> {
         let inputs: Vec<UnitInput> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
         let mut passage = Passage::new(self.adapter.layout(), self.geometry.as_deref());
+        let raw = &mut self.raw;
         self.engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
+            if let Some(raw) = raw {
+                raw.add(self.adapter.layout(), unit.gradient, unit.loss);
+            }
             sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
         })?;
         Ok(sum)
@@ -202,7 +208,8 @@ impl Trainer {
 
     /// The controller's turn: reward for the last interval, observation, action.
     fn steer(&mut self, step: u64, done: bool, evaluation: Option<&Evaluation>) -> Result<(), TrainError> {
-        let reward = self.reward_of_interval(evaluation);
+        let raw = self.raw.as_mut().and_then(|raw| raw.finish(&self.now.clip_norms));
+        let reward = self.reward_of_interval(evaluation, raw.as_ref());
         let record_of_interval = ControlRecord {
             kind: "control",
             step,
@@ -228,7 +235,10 @@ impl Trainer {
             noise_energy: self.noise_energy()?,
             norm_bins: self.statistics.as_ref().and_then(|spec| spec.norms.as_ref()),
         };
-        let Some(observation) = self.observer.finish(&facts) else { return Ok(()) };
+        let Some(mut observation) = self.observer.finish(&facts) else { return Ok(()) };
+        if let Some(raw) = raw {
+            raw.replace(&mut observation);
+        }
         let action = self.controller.act(&observation, reward, done);
         let projected = steer::apply(&mut self.now, &self.start, &action, self.settings.privacy.regime);
         self.recorder.metric(&ControlRecord {
@@ -238,8 +248,10 @@ impl Trainer {
         })
     }
 
-    fn reward_of_interval(&mut self, evaluation: Option<&Evaluation>) -> Option<Observable> {
-        let utility: Option<Observable> = if self.settings.control.public_probe {
+    fn reward_of_interval(&mut self, evaluation: Option<&Evaluation>, raw: Option<&RawSummary>) -> Option<Observable> {
+        let utility: Option<Observable> = if let Some(raw) = raw {
+            Some(raw.loss.combine(raw.loss, |loss, _| -loss))
+        } else if self.settings.control.public_probe {
             evaluation.map(|evaluation| Public::declare(-evaluation.nll).into())
         } else {
             self.observer.mean_loss().map(|loss| loss.map(|loss| -loss).into())

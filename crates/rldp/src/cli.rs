@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rldp_privacy::accounting::AccountantKind;
-use rldp_train::settings::EngineKind;
+use rldp_train::{MemorySize, settings::EngineKind};
 
-use crate::commands::CompareArguments;
+use crate::commands::{CompareArguments, Metric};
 pub(crate) use audit::{AuditArguments, AuditCanariesArguments, AuditCommand, AuditKind, AuditMechanismArguments};
 pub(crate) use columns::ColumnArguments;
 pub(crate) use privacy::{CalibrateArguments, EpsilonArguments, PrivacyCommand, VerifyArguments};
@@ -95,6 +95,10 @@ pub(crate) struct TrainArguments {
     /// Number of noisy steps
     #[arg(long)]
     pub(crate) steps: Option<u64>,
+    /// Steps of other runs on the same records, at the same batch size, that epsilon covers as well: a tuning paid from one
+    /// budget
+    #[arg(long)]
+    pub(crate) other_steps: Option<u64>,
     /// Expected batch size in units (Poisson sampling)
     #[arg(long)]
     pub(crate) batch_size: Option<f64>,
@@ -203,12 +207,18 @@ pub(crate) struct TrainArguments {
     /// Tokens processed at once; bounds memory, changes no result
     #[arg(long)]
     pub(crate) micro_batch_tokens: Option<u32>,
+    /// Memory that the run may take, such as 6GiB; chooses the micro-batch, changes no result
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_limit: Option<MemorySize>,
     /// Research only, NO PRIVACY: draw sampling and noise from this seed
     #[arg(long, value_name = "SEED")]
     pub(crate) unsafe_noise_seed: Option<u64>,
     /// Research only, NO PRIVACY: neither clip nor add noise; takes no --epsilon and --delta, and only --controller fixed
     #[arg(long)]
     pub(crate) unsafe_non_private: bool,
+    /// Research only, NO PRIVACY: show the controller gradient norms and losses without noise, as in the paper
+    #[arg(long)]
+    pub(crate) unsafe_raw_observations: bool,
     /// Print the resolved settings as TOML and stop
     #[arg(long)]
     pub(crate) show_settings: bool,
@@ -255,6 +265,13 @@ pub(crate) struct EvaluateArguments {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) columns: ColumnArguments,
+    /// Beside perplexity, of prompts and completions: bleu, rouge-l, accuracy. Records with the same prompt are references of
+    /// one text
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) metrics: Vec<Metric>,
+    /// Most tokens of a generated text
+    #[arg(long, default_value_t = 64)]
+    pub(crate) max_new_tokens: usize,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -293,6 +310,12 @@ pub(crate) struct ReportArguments {
     /// HTML file to write
     #[arg(long, default_value = "report.html")]
     pub(crate) out: PathBuf,
+    /// Also write TensorBoard event files, a folder a run, here
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tensorboard: Option<PathBuf>,
+    /// Also write the same scalars as lines of JSON, a folder a run, here; `wandb.log` takes them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) history: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

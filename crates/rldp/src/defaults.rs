@@ -15,6 +15,7 @@ pub(crate) fn table(config: Option<&ModelConfig>) -> Table {
 seed = 0
 [privacy]
 steps = 200
+other_steps = 0
 batch_size = 256.0
 regime = "committed"
 accountant = "pld"
@@ -47,6 +48,7 @@ controller = "sac"
 interval = 10
 frozen = false
 public_probe = false
+unsafe_raw_observations = false
 [control.sac]
 [output]
 eval_every = 25

@@ -1,6 +1,7 @@
 //! Which method is better: results of many runs, grouped, paired by seed and summarised.
 
 mod output;
+mod tuning;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,7 @@ use crate::statistics::{Estimate, median_with_never, sign_flip_test, steps_to_re
 
 pub(crate) use output::{HEADS, rows};
 pub use output::{csv, table};
+pub use tuning::{Choice, Role, Rule, reduce};
 
 /// One finished run: a line of `results.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +45,9 @@ pub struct RunResult {
     pub verified: bool,
     /// Whether the run promises anything at all.
     pub guarantee: bool,
+    /// What the run is for under rules of tuning; empty when the grid declares none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
     /// Wall-clock time of the run. A side channel like `timing.jsonl`: not to be handed out.
     pub seconds: f64,
 }
@@ -207,12 +212,12 @@ pub fn methods_of(entries: &[Entry]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn entry(method: &str, seed: u64, logs: [f64; 3]) -> Entry {
+    pub(crate) fn entry(method: &str, seed: u64, logs: [f64; 3]) -> Entry {
         let axes = json!({"epsilon": 0.5}).as_object().cloned().unwrap();
         let curve: Vec<(f64, f64)> = logs.iter().enumerate().map(|(i, log)| (10.0 * i as f64, log.exp())).collect();
         let result = RunResult {
@@ -229,6 +234,7 @@ mod tests {
             epsilon_spent: 0.49,
             verified: true,
             guarantee: true,
+            roles: Vec::new(),
             seconds: 1.0,
         };
         Entry { result, curve }

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 use super::{
     figure::{Axis, Series, escape, lines_on},
     page::{SCRIPT, STYLE, percent},
+    sensitivity,
 };
 use crate::{
-    compare::{Cell, Entry, HEADS, csv, rows},
+    compare::{Cell, Choice, Entry, HEADS, csv, rows},
     error::LabError,
     statistics::Estimate,
 };
@@ -20,10 +21,12 @@ use crate::{
 pub fn write_comparison(
     entries: &[Entry],
     cells: &[Cell],
+    choices: &[Choice],
     baseline: &str,
     failed: &[String],
     out: &Path,
 ) -> Result<(), LabError> {
+    let sensitivity = sensitivity::figures(entries)?;
     let figures: Vec<String> = cells.iter().map(|cell| curves(entries, cell)).collect::<Result<_, _>>()?;
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" \
@@ -33,8 +36,12 @@ pub fn write_comparison(
     html.push_str(&promise(entries));
     html.push_str(&failures(failed));
     html.push_str(&summary(cells, baseline));
+    html.push_str(&tuning(choices));
     let _ = write!(html, "<h2>Learning curves</h2><div class=\"figures\">{}</div>", figures.concat());
     html.push_str("<p>Lines are geometric means over seeds; bands are one standard deviation of log-perplexity.</p>");
+    if !sensitivity.is_empty() {
+        let _ = write!(html, "<h2>Sensitivity</h2><div class=\"figures\">{sensitivity}</div>");
+    }
     let _ = writeln!(html, "<script>{SCRIPT}</script></body></html>");
     super::replace(out, &html)
 }
@@ -53,7 +60,7 @@ fn promise(entries: &[Entry]) -> String {
     let row = |entry: &Entry| {
         let result = &entry.result;
         let says = match (result.guarantee, result.verified) {
-            (false, _) => "NO PRIVACY GUARANTEE: seeded noise",
+            (false, _) => "NO PRIVACY GUARANTEE",
             (true, false) => "THE LEDGER DOES NOT VERIFY",
             (true, true) => "guarantee, verified",
         };
@@ -100,6 +107,28 @@ fn summary(cells: &[Cell], baseline: &str) -> String {
         percent(&csv(cells))
     );
     html
+}
+
+/// What the rules of tuning chose.
+fn tuning(choices: &[Choice]) -> String {
+    if choices.is_empty() {
+        return String::new();
+    }
+    let head = ["model", "dataset", "axes", "method", "rule", "chosen", "seeds"];
+    let head: String = head.iter().map(|head| format!("<th data-sort=\"none\">{head}</th>")).collect();
+    let row = |choice: &Choice| {
+        let Choice { model, dataset, axes, method, rule, candidate, seeds } = choice;
+        let cells = [model, dataset, axes, method, rule.name(), candidate, &seeds.to_string()];
+        let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+        format!("<tr>{cells}</tr>")
+    };
+    let rows: String = choices.iter().map(row).collect();
+    format!(
+        "<h2>Tuning</h2><p>The same candidates for every method. Within the budget, trials and final run share one epsilon, \
+         and the trials of a seed choose by perplexity on the public file. In hindsight, every candidate had the whole \
+         budget and nobody paid for the choice.</p><div class=\"wide\"><table><thead><tr>{head}</tr></thead><tbody>{rows}\
+         </tbody></table></div>"
+    )
 }
 
 /// Curves of one cell, one line a method.
@@ -159,6 +188,7 @@ mod tests {
             epsilon_spent: 1.9,
             verified: guarantee,
             guarantee,
+            roles: Vec::new(),
             seconds: 1234.5,
         };
         Entry { result, curve: vec![(0.0, 20.0), (10.0, 9.0 + seed as f64)] }
@@ -171,7 +201,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("report.html");
         let failed = ["sac<2>".to_owned()];
-        write_comparison(&entries, &cells, "fixed", &failed, &out).unwrap();
+        write_comparison(&entries, &cells, &[], "fixed", &failed, &out).unwrap();
         let html = fs_err::read_to_string(out).unwrap();
         let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text} is missing"));
         assert!(place("NO PRIVACY GUARANTEE for 1 of 3 runs") < place("<li>sac&lt;2&gt;</li>"));

@@ -54,11 +54,16 @@ pub(super) fn lines(title: &str, y_label: &str, series: &[Series]) -> Result<Str
 
 /// [`lines`] on an axis of choice.
 pub(super) fn lines_on(axis: Axis, title: &str, y_label: &str, series: &[Series]) -> Result<String, LabError> {
+    lines_over(axis, title, ("step", y_label), series)
+}
+
+/// [`lines_on`] over something else than steps.
+pub(super) fn lines_over(axis: Axis, title: &str, labels: (&str, &str), series: &[Series]) -> Result<String, LabError> {
     let placed: Vec<Series> = series.iter().map(|series| series.on(axis)).collect();
     let series: Vec<&Series> = placed.iter().filter(|series| !series.points.is_empty()).collect();
     let Some((x_range, y_range)) = ranges(&series) else { return Ok(String::new()) };
     let mut svg = String::new();
-    draw_lines(&mut svg, title, (axis, y_label), &series, x_range, y_range)
+    draw_lines(&mut svg, title, (axis, labels), &series, x_range, y_range)
         .map_err(|error| LabError::Figure(error.to_string()))?;
     Ok(themed(&svg, title))
 }
@@ -66,7 +71,7 @@ pub(super) fn lines_on(axis: Axis, title: &str, y_label: &str, series: &[Series]
 fn draw_lines(
     svg: &mut String,
     title: &str,
-    (axis, y_label): (Axis, &str),
+    (axis, (x_label, y_label)): (Axis, (&str, &str)),
     series: &[&Series],
     x_range: (f64, f64),
     y_range: (f64, f64),
@@ -80,7 +85,7 @@ fn draw_lines(
         .build_cartesian_2d(x_range.0..x_range.1, y_range.0..y_range.1)?;
     chart
         .configure_mesh()
-        .x_desc("step")
+        .x_desc(x_label)
         .y_desc(y_label)
         .axis_style(FAINT)
         .bold_line_style(FAINT.mix(0.35))

@@ -3,6 +3,7 @@
 mod compare;
 mod figure;
 mod page;
+mod sensitivity;
 
 use std::path::Path;
 

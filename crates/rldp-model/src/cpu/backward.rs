@@ -285,6 +285,8 @@ impl Pass<'_> {
                 let (left, right) = (&dinner[start * rank..end * rank], &x[start * fan_in..end * fan_in]);
                 let outer = Outer { left, rank, right, width: fan_in, stride: fan_in };
                 lora::outer_sum(outer, unit.adds, &mut own[pair.a.clone()]);
+            } else if !unit.adds {
+                own[pair.a.clone()].fill(0.0);
             }
             let last = (end - 1) * columns.stride + columns.offset + fan_out;
             let right = &dy[start * columns.stride + columns.offset..last];

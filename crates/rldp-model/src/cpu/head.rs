@@ -6,7 +6,7 @@ use super::{
     products::{Frozen, Products},
     weights::BaseModel,
 };
-use crate::kernels::softmax;
+use crate::kernels::{bf16, softmax};
 
 /// Floats of one chunk of logits: 4 MiB.
 const CHUNK: usize = 1024 * 1024;
@@ -36,7 +36,7 @@ pub(crate) fn cross_entropy(
     differentiate: bool,
 ) -> Vec<f32> {
     let (rows, vocab) = (scored.len(), model.config.vocab_size);
-    let at_once = (CHUNK / rows.max(1)).clamp(256, vocab.max(256)).min(vocab);
+    let at_once = chunk(rows, vocab);
     scratch.lse.clear();
     scratch.lse.resize(rows, (f32::MIN, 0.0));
     scratch.target.clear();
@@ -65,9 +65,16 @@ pub(crate) fn cross_entropy(
     nll
 }
 
+/// Vocabulary entries of a chunk for `rows` rows: whole blocks of a matrix kept in tiles, or all.
+fn chunk(rows: usize, vocab: usize) -> usize {
+    let blocks = (CHUNK / rows.max(1) / bf16::WIDEST).max(1);
+    (blocks * bf16::WIDEST).min(vocab)
+}
+
 /// Rows of the head's matrix: some of the vocabulary.
 fn frozen(model: &BaseModel, first: usize, count: usize, transposed: bool) -> Frozen<'_> {
-    Frozen { stored: model.head(), rows: first..first + count, transposed }
+    let kept = model.keeps_tiles.then_some(&model.kept_head);
+    Frozen { stored: model.head(), rows: first..first + count, transposed, kept }
 }
 
 /// logits (S, count) of the vocabulary from `first` on.
@@ -134,7 +141,7 @@ pub(crate) fn all_logits(model: &BaseModel, products: &mut Products, hidden: Vec
     let rows = hidden.len() / width;
     let mut scratch = HeadScratch { hidden, ..HeadScratch::default() };
     let mut out = vec![0.0; rows * vocab];
-    let at_once = (CHUNK / width).clamp(1, vocab);
+    let at_once = chunk(width, vocab);
     for first in (0..vocab).step_by(at_once) {
         let count = at_once.min(vocab - first);
         chunk_logits(model, products, rows, first, count, &mut scratch);

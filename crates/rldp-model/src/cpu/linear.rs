@@ -23,14 +23,13 @@ impl Columns {
 
 impl Linear {
     /// The stored matrix, or its transpose.
-    fn frozen<'a>(&self, model: &'a BaseModel, transposed: bool) -> Frozen<'a> {
+    fn frozen<'a>(&'a self, model: &'a BaseModel, transposed: bool) -> Frozen<'a> {
         let stored = model.tensor(&self.weight);
-        Frozen { stored, rows: 0..stored.shape()[0], transposed }
+        Frozen { stored, rows: 0..stored.shape()[0], transposed, kept: model.keeps_tiles.then_some(&self.kept) }
     }
 
     /// out = x Wᵀ + bias + scaling · (x Aᵀ) Bᵀ for `rows` rows of x (N, in), or += with `accumulate`. Leaves x Aᵀ (N, R) in
     /// `inner`.
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
     pub(crate) fn forward(
         &self,
         model: &BaseModel,

@@ -11,6 +11,7 @@ mod head;
 pub(crate) mod head_norm;
 mod kernel_cases;
 mod linear;
+mod memory;
 mod precision;
 mod products;
 mod queue;
@@ -24,11 +25,13 @@ use self::{
     backward::UnitRows,
     batch::Batch,
     forward::{Angles, PairIndex, Pass},
+    memory::MemoryPlan,
     weights::BaseModel,
     worker::Worker,
 };
 use crate::{
     Adapter, Engine, EngineError, ModelConfig, ModelError, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput,
+    kernels::bf16,
 };
 
 pub(crate) use self::{
@@ -41,24 +44,18 @@ pub(crate) use self::{
 };
 pub use self::{
     kernel_cases::{KernelCase, kernel_cases},
+    memory::MemoryLimit,
     precision::Precision,
     speed::{peak_speed, product_speed},
 };
-
-/// Memory for one core's activations when the micro-batch is chosen automatically, in bytes.
-const ACTIVATION_BYTES: usize = 384 << 20;
-/// Memory for one core's activations of a small model, in bytes: they stay in the second cache, or nearly.
-const CACHED_BYTES: usize = 3 << 20;
-/// Tokens below which a micro-batch is too small to share the work on the weights.
-const CACHED_TOKENS: usize = 128;
-/// Memory for the per-unit gradients of all jobs in progress, in bytes.
-const GRADIENT_BYTES: usize = 512 << 20;
 
 /// Precision, and settings that bound memory and change no result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuOptions {
     /// Tokens of one micro-batch; chosen from the model's size when absent. A longer sequence is a micro-batch by itself.
     pub micro_batch_tokens: Option<usize>,
+    /// Memory that the process may take; decides what is not set above.
+    pub memory_limit: Option<MemoryLimit>,
     /// Precision of the products with the frozen base model.
     pub precision: Precision,
 }
@@ -66,7 +63,7 @@ pub struct CpuOptions {
 /// The engine.
 pub struct CpuEngine {
     model: BaseModel,
-    micro_batch_tokens: usize,
+    plan: MemoryPlan,
     workers: Vec<Worker>,
 }
 
@@ -83,15 +80,16 @@ impl CpuEngine {
     /// An engine over a model's mapped weights.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
+    /// When a tensor is missing or of another shape, or the memory limit is too small for the model.
     pub fn new(files: &ModelFiles, options: CpuOptions) -> Result<Self, ModelError> {
-        let model = BaseModel::new(files)?;
-        let within = |bytes: usize| bytes / (4 * model.floats_per_token());
-        let cached = within(CACHED_BYTES);
-        let automatic = if cached >= CACHED_TOKENS { cached } else { within(ACTIVATION_BYTES) }.clamp(64, 1024);
-        let micro_batch_tokens = options.micro_batch_tokens.unwrap_or(automatic).max(1);
-        let workers = (0..rayon::current_num_threads()).map(|_| Worker::new(options.precision)).collect();
-        Ok(Self { model, micro_batch_tokens, workers })
+        let mut model = BaseModel::new(files)?;
+        let count = rayon::current_num_threads();
+        let in_tiles = options.precision == Precision::Bf16 && bf16::fastest().is_some();
+        let mut plan = MemoryPlan::new(&model, count, in_tiles, options.memory_limit)?;
+        plan.micro_batch_tokens = options.micro_batch_tokens.unwrap_or(plan.micro_batch_tokens).max(1);
+        model.keeps_tiles = plan.keeps_tiles;
+        let workers = (0..count).map(|_| Worker::new(options.precision)).collect();
+        Ok(Self { model, plan, workers })
     }
 
     /// The model as the decoder uses it.
@@ -150,7 +148,7 @@ impl Engine for CpuEngine {
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
         let (pairs, angles) = (self.pairs(adapter), self.angles(longest(sequences)));
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
-        let ranges = split(&lengths, self.micro_batch_tokens, self.workers.len());
+        let ranges = split(&lengths, self.plan.micro_batch_tokens, self.workers.len());
         let mut found = Vec::with_capacity(sequences.len());
         let adapter = adapter.map(Prepared::new);
         let adapter = adapter.as_ref();
@@ -213,10 +211,11 @@ impl CpuEngine {
             sequences.extend(input.sequences.iter().map(|sequence| (unit, *sequence)));
         }
         // A job's gradients take P floats a unit: many short sequences of large adapters are split by that.
-        let most_units = (GRADIENT_BYTES / (queue::AHEAD * self.workers.len()) / (4 * parameters).max(1)).max(1);
-        let least = self.micro_batch_tokens.div_ceil(most_units).max(1);
+        let most_units =
+            (self.plan.gradient_bytes / (queue::AHEAD * self.workers.len()) / (4 * parameters).max(1)).max(1);
+        let least = self.plan.micro_batch_tokens.div_ceil(most_units).max(1);
         let tokens: Vec<usize> = sequences.iter().map(|(_, sequence)| sequence.tokens.len().max(least)).collect();
-        let ranges = split(&tokens, self.micro_batch_tokens, self.workers.len());
+        let ranges = split(&tokens, self.plan.micro_batch_tokens, self.workers.len());
         let job = |range: Range<usize>| {
             Ok(Job {
                 goes_on: sequences.get(range.end).is_some_and(|(unit, _)| *unit == sequences[range.end - 1].0),

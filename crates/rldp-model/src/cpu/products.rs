@@ -1,10 +1,10 @@
 //! Products with frozen matrices, in the chosen precision.
 //!
-//! The matrices stay in the mapped file. In f32, one stored in f16 or bf16 is widened a piece at a time; in bf16, a piece of
-//! any stored precision is rounded and laid out in tiles. Either scratch fits the second-level cache, so that the base
-//! model is never copied as a whole, and the work is shared by all rows of a micro-batch.
+//! The matrices stay in the mapped file. In f32, one stored in f16 or bf16 is widened a piece at a time. In bf16, a matrix is
+//! rounded and laid out in tiles: of a model that is small enough, once for each orientation, and kept; of a larger one, a
+//! piece at a time. Scratch fits the second-level cache, and its making is shared by all rows of a micro-batch.
 
-use std::ops::Range;
+use std::{ops::Range, sync::OnceLock};
 
 use super::Precision;
 use crate::{
@@ -18,6 +18,10 @@ use crate::{
 /// Floats of the scratch buffer: 2 MiB.
 const PIECE: usize = 512 * 1024;
 
+/// A matrix laid out in tiles, as the right operand of the product with it and with its transpose; each when it is first
+/// needed.
+pub(crate) type KeptTiles = [OnceLock<bf16::Kept>; 2];
+
 /// Some rows of a stored matrix (rows, width).
 #[derive(Clone)]
 pub(crate) struct Frozen<'a> {
@@ -25,6 +29,8 @@ pub(crate) struct Frozen<'a> {
     pub(crate) rows: Range<usize>,
     /// Whether the product is with the transpose.
     pub(crate) transposed: bool,
+    /// Where the whole matrix is kept in tiles, if it may be.
+    pub(crate) kept: Option<&'a KeptTiles>,
 }
 
 /// One core's means to multiply: the kernel, and buffers that are reused from product to product.
@@ -51,11 +57,11 @@ impl Products {
         (out, stride): (&mut [f32], usize),
         accumulate: bool,
     ) {
-        let Frozen { stored, rows: used, transposed } = matrix.clone();
+        let Frozen { stored, rows: used, transposed, kept } = matrix.clone();
         let width = stored.shape()[1];
         if let Some(kernel) = self.kernel {
             let (k, n) = if transposed { (width, used.len()) } else { (used.len(), width) };
-            let matrix = bf16::Matrix { stored, first: used.start, transposed };
+            let matrix = kept_tiles(stored, &used, transposed, kept);
             bf16::product(kernel, (rows, k, n), (x, x_stride), matrix, &mut self.scratch, (out, stride), accumulate);
             return;
         }
@@ -69,6 +75,23 @@ impl Products {
             }
         });
     }
+}
+
+/// The right operand in bf16.
+fn kept_tiles<'a>(
+    stored: TensorView<'a>,
+    used: &Range<usize>,
+    transposed: bool,
+    kept: Option<&'a KeptTiles>,
+) -> bf16::Right<'a> {
+    let Some(kept) = kept else { return bf16::Right::Stored(bf16::Matrix { stored, first: used.start, transposed }) };
+    let (rows, width) = (stored.shape()[0], stored.shape()[1]);
+    let matrix = kept[usize::from(transposed)].get_or_init(|| {
+        let whole = bf16::Matrix { stored, first: 0, transposed };
+        bf16::Kept::new(whole, if transposed { (width, rows) } else { (rows, width) })
+    });
+    let (row, column) = if transposed { (0, used.start) } else { (used.start, 0) };
+    bf16::Right::Kept { matrix, row, column }
 }
 
 /// Calls `apply(first row of those used, rows, f32 values)`: at once when the matrix is f32, else piece by piece.

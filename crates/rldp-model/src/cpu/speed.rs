@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     Precision,
-    products::{Frozen, Products},
+    products::{Frozen, KeptTiles, Products},
 };
 use crate::{
     StoredType, TensorView,
@@ -15,16 +15,22 @@ use crate::{
 };
 
 /// GFLOP/s on the calling core of x · Wᵀ (the forward pass) and of dy · W (the input's gradient), with W (out, in) stored
-/// in f32, for `rows` rows; the best of `repeats`, packing included.
-pub fn product_speed(precision: Precision, [rows, fan_in, fan_out]: [usize; 3], repeats: usize) -> [f64; 2] {
+/// in f32, for `rows` rows; the best of `repeats`. Laying out W in tiles is included, unless it is kept.
+pub fn product_speed(
+    precision: Precision,
+    [rows, fan_in, fan_out]: [usize; 3],
+    kept_too: bool,
+    repeats: usize,
+) -> [f64; 2] {
     let bytes: Vec<u8> = (0..fan_in * fan_out).flat_map(|i| value(i).to_le_bytes()).collect();
     let shape = [fan_out, fan_in];
     let stored = TensorView::new(StoredType::F32, &shape, &bytes);
     let mut products = Products::new(precision);
+    let kept = KeptTiles::default();
     [(fan_in, fan_out, true), (fan_out, fan_in, false)].map(|(width, out_width, transposed)| {
         let x: Vec<f32> = (0..rows * width).map(value).collect();
         let mut out = vec![0.0; rows * out_width];
-        let matrix = Frozen { stored, rows: 0..fan_out, transposed };
+        let matrix = Frozen { stored, rows: 0..fan_out, transposed, kept: kept_too.then_some(&kept) };
         best(repeats, 2 * rows * fan_in * fan_out, || {
             products.put(rows, (&x, width), &matrix, (&mut out, out_width), false);
         })

@@ -1,5 +1,6 @@
 //! The base model as the engine holds it: matrices stay in the mapped file, vectors are widened once.
 
+use super::products::KeptTiles;
 use crate::{
     ModelConfig, ModelError, ModelFiles, TensorView, Weights,
     config::{Family, LinearSpec},
@@ -16,6 +17,8 @@ pub(crate) struct Linear {
     pub(crate) transposed: bool,
     /// Sizes and role.
     pub(crate) spec: LinearSpec,
+    /// The weight in tiles, if the model keeps them.
+    pub(crate) kept: KeptTiles,
 }
 
 /// Weight, and bias for LayerNorm.
@@ -43,6 +46,10 @@ pub(crate) struct BaseModel {
     pub(crate) final_norm: Norm,
     /// Angle per position of each pair of features; empty without RoPE.
     pub(crate) frequencies: Vec<f32>,
+    /// Whether products in bf16 keep the matrices they have laid out.
+    pub(crate) keeps_tiles: bool,
+    /// The head's matrix in tiles.
+    pub(crate) kept_head: KeptTiles,
 }
 
 impl BaseModel {
@@ -60,7 +67,13 @@ impl BaseModel {
         let linear = |spec: LinearSpec| {
             let bias = if spec.bias { vector(&format!("{}.bias", spec.name))? } else { Vec::new() };
             let transposed = weights.stores_transposed(&spec);
-            Ok::<_, ModelError>(Linear { weight: format!("{}.weight", spec.name), bias, transposed, spec })
+            Ok::<_, ModelError>(Linear {
+                weight: format!("{}.weight", spec.name),
+                bias,
+                transposed,
+                spec,
+                kept: KeptTiles::default(),
+            })
         };
         let block = |layer: usize| {
             let [first, second] = config.block_norms(layer);
@@ -74,7 +87,8 @@ impl BaseModel {
         let blocks = (0..config.layers).map(block).collect::<Result<_, _>>()?;
         let final_norm = norm(config.final_norm())?;
         let frequencies = config.rope.as_ref().map_or_else(Vec::new, |rope| rope.frequencies(config.head_dim));
-        Ok(Self { config, weights, blocks, final_norm, frequencies })
+        let kept_head = KeptTiles::default();
+        Ok(Self { config, weights, blocks, final_norm, frequencies, keeps_tiles: false, kept_head })
     }
 
     /// A tensor whose presence and shape were checked when the model was opened.
@@ -109,5 +123,29 @@ impl BaseModel {
         let heads = if self.blocks.iter().any(|block| block.head_norms.is_some()) { self.turned_width() } else { 0 };
         let block = 4 * config.hidden_size + self.fused_width() + self.attention_width() + mlp + heads;
         config.layers * block
+    }
+
+    /// Bytes of one core for each token of a micro-batch.
+    pub(crate) fn bytes_per_token(&self) -> usize {
+        let config = &self.config;
+        // Streams, norms, the head's rows and the backward pass, and an operand in bf16.
+        let scratch = 12 * config.hidden_size
+            + 2 * self.fused_width()
+            + 2 * self.attention_width()
+            + 4 * config.intermediate_size;
+        let narrow = config.layers * (config.heads + 7 * 16);
+        4 * (self.floats_per_token() + scratch + narrow)
+    }
+
+    /// Bytes of all tensors as they are stored.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.config.tensors().iter().map(|spec| self.tensor(&spec.name).stored_bytes()).sum()
+    }
+
+    /// Bytes of all matrices in tiles, in both orientations.
+    pub(crate) fn tile_bytes(&self) -> usize {
+        let config = &self.config;
+        let maps = config.linears().iter().map(|linear| linear.in_features * linear.out_features).sum::<usize>();
+        2 * 2 * (maps + config.vocab_size * config.hidden_size)
     }
 }

@@ -227,13 +227,17 @@ fn outer_sum_body<V: Vector>(outer: Outer, accumulate: bool, sum: &mut [f32]) {
     for ranks in (0..outer.rank).step_by(RANKS) {
         for start in (0..outer.width).step_by(COLUMNS) {
             let part = outer.part::<V>(ranks, start);
-            for (part, sum) in part.into_iter().zip(sum.chunks_exact_mut(outer.width).skip(ranks)) {
-                let [mut low, mut high] = part;
-                if accumulate {
-                    let [old_low, old_high] = two::<V>(sum, start);
-                    (low, high) = (low.add(old_low), high.add(old_high));
+            let count = RANKS.min(outer.rank - ranks);
+            for r in 0..RANKS {
+                if r < count {
+                    let sum = &mut sum[(ranks + r) * outer.width..][..outer.width];
+                    let [mut low, mut high] = part[r];
+                    if accumulate {
+                        let [old_low, old_high] = two::<V>(sum, start);
+                        (low, high) = (low.add(old_low), high.add(old_high));
+                    }
+                    put_two([low, high], sum, start);
                 }
-                put_two([low, high], sum, start);
             }
         }
     }

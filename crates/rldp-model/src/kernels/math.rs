@@ -71,7 +71,7 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
 
 /// Minimax polynomial of 2^r for |r| ≤ ½, highest power first; relative error 2e-9.
 pub(crate) const EXP2: [f32; 7] =
-    [1.534_581_2e-4, 1.339_993_1e-3, 9.618_489e-3, 5.550_328_6e-2, 2.402_264_6e-1, 6.931_471_8e-1, 1.0];
+    [1.534_581_2e-4, 1.339_993_1e-3, 9.618_489e-3, 5.550_328_6e-2, 2.402_264_6e-1, std::f32::consts::LN_2, 1.0];
 
 /// 2^x for finite x, to about 2 units in the last place; results below the smallest normal number may be zero.
 #[inline(always)]

@@ -15,6 +15,7 @@ pub(crate) trait Vector: Copy {
     fn store(self, lanes: &mut Lanes);
     fn splat(x: f32) -> Self;
     /// The first number in even places, the second in odd ones.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "a pair in memory is loaded and spread in one instruction")]
     fn splat_pair(pair: &[f32; 2]) -> Self;
     /// Pairs (self, other) of every place: of the first two of each four places, and of the last two.
     fn interleave(self, other: Self) -> [Self; 2];

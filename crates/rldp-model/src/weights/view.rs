@@ -88,6 +88,11 @@ impl<'a> TensorView<'a> {
         self.interleaved.is_none().then_some(self.bytes)
     }
 
+    /// Bytes that the tensor takes as it is stored.
+    pub fn stored_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.bytes.len() / self.dtype.piece_bytes() * self.dtype.piece()

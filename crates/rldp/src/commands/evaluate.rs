@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use rldp_train::evaluate::{PublicRecords, evaluate};
 
-use super::{print_json, print_line};
+use super::{print_json, print_line, utility::measure};
 use crate::{cli::EvaluateArguments, exit::Wrong, models::Opened};
 
 pub(crate) fn run(arguments: &EvaluateArguments) -> Result<ExitCode> {
@@ -21,13 +21,26 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<ExitCode> {
             arguments.data.display()
         )));
     }
+    let columns = arguments.columns.prompt_column.as_deref().zip(arguments.columns.completion_column.as_deref());
+    let measured = match columns {
+        _ if arguments.metrics.is_empty() => serde_json::Map::new(),
+        None => anyhow::bail!(Wrong::usage(anyhow::anyhow!("--metrics needs --prompt-column and --completion-column"))),
+        Some(columns) => measure(&mut opened, &arguments.data, columns, &arguments.metrics, arguments.max_new_tokens)?,
+    };
     if arguments.json {
-        print_json(&found)?;
+        let mut all = serde_json::to_value(found)?;
+        if let Some(all) = all.as_object_mut() {
+            all.extend(measured);
+        }
+        print_json(&all)?;
     } else {
         print_line(&format!(
             "perplexity {:.4}   nll {:.4} nats a token   {} tokens in {} records",
             found.perplexity, found.nll, found.tokens, found.records
         ))?;
+        for (name, value) in &measured {
+            print_line(&format!("{name} {value}"))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

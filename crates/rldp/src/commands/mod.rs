@@ -11,6 +11,7 @@ mod privacy;
 mod report;
 mod shell;
 mod train;
+mod utility;
 
 use std::{
     io::{self, Write as _},
@@ -19,7 +20,7 @@ use std::{
 
 use anyhow::Result;
 
-pub(crate) use self::compare::CompareArguments;
+pub(crate) use self::{compare::CompareArguments, utility::Metric};
 use crate::cli::{Arguments, Command, InspectCommand, PrivacyCommand};
 
 /// Runs the command that was asked for.

@@ -149,13 +149,14 @@ fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
         ("epsilon", format!("{:?}", claim.target_epsilon), format!("{:?}", privacy.epsilon)),
         ("delta", format!("{:?}", claim.delta), format!("{:?}", privacy.delta)),
         ("steps", claim.steps.to_string(), privacy.steps.to_string()),
+        ("other_steps", claim.other_steps.to_string(), privacy.other_steps.to_string()),
         ("batch_size", format!("{:?}", claim.expected_batch_size), format!("{:?}", privacy.batch_size)),
         ("regime", format!("{regime:?}"), format!("{:?}", privacy.regime)),
         ("unit", claim.unit.clone(), unit.to_owned()),
         (
             "guarantee",
             (claim.guarantee == Guarantee::Holds).to_string(),
-            privacy.without_guarantee().is_none().to_string(),
+            settings.unsafe_reasons().is_empty().to_string(),
         ),
         (
             "unsafe_non_private",

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Result;
 use rldp_lab::{
     RunFolder,
+    export::{write_history, write_tensorboard},
     report::{Verdict, write},
 };
 
@@ -16,6 +17,15 @@ use crate::{cli::ReportArguments, exit::Wrong};
 
 pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
     write_for(&arguments.runs, &arguments.out)?;
+    for path in &arguments.runs {
+        let run = RunFolder::open(path).map_err(Wrong::input)?;
+        if let Some(folder) = &arguments.tensorboard {
+            write_tensorboard(&run, folder)?;
+        }
+        if let Some(folder) = &arguments.history {
+            write_history(&run, folder)?;
+        }
+    }
     print_line(&format!("{}", arguments.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }

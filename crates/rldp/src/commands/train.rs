@@ -11,10 +11,13 @@ use std::{
 
 use anyhow::Result;
 use rldp_data::is_standard_input;
-use rldp_model::cpu::{CpuOptions, Precision};
+use rldp_model::{
+    AdapterLayout, LoraSettings, ModelConfig, ModelSource,
+    cpu::{CpuOptions, MemoryLimit, Precision},
+};
 use rldp_train::{
     Inputs, Outcome, Records, files, load_records, resume,
-    settings::{EngineKind, PrecisionKind, TrainSettings},
+    settings::{EngineKind, ModelSettings, PrecisionKind, TrainSettings},
     start,
 };
 
@@ -67,6 +70,7 @@ pub(crate) fn train(settings: &TrainSettings, resumed: bool, label: &str, quiet:
 }
 
 fn load(settings: &TrainSettings) -> Result<Inputs> {
+    let files_on_hub = matches!(ModelSource::classify(&settings.model.model), ModelSource::HubId(_));
     let files = models::files(&settings.model.model)?;
     let tokenizer = models::tokenizer(&files)?;
     let records = load_records(settings, &tokenizer, &files.config)?;
@@ -74,8 +78,10 @@ fn load(settings: &TrainSettings) -> Result<Inputs> {
         note("warning", &warning);
     }
     let choice = EngineChoice::from(settings.model.engine);
-    let engine = models::engine(&files, choice, cpu_options(settings)?)?;
-    let base_name = settings.model.model.display().to_string();
+    let options = CpuOptions { memory_limit: memory_limit(settings, &files.config)?, ..cpu_options(settings)? };
+    let engine = models::engine(&files, choice, options)?;
+    let named = settings.model.model.display().to_string();
+    let base_name = if files_on_hub { named.split('@').next().unwrap_or_default().to_owned() } else { named };
     Ok(Inputs { engine, units: records.units, eval: records.eval, base_name })
 }
 
@@ -87,7 +93,19 @@ fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
             "precision is bf16, but this processor has no fast bf16 product; use --precision f32"
         ))),
     };
-    Ok(CpuOptions { micro_batch_tokens: settings.model.micro_batch_tokens, precision })
+    Ok(CpuOptions { micro_batch_tokens: settings.model.micro_batch_tokens, precision, ..CpuOptions::default() })
+}
+
+/// The limit with what the engine needs to know to keep it.
+fn memory_limit(settings: &TrainSettings, config: &ModelConfig) -> Result<Option<MemoryLimit>> {
+    let Some(size) = settings.model.memory_limit else { return Ok(None) };
+    let ModelSettings { rank, lora_alpha, target_modules, .. } = settings.model.clone();
+    let layout = AdapterLayout::for_model(config, &LoraSettings { rank, lora_alpha, target_modules });
+    Ok(Some(MemoryLimit {
+        bytes: usize::try_from(size.0).unwrap_or(usize::MAX),
+        adapter_parameters: layout.map_err(Wrong::input)?.parameter_count(),
+        longest: settings.data.max_length,
+    }))
 }
 
 /// What the person at the terminal should know before anything is spent. Some of it is a function of the private records,
@@ -123,6 +141,13 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
     if settings.privacy.unsafe_non_private {
         warnings
             .push("--unsafe-non-private: NO PRIVACY GUARANTEE; nothing is clipped and no noise is added".to_owned());
+    }
+    if settings.control.unsafe_raw_observations {
+        warnings.push(
+            "--unsafe-raw-observations: NO PRIVACY GUARANTEE; the policy, its moves and the adapter depend on records beyond \
+             what noise covers"
+                .to_owned(),
+        );
     }
     warnings
 }
@@ -171,6 +196,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("epsilon", arguments.epsilon);
     given.set("delta", arguments.delta);
     given.set("steps", whole(arguments.steps));
+    given.set("other_steps", whole(arguments.other_steps));
     given.set("batch_size", arguments.batch_size);
     given.set("regime", arguments.regime.clone());
     given.set("accountant", arguments.accountant.map(|kind| kind.to_string()));
@@ -195,6 +221,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("engine", arguments.engine.clone());
     given.set("precision", arguments.precision.clone());
     given.set("micro_batch_tokens", small(arguments.micro_batch_tokens));
+    given.set("memory_limit", arguments.memory_limit.map(|size| size.to_string()));
     given.set("optimizer", arguments.optimizer.clone());
     given.set("noise_floor", arguments.noise_floor);
     given.set("learning_rate", arguments.learning_rate);
@@ -207,6 +234,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("interval", whole(arguments.interval));
     given.set("frozen", arguments.frozen_policy.then_some(true));
     given.set("public_probe", arguments.public_probe.then_some(true));
+    given.set("unsafe_raw_observations", arguments.unsafe_raw_observations.then_some(true));
     given.set("eval_every", whole(arguments.eval_every));
     given.set("checkpoint_every", whole(arguments.checkpoint_every));
     given.set("seed", whole(arguments.seed));

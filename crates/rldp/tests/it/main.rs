@@ -4,6 +4,7 @@
 
 mod audit;
 mod bad_input;
+mod baselines;
 mod compare;
 mod docs;
 mod hub;
@@ -14,3 +15,4 @@ mod reach;
 mod shared;
 mod support;
 mod train;
+mod utility;

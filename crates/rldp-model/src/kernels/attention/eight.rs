@@ -34,7 +34,8 @@ impl<const N: usize> Aligned<N> {
 struct Block {
     start: usize,
     count: usize,
-    /// Queries of one head.
+    heads: usize,
+    /// Queries of one head, those not in use included.
     per_head: usize,
     /// Tokens that at least one query attends to.
     past: Range<usize>,
@@ -51,23 +52,18 @@ impl Block {
         let per_head = LANES / group.heads;
         let count = per_head.min(end - start);
         let newest = start + count - 1;
-        let token = |place: usize| start + place % per_head;
-        Self {
-            start,
-            count,
-            per_head,
-            past: group.first(start)..newest + 1,
-            shared: group.first(newest)..start + 1,
-            last: std::array::from_fn(|place| token(place) as f32),
-            first: std::array::from_fn(|place| group.first(token(place)) as f32),
+        let (mut last, mut first) = ([0.0; LANES], [0.0; LANES]);
+        for places in last.chunks_exact_mut(per_head) {
+            for (i, place) in places.iter_mut().enumerate() {
+                *place = (start + i) as f32;
+            }
         }
-    }
-
-    /// (place, head, query of the block) of every place in use.
-    #[inline(always)]
-    fn places(&self) -> impl Iterator<Item = (usize, usize, usize)> {
-        let (per_head, count) = (self.per_head, self.count);
-        (0..LANES).map(move |place| (place, place / per_head, place % per_head)).filter(move |place| place.2 < count)
+        let reach = 1.0 - group.window as f32;
+        for place in 0..LANES {
+            first[place] = last[place] + reach;
+        }
+        let (past, shared) = (group.first(start)..newest + 1, group.first(newest)..start + 1);
+        Self { start, count, heads: group.heads, per_head, past, shared, last, first }
     }
 
     /// Zero where a query attends to a token, [`NEVER`] where it does not.
@@ -76,7 +72,8 @@ impl Block {
         let token = token as f32;
         let mut bias = [0.0; LANES];
         for place in 0..LANES {
-            bias[place] = if self.first[place] <= token && token <= self.last[place] { 0.0 } else { NEVER };
+            let attends = self.first[place] <= token && token <= self.last[place];
+            bias[place] = if attends { 0.0 } else { NEVER };
         }
         V::load(&bias)
     }
@@ -91,35 +88,49 @@ fn eight(rows: &[f32], at: usize) -> &[f32; DIM] {
 /// Σ aᵢ bᵢ for each place.
 #[inline(always)]
 fn dot<V: Vector>(columns: &[V; DIM], row: &[f32; DIM]) -> V {
+    dot_columns(columns, |i| V::splat(row[i]))
+}
+
+/// The same in the same order, so that equal operands give equal sums: what a query attends to alone has no slope.
+#[inline(always)]
+fn dot_columns<V: Vector>(columns: &[V; DIM], other: impl Fn(usize) -> V) -> V {
     let mut halves = [V::zero(); 2];
     for i in 0..DIM / 2 {
         for half in 0..2 {
             let at = half * DIM / 2 + i;
-            halves[half] = columns[at].madd(V::splat(row[at]), halves[half]);
+            halves[half] = columns[at].madd(other(at), halves[half]);
         }
     }
     halves[0].add(halves[1])
 }
 
-/// Rows of eight, `at` each place in use, as columns.
+/// Rows of eight as columns: those of a head `stride` apart, those of the next head beside them.
 #[inline(always)]
-fn columns<V: Vector>(block: &Block, rows: &[f32], at: impl Fn(usize, usize) -> usize) -> [V; DIM] {
+fn columns<V: Vector>(block: &Block, rows: &[f32], stride: usize) -> [V; DIM] {
     let mut square = [V::zero(); LANES];
-    for (place, head, query) in block.places() {
-        square[place] = V::load_some(eight(rows, at(head, query)));
+    for head in 0..block.heads {
+        for i in 0..block.count {
+            square[head * block.per_head + i] = V::load_some(eight(rows, i * stride + head * DIM));
+        }
     }
     V::transpose(&mut square);
-    std::array::from_fn(|i| square[i])
+    let mut columns = [V::zero(); DIM];
+    columns.copy_from_slice(&square[..DIM]);
+    columns
 }
 
-/// The reverse of [`columns`].
+/// The reverse of [`columns`], times a factor.
 #[inline(always)]
-fn put_columns<V: Vector>(block: &Block, columns: &[V; DIM], out: &mut [f32], at: impl Fn(usize, usize) -> usize) {
+fn put_columns<V: Vector>(block: &Block, columns: &[V; DIM], factor: V, out: &mut [f32], stride: usize) {
     let mut square = [V::zero(); LANES];
-    square[..DIM].copy_from_slice(columns);
+    for i in 0..DIM {
+        square[i] = columns[i].multiply(factor);
+    }
     V::transpose(&mut square);
-    for (place, head, query) in block.places() {
-        square[place].store_some(&mut out[at(head, query)..][..DIM]);
+    for head in 0..block.heads {
+        for i in 0..block.count {
+            square[head * block.per_head + i].store_some(&mut out[i * stride + head * DIM..][..DIM]);
+        }
     }
 }
 
@@ -145,8 +156,10 @@ pub(super) fn forward_body<V: Vector>(
     let mut weights = vec![Aligned::<1>::ZERO; tokens];
     for start in (before..tokens).step_by(LANES / group.heads) {
         let block = Block::new(&group, start, tokens);
-        let own = columns::<V>(&block, rows, |head, i| (start + i) * stride + query + head * DIM);
-        let own = own.map(|column| column.multiply(scale));
+        let mut own = columns::<V>(&block, &rows[start * stride + query..], stride);
+        for column in &mut own {
+            *column = column.multiply(scale);
+        }
         let mut max = V::splat(f32::MIN);
         for (weights, token) in weights.iter_mut().zip(block.past.clone()) {
             let mut score = dot(&own, eight(rows, token * stride + key));
@@ -165,14 +178,17 @@ pub(super) fn forward_body<V: Vector>(
                 mixed[i] = weights.madd(V::splat(row[i]), mixed[i]);
             }
         }
-        let factor = V::splat(1.0).divide(sum);
-        let mixed = mixed.map(|column| column.multiply(factor));
-        put_columns(&block, &mixed, out, |head, i| (start - before + i) * out_stride + head * DIM);
+        let own_out = &mut out[(start - before) * out_stride..];
+        put_columns(&block, &mixed, V::splat(1.0).divide(sum), own_out, out_stride);
         let (mut largest, mut sums) = ([0.0; LANES], [0.0; LANES]);
         max.store(&mut largest);
         sum.store(&mut sums);
-        for (place, head, i) in block.places() {
-            lse[head * lse_stride + start - before + i] = largest[place] * LN_2 + sums[place].ln();
+        for head in 0..block.heads {
+            let lse = &mut lse[head * lse_stride + start - before..][..block.count];
+            for (i, lse) in lse.iter_mut().enumerate() {
+                let place = head * block.per_head + i;
+                *lse = largest[place] * LN_2 + sums[place].ln();
+            }
         }
     }
 }
@@ -206,12 +222,18 @@ pub(super) fn backward_body<V: Vector>(
     for start in (0..tokens).step_by(LANES / group.heads) {
         let block = Block::new(&group, start, tokens);
         let own_lse = gather(&block, &group, (rows, dout, out_stride), (lse, lse_stride), scale, &mut own);
-        let mut square = own.0.map(|row| V::load(&row));
+        let mut square = [V::zero(); LANES];
+        for place in 0..LANES {
+            square[place] = V::load(&own.0[place]);
+        }
         V::transpose(&mut square);
-        let queries: [V; DIM] = std::array::from_fn(|i| square[2 * i].multiply(V::splat(LOG2_E)));
-        let douts: [V; DIM] = std::array::from_fn(|i| square[2 * i + 1]);
-        let outs = columns::<V>(&block, out, |head, i| (start + i) * out_stride + head * DIM);
-        let along = (0..DIM).fold(V::zero(), |sum, i| douts[i].madd(outs[i], sum));
+        let (mut queries, mut douts) = ([V::zero(); DIM], [V::zero(); DIM]);
+        let outs = columns::<V>(&block, &out[start * out_stride..], out_stride);
+        for i in 0..DIM {
+            queries[i] = square[2 * i].multiply(V::splat(LOG2_E));
+            douts[i] = square[2 * i + 1];
+        }
+        let along = dot_columns(&douts, |i| outs[i]);
         let own_lse = V::load(&own_lse);
         let mut dqueries = [V::zero(); DIM];
         for (pairs, token) in pairs.iter_mut().zip(block.past.clone()) {
@@ -229,8 +251,7 @@ pub(super) fn backward_body<V: Vector>(
             low.store(&mut pairs.0[0]);
             high.store(&mut pairs.0[1]);
         }
-        let dqueries = dqueries.map(|column| column.multiply(V::splat(scale)));
-        put_columns(&block, &dqueries, drows, |head, i| (start + i) * stride + query + head * DIM);
+        put_columns(&block, &dqueries, V::splat(scale), &mut drows[start * stride + query..], stride);
         spread::<V>(&own, &pairs[..block.past.len()], &mut sums[block.past.clone()]);
     }
     for (row, sums) in drows.chunks_exact_mut(stride).zip(&sums) {
@@ -256,15 +277,17 @@ fn gather(
     if block.count < block.per_head {
         *own = Aligned::ZERO;
     }
-    for (place, head, i) in block.places() {
-        let token = block.start + i;
-        let query = eight(rows, token * group.stride + group.query + head * DIM);
-        let dout = eight(dout, token * out_stride + head * DIM);
-        for i in 0..DIM {
-            own.0[place][2 * i] = scale * query[i];
-            own.0[place][2 * i + 1] = dout[i];
+    for head in 0..block.heads {
+        for i in 0..block.count {
+            let (token, place) = (block.start + i, head * block.per_head + i);
+            let query = eight(rows, token * group.stride + group.query + head * DIM);
+            let dout = eight(dout, token * out_stride + head * DIM);
+            for i in 0..DIM {
+                own.0[place][2 * i] = scale * query[i];
+                own.0[place][2 * i + 1] = dout[i];
+            }
+            own_lse[place] = lse[head * lse_stride + token] * LOG2_E;
         }
-        own_lse[place] = lse[head * lse_stride + token] * LOG2_E;
     }
     own_lse
 }
@@ -272,12 +295,15 @@ fn gather(
 /// Adds to each token's sums those of all places: pairs (ds, p) times (query, d(out)).
 #[inline(always)]
 fn spread<V: Vector>(own: &Aligned<LANES>, pairs: &[Aligned<2>], sums: &mut [Aligned<1>]) {
-    let own: [V; LANES] = std::array::from_fn(|i| V::load(&own.0[PLACES[i]]));
+    let mut queries = [V::zero(); LANES];
+    for i in 0..LANES {
+        queries[i] = V::load(&own.0[PLACES[i]]);
+    }
     for (pairs, sums) in pairs.iter().zip(sums) {
         let pairs = pairs.0.as_flattened().as_chunks::<2>().0;
         let mut halves = [V::load(&sums.0[0]), V::zero()];
         for i in 0..LANES {
-            halves[i % 2] = own[i].madd(V::splat_pair(&pairs[i]), halves[i % 2]);
+            halves[i % 2] = queries[i].madd(V::splat_pair(&pairs[i]), halves[i % 2]);
         }
         halves[0].add(halves[1]).store(&mut sums.0[0]);
     }

@@ -6,12 +6,14 @@
 #[cfg(target_arch = "x86_64")]
 mod intrinsics;
 mod pack;
+mod right;
 
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use intrinsics::{Unit, fastest_on_this_processor};
 pub(crate) use pack::{Left, Matrix};
+pub(crate) use right::{Kept, Right};
 
 /// Rows or columns of a tile of the result.
 const SIDE: usize = 16;
@@ -22,7 +24,7 @@ const BLOCK: usize = 2 * SIDE;
 /// Tiles of depth that are summed at once: two panels of the left operand, 32 KiB, stay in the first cache.
 const DEEPEST: usize = 16;
 /// Columns that are packed at once: 512 KiB of tiles stay in the second cache.
-const WIDEST: usize = 512;
+pub(crate) const WIDEST: usize = 512;
 
 /// 16 × 16 pairs of bf16 values; the first value of a pair is the lower half.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +73,7 @@ pub(crate) fn product(
     kernel: Kernel,
     (m, k, n): (usize, usize, usize),
     (x, x_stride): (&[f32], usize),
-    matrix: Matrix,
+    matrix: Right,
     scratch: &mut Scratch,
     (out, stride): (&mut [f32], usize),
     accumulate: bool,
@@ -88,16 +90,14 @@ pub(crate) fn product(
     }
     let Scratch { left, right } = scratch;
     left.pack(x, x_stride, (m, k));
-    // Parts of about the same depth.
-    let depth = k.div_ceil(DEPTH);
-    let deep = depth.div_ceil(depth.div_ceil(DEEPEST));
+    let (depth, deep) = (k.div_ceil(DEPTH), matrix.part_depth((k, n)));
     let mut unit = Unit::new(kernel);
     for from in (0..depth).step_by(deep) {
         let tiles = from..(from + deep).min(depth);
         unit.set_accumulate(accumulate || from > 0);
         for first in (0..n).step_by(WIDEST) {
             let columns = first..(first + WIDEST).min(n);
-            pack::right(matrix, k, tiles.clone(), columns.clone(), right);
+            let right = matrix.tiles(k, &tiles, &columns, right);
             multiply(&unit, left, tiles.clone(), right, (m, columns.len()), (&mut out[first..], stride));
         }
     }

@@ -1,6 +1,6 @@
 use half::bf16;
 
-use super::{Kernel, Matrix, Scratch, fastest, product};
+use super::{Kept, Kernel, Matrix, Right, Scratch, fastest, product};
 use crate::{StoredType, TensorView};
 
 fn value(i: usize) -> f32 {
@@ -44,7 +44,10 @@ fn check(kernel: Kernel, (m, k, n): (usize, usize, usize), dtype: StoredType, tr
     let x: Vec<f32> = (0..m * x_stride).map(value).collect();
     let matrix = Matrix { stored: view, first: FIRST, transposed };
     let wide = view.to_f32_vec();
-    for (accumulate, start) in [(false, 0.0), (true, 0.5)] {
+    let kept = Kept::new(matrix, (k, n));
+    let rights = [Right::Stored(matrix), Right::Kept { matrix: &kept, row: 0, column: 0 }];
+    let starts = [(false, 0.0), (true, 0.5)];
+    for ((accumulate, start), matrix) in starts.into_iter().flat_map(|start| rights.map(|right| (start, right))) {
         let mut out = vec![0.5; m * stride];
         product(kernel, (m, k, n), (&x, x_stride), matrix, scratch, (&mut out, stride), accumulate);
         for i in 0..m {
@@ -72,6 +75,41 @@ fn agrees_with_the_definition_on_ragged_shapes() {
             for dtype in [StoredType::F32, StoredType::F16, StoredType::Bf16] {
                 for transposed in [false, true] {
                     check(kernel, shape, dtype, transposed, &mut scratch);
+                }
+            }
+        }
+    }
+}
+
+/// Parts of a kept matrix, as the output head takes them.
+#[test]
+fn parts_of_a_kept_matrix_give_parts_of_the_product() {
+    const VOCAB: usize = 1200;
+    const WIDTH: usize = 40;
+    let values: Vec<f32> = (0..VOCAB * WIDTH).map(value).collect();
+    let bytes = stored(&values, StoredType::F32);
+    let view = TensorView::new(StoredType::F32, &[VOCAB, WIDTH], &bytes);
+    let x: Vec<f32> = (0..5 * VOCAB).map(|i| value(i + 3)).collect();
+    let mut scratch = Scratch::default();
+    for kernel in kernels() {
+        for transposed in [false, true] {
+            let whole = Matrix { stored: view, first: 0, transposed };
+            let kept = Kept::new(whole, if transposed { (WIDTH, VOCAB) } else { (VOCAB, WIDTH) });
+            for (first, last) in [(0, 512), (512, 1024), (512, VOCAB), (1024, VOCAB)] {
+                let count = last - first;
+                let (k, n) = if transposed { (WIDTH, count) } else { (count, WIDTH) };
+                let (row, column) = if transposed { (0, first) } else { (first, 0) };
+                let rights = [
+                    Right::Stored(Matrix { stored: view, first, transposed }),
+                    Right::Kept { matrix: &kept, row, column },
+                ];
+                let [from_file, from_memory] = rights.map(|right| {
+                    let mut out = vec![0.0; 5 * n];
+                    product(kernel, (5, k, n), (&x, k), right, &mut scratch, (&mut out, n), false);
+                    out
+                });
+                for (x, y) in from_file.iter().zip(&from_memory) {
+                    assert!((x - y).abs() <= 1e-4 * x.abs().max(1.0), "{x} against {y}");
                 }
             }
         }

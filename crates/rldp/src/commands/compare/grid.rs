@@ -4,12 +4,14 @@ use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
+use rldp_lab::compare::Role;
 use rldp_train::settings::TrainSettings;
 use serde::Deserialize;
 use serde_json::Map;
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
+use super::tuning::{Tuning, TuningFile};
 use crate::{defaults, exit::Wrong, models, progress::note, settings::Given};
 
 /// Name of the only model or dataset when the grid lists none.
@@ -33,6 +35,7 @@ struct File {
     dataset: Vec<Named>,
     #[serde(default)]
     model: Vec<Named>,
+    tuning: Option<TuningFile>,
 }
 
 /// A method, dataset or model: a name and settings.
@@ -56,6 +59,7 @@ pub(crate) struct Grid {
     methods: Vec<(String, Given)>,
     datasets: Vec<(String, Given)>,
     models: Vec<(String, Given)>,
+    tuning: Option<Tuning>,
 }
 
 /// One run of the plan.
@@ -67,6 +71,8 @@ pub(crate) struct Planned {
     pub(crate) dataset: String,
     /// The axes but the seed.
     pub(crate) axes: Map<String, serde_json::Value>,
+    /// What it is for under rules of tuning.
+    pub(crate) roles: Vec<Role>,
     pub(crate) settings: TrainSettings,
 }
 
@@ -96,7 +102,9 @@ impl Grid {
             "{source}: baseline is `{baseline}`, but the methods are {}; name one of them",
             names.join(", ")
         );
-        let grid = Self { paired: file.paired, baseline, base, axes, seeds, methods, datasets, models };
+        let taken: Vec<&str> = axes.iter().map(|(key, _)| key.as_str()).chain(["seed"]).collect();
+        let tuning = file.tuning.map(|tuning| Tuning::read(tuning, &taken, source)).transpose()?;
+        let grid = Self { paired: file.paired, baseline, base, axes, seeds, methods, datasets, models, tuning };
         grid.check_overlaps(source)?;
         Ok(grid)
     }
@@ -113,6 +121,7 @@ impl Grid {
         parts.push(format!("{} datasets", self.datasets.len()));
         parts.extend(self.axes.iter().map(|(key, values)| format!("{} values of {key}", values.len())));
         parts.push(format!("{} seeds", self.seeds.len().max(1)));
+        parts.extend(self.tuning.as_ref().map(Tuning::shape));
         parts.join(" × ")
     }
 
@@ -159,7 +168,7 @@ impl Grid {
                             }
                             given.set("seed", seed.cloned());
                             let labels = [method.as_str(), model, dataset];
-                            runs.push(self.planned(given, labels, &point, out, &mut known)?);
+                            runs.extend(self.planned(&given, labels, &point, out, &mut known)?);
                         }
                     }
                 }
@@ -169,35 +178,65 @@ impl Grid {
         Ok(runs)
     }
 
+    /// The runs of one method in one place of the grid: one, or as many as the rules of tuning ask for.
     fn planned(
         &self,
-        mut given: Given,
-        [method, model, dataset]: [&str; 3],
+        given: &Given,
+        labels: [&str; 3],
         point: &[(&str, &Value)],
         out: &Path,
         known: &mut HashMap<String, Table>,
-    ) -> Result<Planned> {
-        let mut axes = Map::new();
-        for (key, value) in point {
-            given.set(key, Some((*value).clone()));
-            axes.insert((*key).to_owned(), serde_json::to_value(value)?);
+    ) -> Result<Vec<Planned>> {
+        let [method, model, dataset] = labels;
+        let context = format!("method `{method}`, model `{model}`, dataset `{dataset}`");
+        let axes: Map<String, serde_json::Value> = point
+            .iter()
+            .map(|(key, value)| Ok(((*key).to_owned(), serde_json::to_value(value)?)))
+            .collect::<Result<_>>()?;
+        let mut resolve = |more: &[(&str, &Value)]| {
+            let mut given = given.clone();
+            point.iter().chain(more).for_each(|(key, value)| given.set(key, Some((*value).clone())));
+            self.resolved(given, &context, known)
+        };
+        let settings = resolve(&[])?;
+        let runs = match &self.tuning {
+            None => vec![(settings, None)],
+            Some(tuning) => {
+                let candidates = tuning.candidates().into_iter();
+                let candidates = candidates.map(|one| Ok((one.text, resolve(&one.values)?)));
+                let runs = tuning.runs(&settings, &candidates.collect::<Result<Vec<_>>>()?).map_err(Wrong::usage)?;
+                runs.into_iter().map(|(settings, role)| (settings, Some(role))).collect()
+            }
+        };
+        let mut planned: Vec<Planned> = Vec::with_capacity(runs.len());
+        for (mut settings, role) in runs {
+            let name = name(&settings, labels, &axes)?;
+            // What two rules ask for is run once.
+            if let Some(same) = planned.iter_mut().find(|run| run.name == name) {
+                same.roles.extend(role);
+                continue;
+            }
+            settings.output.out = out.join("runs").join(&name);
+            let [method, model, dataset] = labels.map(str::to_owned);
+            let (axes, roles) = (axes.clone(), role.into_iter().collect());
+            planned.push(Planned { name, method, model, dataset, axes, roles, settings });
         }
+        Ok(planned)
+    }
+
+    fn resolved(&self, mut given: Given, context: &str, known: &mut HashMap<String, Table>) -> Result<TrainSettings> {
         given.set("out", Some(String::new()));
         let path = given.text("model").unwrap_or_default();
         let defaults = known.entry(path.clone()).or_insert_with(|| defaults_for(&path)).clone();
-        let context = || format!("method `{method}`, model `{model}`, dataset `{dataset}`");
-        let mut settings = given.resolve(defaults).map_err(|error| Wrong::usage(error.context(context())))?;
+        let mut settings = given.resolve(defaults).map_err(|error| Wrong::usage(error.context(context.to_owned())))?;
         if self.paired {
             settings.privacy.unsafe_noise_seed = Some(settings.seed);
         }
         ensure!(
             settings.data.eval.is_some(),
-            Wrong::usage(anyhow::anyhow!("{}: there is no `eval`; name public records to compare on", context()))
+            Wrong::usage(anyhow::anyhow!("{context}: there is no `eval`; name public records to compare on"))
         );
-        let name = name(&settings, [method, model, dataset], &axes)?;
-        settings.output.out = out.join("runs").join(&name);
-        let (method, model, dataset) = (method.to_owned(), model.to_owned(), dataset.to_owned());
-        Ok(Planned { name, method, model, dataset, axes, settings })
+        Ok(settings)
     }
 }
 
@@ -218,7 +257,7 @@ fn named(list: Vec<Named>, source: &str, kind: &str) -> Result<Vec<(String, Give
     Ok(found)
 }
 
-fn axes(table: Table, source: &str) -> Result<Vec<(String, Vec<Value>)>> {
+pub(super) fn axes(table: Table, source: &str) -> Result<Vec<(String, Vec<Value>)>> {
     let mut axes = Vec::new();
     for (key, value) in table {
         let name = key.replace('-', "_");
@@ -236,7 +275,7 @@ fn axes(table: Table, source: &str) -> Result<Vec<(String, Vec<Value>)>> {
 }
 
 /// Every combination of the axes' values.
-fn points(axes: &[(String, Vec<Value>)]) -> Vec<Vec<(&str, &Value)>> {
+pub(super) fn points(axes: &[(String, Vec<Value>)]) -> Vec<Vec<(&str, &Value)>> {
     let mut points = vec![Vec::new()];
     for (key, values) in axes {
         let shorter = std::mem::take(&mut points);

@@ -9,6 +9,7 @@ mod plan;
 mod results;
 mod schedule;
 mod state;
+mod tuning;
 
 use std::{
     collections::VecDeque,
@@ -114,7 +115,7 @@ fn warn(grid: &Grid, runs: &[Planned]) {
     }
     let epsilon: f64 = runs
         .iter()
-        .filter(|run| run.settings.privacy.without_guarantee().is_none())
+        .filter(|run| run.settings.unsafe_reasons().is_empty())
         .map(|run| run.settings.privacy.epsilon)
         .sum();
     if epsilon > 0.0 {
@@ -168,11 +169,13 @@ fn work(slots: &Slots, runs: &[Planned]) -> Result<Results> {
 /// Summarises what there is, and says what is missing.
 fn conclude(grid: &Grid, runs: &[Planned], results: Results, out: &Path, stopped: bool) -> Result<ExitCode> {
     let (entries, failed) = results.in_order_of(runs);
+    let finished = entries.len();
+    let (entries, choices) = compare::reduce(&entries);
     let cells = compare::summarize(&entries, &grid.methods(), &grid.baseline);
     replace(&out.join("summary.csv"), &compare::csv(&cells))?;
     let report = out.join("report.html");
     let names: Vec<String> = failed.iter().map(|(run, _)| run.clone()).collect();
-    write_comparison(&entries, &cells, &grid.baseline, &names, &report)?;
+    write_comparison(&entries, &cells, &choices, &grid.baseline, &names, &report)?;
     print_line(&compare::table(&cells))?;
     note("report", &report.display().to_string());
     for (run, message) in &failed {
@@ -181,5 +184,5 @@ fn conclude(grid: &Grid, runs: &[Planned], results: Results, out: &Path, stopped
     if stopped {
         note("stopped", "the same command continues; finished runs are not repeated");
     }
-    Ok(if entries.len() == runs.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if finished == runs.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -36,7 +36,9 @@ impl Results {
         let mut results = Self { layout: layout.clone(), entries: Vec::new(), failed: Vec::new() };
         let mut text = String::new();
         for run in plan {
-            let Some(result) = known.get(&run.name).cloned() else { continue };
+            let Some(mut result) = known.get(&run.name).cloned() else { continue };
+            // The rules of tuning may have changed since.
+            result.roles.clone_from(&run.roles);
             if State::of(&run.settings.output.out)? != State::Finished {
                 continue;
             }
@@ -109,6 +111,7 @@ fn entry(run: &Planned) -> Result<Entry> {
         epsilon_spent: read.steps.last().map_or(0.0, |line| line.epsilon_spent),
         verified: verify_run(folder)?.holds,
         guarantee: read.without_guarantee().is_none(),
+        roles: run.roles.clone(),
         seconds: seconds(folder),
     };
     Ok(Entry { curve: curve(&read), result })

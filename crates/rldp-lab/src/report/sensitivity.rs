@@ -1,0 +1,88 @@
+//! How perplexity depends on a setting that a grid varies.
+
+use std::collections::BTreeMap;
+
+use super::figure::{Axis, Series, escape, lines_over};
+use crate::{compare::Entry, error::LabError, statistics::Estimate};
+
+/// One figure for every axis of numbers and every value of what else varies: a line a method over the setting, with the
+/// 95 % t interval of mean log-perplexity as its band.
+pub(super) fn figures(entries: &[Entry]) -> Result<String, LabError> {
+    let mut axes: Vec<&String> = entries.iter().flat_map(|entry| entry.result.axes.keys()).collect();
+    axes.sort();
+    axes.dedup();
+    let mut html = String::new();
+    for axis in axes {
+        for (rest, methods) in places(entries, axis) {
+            if methods.values().any(|points| points.len() > 1) {
+                let series: Vec<Series> = methods.into_iter().map(|(method, points)| line(method, &points)).collect();
+                html.push_str(&lines_over(Axis::Logarithmic, rest.trim_end(), (axis, "perplexity"), &series)?);
+            }
+        }
+    }
+    Ok(html)
+}
+
+/// Log-perplexities by a setting's value.
+type Points = Vec<(f64, Vec<f64>)>;
+
+/// By everything but `axis`: each method's points, in order of the setting.
+fn places<'a>(entries: &'a [Entry], axis: &str) -> BTreeMap<String, BTreeMap<&'a str, Points>> {
+    let mut found: BTreeMap<String, BTreeMap<&str, Points>> = BTreeMap::new();
+    for entry in entries {
+        let result = &entry.result;
+        let Some(value) = result.axes.get(axis).and_then(serde_json::Value::as_f64) else { continue };
+        let Some(log) = result.perplexity_after.map(f64::ln) else { continue };
+        let mut others = result.clone();
+        others.axes.remove(axis);
+        let rest = escape(&format!("{} on {} {}", result.model, result.dataset, others.axes_text()));
+        let points = found.entry(rest).or_default().entry(&result.method).or_default();
+        match points.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, logs)) => logs.push(log),
+            None => points.push((value, vec![log])),
+        }
+    }
+    found.values_mut().flat_map(BTreeMap::values_mut).for_each(|points| points.sort_by(|a, b| a.0.total_cmp(&b.0)));
+    found
+}
+
+fn line(method: &str, points: &Points) -> Series {
+    let estimates: Vec<(f64, Estimate)> =
+        points.iter().filter_map(|(value, logs)| Some((*value, Estimate::of(logs)?))).collect();
+    // The axis is placed by powers of ten, and the band with it.
+    let tens = |(_, estimate): &(f64, Estimate)| estimate.half_width.unwrap_or(0.0) / std::f64::consts::LN_10;
+    Series {
+        name: method.to_owned(),
+        points: estimates.iter().map(|(value, estimate)| (*value, estimate.mean.exp())).collect(),
+        band: estimates.iter().all(|(_, estimate)| estimate.n > 1).then(|| estimates.iter().map(tens).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::compare::tests::entry;
+
+    fn at(interval: u64, seed: u64, log: f64) -> Entry {
+        let mut entry = entry("sac", seed, [3.0, 2.5, log]);
+        entry.result.axes.insert("interval".into(), json!(interval));
+        entry
+    }
+
+    #[test]
+    fn a_setting_of_several_values_gets_a_curve_and_one_of_a_single_value_none() {
+        let entries = [at(10, 1, 2.0), at(2, 1, 2.2), at(10, 2, 2.1), at(2, 2, 2.4)];
+        let found = places(&entries, "interval");
+        let points = &found["m on d epsilon=0.5"]["sac"];
+        assert_eq!(points.iter().map(|(value, _)| *value).collect::<Vec<_>>(), [2.0, 10.0]);
+        let line = line("sac", points);
+        assert!((line.points[0].1.ln() - 2.3).abs() < 1e-12, "{:?}", line.points);
+        // Half the width for two values 0.2 apart: 12.7062 · 0.1.
+        assert!((line.band.unwrap()[0] * std::f64::consts::LN_10 - 1.270_62).abs() < 1e-4);
+        let html = figures(&entries).unwrap();
+        assert_eq!(html.matches("<svg").count(), 1, "epsilon has one value");
+        assert!(html.contains("interval"));
+    }
+}

@@ -1,0 +1,84 @@
+//! How much memory a step takes, and the micro-batch that fits a limit.
+
+use super::{queue, weights::BaseModel};
+use crate::ModelError;
+
+/// Memory for one core's activations when nothing limits them, in bytes.
+const ACTIVATION_BYTES: usize = 384 << 20;
+/// Memory for one core's activations of a small model, in bytes: they stay in the second cache, or nearly.
+const CACHED_BYTES: usize = 3 << 20;
+/// Tokens below which a micro-batch is too small to share the work on the weights.
+const CACHED_TOKENS: usize = 128;
+/// Memory for the per-unit gradients of all jobs in progress, in bytes.
+const GRADIENT_BYTES: usize = 512 << 20;
+/// Memory for all matrices in tiles, in bytes; a larger model's are laid out piece by piece, over and over.
+const KEPT_BYTES: usize = 1 << 30;
+/// Code, tokenizer, heap and buffers whose size depends on neither model nor batch, in bytes.
+const BASE_BYTES: usize = 96 << 20;
+/// Buffers of one core whose size does not depend on the micro-batch: a chunk of logits, pieces of matrices, its stack.
+const WORKER_BYTES: usize = 16 << 20;
+/// Bytes of a parameter outside the engine: the adapter and its start, two moments, the sum, two releases, and layouts.
+const PARAMETER_BYTES: usize = 56;
+
+/// A limit on the memory of the whole process, and what the engine cannot know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryLimit {
+    /// Resident bytes at most; the mapped weights count.
+    pub bytes: usize,
+    /// P, parameters of the adapter.
+    pub adapter_parameters: usize,
+    /// Tokens of the longest sequence.
+    pub longest: usize,
+}
+
+/// What bounds memory, and changes no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MemoryPlan {
+    pub(crate) micro_batch_tokens: usize,
+    /// Memory for the per-unit gradients of all jobs in progress, in bytes.
+    pub(crate) gradient_bytes: usize,
+    /// Whether products in bf16 keep the matrices they have laid out.
+    pub(crate) keeps_tiles: bool,
+}
+
+impl MemoryPlan {
+    /// What is fastest, within the limit.
+    ///
+    /// # Errors
+    /// When even one sequence a core at a time does not fit.
+    pub(crate) fn new(
+        model: &BaseModel,
+        workers: usize,
+        in_tiles: bool,
+        limit: Option<MemoryLimit>,
+    ) -> Result<Self, ModelError> {
+        let within = |bytes: usize| bytes / (4 * model.floats_per_token());
+        let cached = within(CACHED_BYTES);
+        let most = if cached >= CACHED_TOKENS { cached } else { within(ACTIVATION_BYTES) }.clamp(64, 1024);
+        let keeps_tiles = in_tiles && model.tile_bytes() <= KEPT_BYTES;
+        let free = Self { micro_batch_tokens: most, gradient_bytes: GRADIENT_BYTES, keeps_tiles };
+        let Some(limit) = limit else { return Ok(free) };
+        let gradient_bytes = (limit.bytes / 8).min(GRADIENT_BYTES);
+        let plans = [keeps_tiles, false].map(|keeps_tiles| Self { gradient_bytes, keeps_tiles, ..free });
+        // A batch of half the size is as good as one without kept tiles.
+        for (plan, least) in plans.into_iter().zip([limit.longest.max(most / 2), limit.longest]) {
+            let room = limit.bytes.saturating_sub(plan.fixed_bytes(model, workers, limit));
+            let tokens = room / (workers * model.bytes_per_token());
+            if tokens >= least.max(1) {
+                return Ok(Self { micro_batch_tokens: tokens.min(most.max(limit.longest)), ..plan });
+            }
+        }
+        let needed =
+            plans[1].fixed_bytes(model, workers, limit) + workers * limit.longest.max(1) * model.bytes_per_token();
+        Err(ModelError::Memory { limit: limit.bytes, needed, workers })
+    }
+
+    /// Bytes that do not depend on the micro-batch.
+    fn fixed_bytes(&self, model: &BaseModel, workers: usize, limit: MemoryLimit) -> usize {
+        let gradient = 4 * limit.adapter_parameters;
+        let gradients = self.gradient_bytes.max(queue::AHEAD * workers * gradient) + gradient;
+        let tiles = if self.keeps_tiles { model.tile_bytes() } else { 0 };
+        let own = PARAMETER_BYTES * limit.adapter_parameters + BASE_BYTES + workers * WORKER_BYTES;
+        model.stored_bytes() + tiles + gradients + own
+    }
+}
