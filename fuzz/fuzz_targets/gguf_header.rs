@@ -5,8 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use rldp_data::{ChatTemplate, TextTokenizer};
 use rldp_model::gguf;
 
-fuzz_target!(|bytes: Vec<u8>| {
-    let Ok(files) = gguf::from_bytes(bytes) else { return };
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(files) = gguf::from_bytes(bytes.to_vec()) else { return };
     for name in files.weights.names() {
         if let Ok(view) = files.weights.tensor(name) {
             view.range_to_f32(0, &mut vec![0.0; view.len().min(1000)]);
