@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::error::DataError;
 
-/// Largest conversation text, in bytes: a template is code from the model's directory and may loop.
-const FUEL: u64 = 50_000_000;
+/// Most instructions of one rendering: a template is code from the model's directory and may loop.
+const FUEL: u64 = 5_000_000;
 
 /// A model's chat template.
 ///
