@@ -4,6 +4,7 @@
 
 pub mod canaries;
 pub mod canary_file;
+mod chat;
 pub mod demo;
 mod error;
 pub mod membership;
@@ -13,9 +14,10 @@ mod tokenize;
 mod tokenizer;
 mod units;
 
+pub use chat::{ChatTemplate, Conversation};
 pub use error::DataError;
 pub use sampler::{PoissonSampler, SampledBatch};
-pub use source::{Columns, RawRecord, TextColumns, read_records, read_table};
+pub use source::{Columns, RawRecord, TextColumns, is_standard_input, read_records, read_table};
 pub use tokenize::{Block, PROMPT_END, TokenRecord, tokenize};
 pub use tokenizer::TextTokenizer;
 pub use units::{PrivacyUnits, Unit, UnitPolicy};

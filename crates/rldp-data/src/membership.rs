@@ -89,7 +89,7 @@ mod tests {
             row,
             unit: Some(unit.to_owned()),
             tokens: vec![1, 2],
-            scored_from: 0,
+            scored: std::iter::once(1..2).collect(),
         };
         let records = [record(0, "a"), record(1, "b"), record(2, "a")];
         let policy = UnitPolicy { max_length: 8, max_records: None, unsafe_seed: None };

@@ -1,6 +1,6 @@
 //! Records to token sequences, and sequences to blocks.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use crate::{error::DataError, source::RawRecord, tokenizer::TextTokenizer};
 
@@ -15,8 +15,8 @@ pub struct TokenRecord {
     pub unit: Option<String>,
     /// Token ids.
     pub tokens: Vec<u32>,
-    /// First scored position; 0 scores all but the first token, which has no context.
-    pub scored_from: usize,
+    /// Scored positions, in order; the first token is never scored, for it has no context.
+    pub scored: Vec<Range<usize>>,
 }
 
 /// A piece of a record of at most the block size, whose scored tokens carry `weight`.
@@ -33,10 +33,11 @@ pub struct Block {
 ///
 /// A text record is what the tokenizer makes of it, special tokens included; nothing is appended. A prompt with a
 /// completion is the prompt (with special tokens) and a line break, then the completion without special tokens, then
-/// `eos` when the model has one; only completion and end are scored.
+/// `eos` when the model has one; only completion and end are scored. A conversation is what the model's chat template makes
+/// of it, with no special tokens besides; only the assistant's turns are scored, each with what ends it.
 ///
 /// # Errors
-/// When a record has no tokens; the row of `path` is named.
+/// When a record has no tokens, or a conversation cannot be rendered; the row of `path` is named.
 pub fn tokenize(
     path: &Path,
     records: &[RawRecord],
@@ -52,13 +53,14 @@ fn tokenize_one(
     tokenizer: &TextTokenizer,
     eos: Option<u32>,
 ) -> Result<TokenRecord, DataError> {
-    let empty = || DataError::Row {
-        path: path.to_owned(),
-        row: record.row + 1,
-        reason: "the record has no tokens; remove empty records first".into(),
-    };
+    let refuse = |reason: String| DataError::Row { path: path.to_owned(), row: record.row + 1, reason };
+    let empty = || refuse("the record has no tokens; remove empty records first".into());
     if record.text.trim().is_empty() {
         return Err(empty());
+    }
+    if record.conversation {
+        let (tokens, scored) = conversation(record, tokenizer).map_err(refuse)?;
+        return Ok(TokenRecord { row: record.row, unit: record.unit.clone(), tokens, scored });
     }
     let (tokens, scored_from) = match &record.prompt {
         None => (tokenizer.encode(&record.text, true)?, 0),
@@ -73,29 +75,59 @@ fn tokenize_one(
     if tokens.is_empty() {
         return Err(empty());
     }
-    Ok(TokenRecord { row: record.row, unit: record.unit.clone(), tokens, scored_from })
+    let scored = std::iter::once(scored_from..tokens.len()).collect();
+    Ok(TokenRecord { row: record.row, unit: record.unit.clone(), tokens, scored })
+}
+
+/// Tokens of a rendered conversation, and those that begin inside an answer.
+fn conversation(record: &RawRecord, tokenizer: &TextTokenizer) -> Result<(Vec<u32>, Vec<Range<usize>>), String> {
+    let template = tokenizer.chat_template().ok_or(
+        "the model has no chat template (`chat_template.jinja`, or `chat_template` in `tokenizer_config.json`), which \
+         conversations need",
+    )?;
+    let rendered = template.conversation(&record.text)?;
+    let (tokens, starts) = tokenizer.encode_with_starts(&rendered.text).map_err(|error| error.to_string())?;
+    let at = |byte: usize| starts.partition_point(|start| *start < byte);
+    let scored = rendered.answers.iter().map(|answer| at(answer.start)..at(answer.end)).collect();
+    Ok((tokens, scored))
 }
 
 impl TokenRecord {
     /// Number of scored tokens.
     pub fn scored_tokens(&self) -> usize {
-        self.tokens.len().saturating_sub(self.scored_from.max(1))
+        self.scored.iter().map(|range| range.end.saturating_sub(range.start.max(1))).sum()
     }
 
     /// Blocks of at most `max_length` tokens with their first scored positions. Neighbours overlap by one token, so that
     /// every scored token is scored exactly once; blocks without scored tokens are left out.
     pub fn blocks(&self, max_length: usize) -> Vec<(Vec<u32>, usize)> {
         let length = max_length.max(2);
-        let (mut start, mut blocks) = (0, Vec::new());
-        while start + 1 < self.tokens.len() {
-            let end = (start + length).min(self.tokens.len());
-            let scored_from = self.scored_from.saturating_sub(start).max(1);
-            if start + scored_from < end {
-                blocks.push((self.tokens[start..end].to_vec(), scored_from));
+        let mut blocks = Vec::new();
+        for (tokens, scored_from) in self.passages() {
+            let mut start = 0;
+            while start + 1 < tokens.len() {
+                let end = (start + length).min(tokens.len());
+                let scored_from = scored_from.saturating_sub(start).max(1);
+                if start + scored_from < end {
+                    blocks.push((tokens[start..end].to_vec(), scored_from));
+                }
+                start = end - 1;
             }
-            start = end - 1;
         }
         blocks
+    }
+
+    /// Every scored passage with all that comes before it, uncut, and its first scored position.
+    pub fn passages(&self) -> impl Iterator<Item = (&[u32], usize)> {
+        self.scored.iter().map(|range| (&self.tokens[..range.end], range.start))
+    }
+
+    /// Keeps the first `length` tokens.
+    pub fn truncate(&mut self, length: usize) {
+        self.tokens.truncate(length);
+        for range in &mut self.scored {
+            *range = range.start.min(length)..range.end.min(length);
+        }
     }
 }
 
@@ -104,7 +136,8 @@ mod tests {
     use super::*;
 
     fn record(length: u32, scored_from: usize) -> TokenRecord {
-        TokenRecord { row: 0, unit: None, tokens: (0..length).collect(), scored_from }
+        let scored = std::iter::once(scored_from..length as usize).collect();
+        TokenRecord { row: 0, unit: None, tokens: (0..length).collect(), scored }
     }
 
     #[test]
@@ -121,5 +154,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn passages_of_a_conversation_see_what_came_before_and_are_scored_apart() {
+        let mut record = TokenRecord { row: 0, unit: None, tokens: (0..10).collect(), scored: vec![2..4, 7..10] };
+        let scored = |record: &TokenRecord, most: usize| -> Vec<u32> {
+            record.blocks(most).iter().flat_map(|(tokens, from)| tokens[*from..].to_vec()).collect()
+        };
+        for most in 2..12 {
+            assert_eq!(scored(&record, most), [2, 3, 7, 8, 9], "blocks of {most}");
+        }
+        assert_eq!(record.blocks(20)[1].0, (0..10).collect::<Vec<u32>>());
+        record.truncate(8);
+        assert_eq!((scored(&record, 20), record.scored_tokens()), (vec![2, 3, 7], 3));
     }
 }

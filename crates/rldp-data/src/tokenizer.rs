@@ -7,15 +7,16 @@ use tokenizers::{
     pre_tokenizers::byte_level::ByteLevel,
 };
 
-use crate::error::DataError;
+use crate::{chat::ChatTemplate, error::DataError};
 
 /// A tokenizer of a Hugging Face directory.
 pub struct TextTokenizer {
     inner: Tokenizer,
+    chat: Option<ChatTemplate>,
 }
 
 impl TextTokenizer {
-    /// Reads `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`.
+    /// Reads `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`; and the chat template, when there is one.
     ///
     /// # Errors
     /// When neither is there, or it is damaged.
@@ -23,7 +24,7 @@ impl TextTokenizer {
         let whole = directory.join("tokenizer.json");
         if whole.exists() {
             let inner = Tokenizer::from_bytes(fs_err::read(&whole)?).map_err(|error| unreadable(&whole, &error))?;
-            return Self::without_padding(inner);
+            return Ok(Self { chat: ChatTemplate::from_dir(directory)?, ..Self::without_padding(inner)? });
         }
         let (vocab, merges) = (directory.join("vocab.json"), directory.join("merges.txt"));
         if !(vocab.exists() && merges.exists()) {
@@ -38,7 +39,7 @@ impl TextTokenizer {
         let mut inner = Tokenizer::new(bpe);
         inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
         inner.with_decoder(Some(ByteLevelDecoder::default()));
-        Ok(Self { inner })
+        Ok(Self { inner, chat: ChatTemplate::from_dir(directory)? })
     }
 
     /// Reads the bytes of a `tokenizer.json`. Truncation and padding that it may ask for are switched off: records are
@@ -54,7 +55,7 @@ impl TextTokenizer {
     fn without_padding(mut inner: Tokenizer) -> Result<Self, DataError> {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
-        Ok(Self { inner })
+        Ok(Self { inner, chat: None })
     }
 
     /// Token ids of a text, with the tokenizer's own special tokens or without.
@@ -67,6 +68,27 @@ impl TextTokenizer {
             .encode_fast(text, add_special_tokens)
             .map_err(|_| refused(Path::new("tokenizer"), "a text could not be tokenized"))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The same tokenizer with a chat template.
+    #[must_use]
+    pub fn with_chat_template(self, template: ChatTemplate) -> Self {
+        Self { chat: Some(template), ..self }
+    }
+
+    /// The model's chat template, when it has one.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat.as_ref()
+    }
+
+    /// Token ids of a text without special tokens of the tokenizer's own, and the byte at which each begins.
+    pub(crate) fn encode_with_starts(&self, text: &str) -> Result<(Vec<u32>, Vec<usize>), DataError> {
+        let encoding = self
+            .inner
+            .encode(text, false)
+            .map_err(|_| refused(Path::new("tokenizer"), "a text could not be tokenized"))?;
+        let starts = encoding.get_offsets().iter().map(|(start, _)| *start).collect();
+        Ok((encoding.get_ids().to_vec(), starts))
     }
 
     /// Text of token ids, special tokens left out.

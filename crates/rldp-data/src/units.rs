@@ -188,7 +188,12 @@ mod tests {
     use super::*;
 
     fn record(unit: &str, tokens: std::ops::Range<u32>) -> TokenRecord {
-        TokenRecord { row: 0, unit: Some(unit.to_owned()), tokens: tokens.collect(), scored_from: 0 }
+        TokenRecord {
+            row: 0,
+            unit: Some(unit.to_owned()),
+            scored: std::iter::once(0..tokens.len()).collect(),
+            tokens: tokens.collect(),
+        }
     }
 
     fn total_weight(unit: &Unit) -> f64 {

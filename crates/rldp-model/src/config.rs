@@ -5,6 +5,7 @@ use std::fmt;
 mod json;
 mod keys;
 mod rope;
+mod rotary;
 mod tensors;
 mod validate;
 
@@ -20,11 +21,17 @@ pub enum Family {
     Llama,
     /// Mistral: Llama with a sliding attention window.
     Mistral,
+    /// Qwen 2 and 2.5: Llama with biases on query, key and value.
+    Qwen2,
+    /// Qwen 3: Llama with a norm on every query and key head.
+    Qwen3,
+    /// Gemma 1: Llama with GELU in the gate, scaled embeddings and norms whose weights are stored less one.
+    Gemma,
 }
 
 impl Family {
     /// All supported families.
-    pub const ALL: [Self; 3] = [Self::Gpt2, Self::Llama, Self::Mistral];
+    pub const ALL: [Self; 6] = [Self::Gpt2, Self::Llama, Self::Mistral, Self::Qwen2, Self::Qwen3, Self::Gemma];
 
     /// The name in `config.json`'s `model_type`.
     pub fn model_type(self) -> &'static str {
@@ -32,6 +39,9 @@ impl Family {
             Self::Gpt2 => "gpt2",
             Self::Llama => "llama",
             Self::Mistral => "mistral",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Gemma => "gemma",
         }
     }
 }
@@ -156,7 +166,7 @@ pub struct ModelConfig {
     pub sliding_window: Option<usize>,
     /// Whether the output head is the embedding matrix.
     pub tie_word_embeddings: bool,
-    /// Whether q, k, v and o projections have biases (always true for GPT-2).
+    /// Whether q, k, v and o projections have biases (always true for GPT-2; in Qwen 2 all but o have them).
     pub attention_bias: bool,
     /// Whether the MLP's maps have biases (always true for GPT-2).
     pub mlp_bias: bool,
@@ -174,7 +184,7 @@ impl ModelConfig {
         let spec = |path: &str, kind, in_features, out_features, bias, transposed| LinearSpec {
             name: match self.family {
                 Family::Gpt2 => format!("transformer.h.{layer}.{path}"),
-                Family::Llama | Family::Mistral => format!("model.layers.{layer}.{path}"),
+                _ => format!("model.layers.{layer}.{path}"),
             },
             layer,
             kind,
@@ -190,16 +200,30 @@ impl ModelConfig {
                 spec("mlp.c_fc", LinearKind::MlpUp, c, m, true, true),
                 spec("mlp.c_proj", LinearKind::MlpDown, m, c, true, true),
             ],
-            Family::Llama | Family::Mistral => vec![
+            _ => vec![
                 spec("self_attn.q_proj", LinearKind::Query, c, q, self.attention_bias, false),
                 spec("self_attn.k_proj", LinearKind::Key, c, kv, self.attention_bias, false),
                 spec("self_attn.v_proj", LinearKind::Value, c, kv, self.attention_bias, false),
-                spec("self_attn.o_proj", LinearKind::AttentionOutput, q, c, self.attention_bias, false),
+                spec("self_attn.o_proj", LinearKind::AttentionOutput, q, c, self.attention_output_bias(), false),
                 spec("mlp.gate_proj", LinearKind::MlpGate, c, m, self.mlp_bias, false),
                 spec("mlp.up_proj", LinearKind::MlpUp, c, m, self.mlp_bias, false),
                 spec("mlp.down_proj", LinearKind::MlpDown, m, c, self.mlp_bias, false),
             ],
         }
+    }
+
+    fn attention_output_bias(&self) -> bool {
+        self.attention_bias && self.family != Family::Qwen2
+    }
+
+    /// What token embeddings are multiplied with: √C in Gemma, else 1.
+    pub fn embedding_scale(&self) -> f32 {
+        if self.family == Family::Gemma { (self.hidden_size as f32).sqrt() } else { 1.0 }
+    }
+
+    /// What is added to the stored weight of every norm: 1 in Gemma, else 0.
+    pub fn norm_offset(&self) -> f32 {
+        if self.family == Family::Gemma { 1.0 } else { 0.0 }
     }
 
     /// All linear maps of the model, block after block.

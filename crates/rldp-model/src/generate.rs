@@ -6,7 +6,11 @@ use rand_chacha::ChaCha12Rng;
 use crate::{
     Adapter, EngineError,
     config::LinearKind,
-    cpu::{Columns, CpuEngine, Prepared, Products, all_logits, embed, find, head_groups, pair_index},
+    cpu::{
+        Columns, CpuEngine, Prepared, Products, all_logits, embed, find, head_groups,
+        head_norm::{self, HeadNormCache},
+        pair_index,
+    },
     kernels::{activation, attention, norm, norm::RowStatistics},
 };
 
@@ -127,7 +131,8 @@ impl<'a> Decoder<'a> {
             };
             self.apply(layer, kind, rows, &input, &mut fused, Columns { offset, stride: width });
         }
-        let turned = (config.heads + config.kv_heads) * config.head_dim;
+        head_norm::forward(model, &model.blocks[layer], &mut fused, &mut HeadNormCache::default());
+        let turned = model.turned_width();
         for (row, &position) in fused.chunks_exact_mut(width).zip(positions) {
             rotate(&model.frequencies, &mut row[..turned], position);
         }

@@ -10,7 +10,9 @@ pub mod cpu;
 pub mod engine;
 pub mod error;
 pub mod generate;
+pub mod gguf;
 mod kernels;
+mod merge;
 pub mod source;
 pub mod weights;
 
@@ -18,5 +20,6 @@ pub use adapter::{Adapter, AdapterLayout, LoraSettings, Pair, peft};
 pub use config::{Activation, Family, LinearKind, LinearSpec, ModelConfig, Rope, RopeScaling};
 pub use engine::{Engine, EngineError, Sequence, SequenceLoss, UnitGradient, UnitInput};
 pub use error::ModelError;
+pub use merge::merge;
 pub use source::{ModelFiles, ModelSource};
-pub use weights::{StoredType, TensorView, Weights};
+pub use weights::{BlockFormat, StoredType, TensorView, Weights};

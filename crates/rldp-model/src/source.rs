@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{ModelConfig, ModelError, Weights};
+use crate::{
+    ModelConfig, ModelError, Weights,
+    gguf::{self, Embedded},
+};
 
 /// A model whose configuration and weights fit each other.
 #[derive(Clone, Debug)]
@@ -11,8 +14,10 @@ pub struct ModelFiles {
     pub config: ModelConfig,
     /// The base weights.
     pub weights: Weights,
-    /// The directory it came from; `None` for an embedded model.
+    /// The directory it came from, or that of its GGUF file; `None` for an embedded model.
     pub directory: Option<PathBuf>,
+    /// What a GGUF file holds beside the weights; `None` for other models.
+    pub embedded: Option<Embedded>,
 }
 
 impl ModelFiles {
@@ -22,7 +27,7 @@ impl ModelFiles {
             .map_err(|reason| ModelError::Config { path: "embedded config.json".into(), reason })?;
         let weights = Weights::from_bytes(weights)?;
         weights.check(&config)?;
-        Ok(Self { config, weights, directory: None })
+        Ok(Self { config, weights, directory: None, embedded: None })
     }
 }
 
@@ -61,13 +66,9 @@ impl ModelSource {
         let refuse = |reason: String| Err(ModelError::Source { path: path.to_owned(), reason });
         match Self::classify(path) {
             Self::Directory(directory) => open_directory(directory),
-            Self::Gguf(_) => refuse(
-                "GGUF files are not supported yet; use the Hugging Face directory with safetensors it was made from"
-                    .into(),
-            ),
+            Self::Gguf(file) => gguf::open(&file),
             Self::HubId(id) => refuse(format!(
-                "no such directory, and downloading from the Hugging Face hub is not supported yet; \
-                 run `hf download {id} --local-dir DIR` and name DIR"
+                "no such directory; to fetch {id} from the Hugging Face hub run `hf download {id} --local-dir DIR` and name DIR"
             )),
             Self::OtherFile(path) if is_pickle(&path) => refuse(
                 "this reads like a pickle of PyTorch, which can run code when read and is refused; load the model in Python and \
@@ -97,7 +98,7 @@ fn open_directory(directory: PathBuf) -> Result<ModelFiles, ModelError> {
         .map_err(|reason| ModelError::Config { path: path.clone(), reason })?;
     let weights = Weights::open(&directory)?;
     weights.check(&config)?;
-    Ok(ModelFiles { config, weights, directory: Some(directory) })
+    Ok(ModelFiles { config, weights, directory: Some(directory), embedded: None })
 }
 
 fn is_pickle(path: &Path) -> bool {
@@ -105,12 +106,13 @@ fn is_pickle(path: &Path) -> bool {
     path.extension().is_some_and(|extension| known.iter().any(|pickle| extension.eq_ignore_ascii_case(pickle)))
 }
 
-/// `owner/name` of plain characters, with no dots that a path would have in front.
+/// `owner/name` or `owner/name@revision` of plain characters, with no dots that a path would have in front.
 fn reads_like_hub_id(name: &str) -> bool {
     let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    name.split_once('/').is_some_and(|(owner, model)| plain(owner) && plain(model))
+    let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
+    plain(revision) && id.split_once('/').is_some_and(|(owner, model)| plain(owner) && plain(model))
 }

@@ -1,19 +1,21 @@
-//! Base weights: memory-mapped safetensors, kept in their stored precision and never copied.
+//! Base weights: memory-mapped safetensors or GGUF, kept in their stored precision and never copied.
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use crate::{ModelConfig, ModelError};
+use crate::{ModelConfig, ModelError, config::LinearSpec};
 
+mod blocks;
 mod shard;
 mod shards;
 mod view;
 
-use shard::{Shard, Stored};
+pub use blocks::BlockFormat;
+pub(crate) use shard::{Shard, Stored};
 pub use view::{StoredType, TensorView};
 
 /// All tensors of a model. Cloning is cheap: the clones share the same mapping.
@@ -25,6 +27,8 @@ pub struct Weights {
 struct Inner {
     shards: Vec<Shard>,
     tensors: HashMap<String, (usize, Stored)>,
+    /// Whether all maps are stored (out, in), as in GGUF, also those of families whose safetensors have (in, out).
+    out_first: bool,
 }
 
 impl Weights {
@@ -55,7 +59,23 @@ impl Weights {
                 tensors.insert(name, (index, stored));
             }
         }
-        Ok(Self { inner: Arc::new(Inner { shards, tensors }) })
+        Ok(Self { inner: Arc::new(Inner { shards, tensors, out_first: false }) })
+    }
+
+    /// The tensors of a GGUF file under Hugging Face's names; every range lies inside the shard.
+    pub(crate) fn from_gguf(shard: Shard, stored: Vec<(String, Stored)>) -> Result<Self, ModelError> {
+        let mut tensors = HashMap::new();
+        for (name, stored) in stored {
+            if tensors.insert(name.clone(), (0, stored)).is_some() {
+                return Err(shard.refuse(format!("tensor `{name}` is stored twice")));
+            }
+        }
+        Ok(Self { inner: Arc::new(Inner { shards: vec![shard], tensors, out_first: true }) })
+    }
+
+    /// Whether the weight of a linear map is stored as (in, out).
+    pub fn stores_transposed(&self, linear: &LinearSpec) -> bool {
+        linear.transposed && !self.inner.out_first
     }
 
     /// One tensor by its full name. A checkpoint of the bare decoder, whose names lack the leading `transformer.` or
@@ -63,14 +83,27 @@ impl Weights {
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, ModelError> {
         let (shard, stored) =
             self.find(name).ok_or_else(|| ModelError::MissingTensor { name: name.to_owned(), hint: "" })?;
-        let dtype = StoredType::from_safetensors(stored.dtype)
-            .ok_or_else(|| ModelError::StoredType { name: name.to_owned(), dtype: format!("{:?}", stored.dtype) })?;
-        Ok(TensorView::new(dtype, &stored.shape, &self.inner.shards[*shard].bytes()[stored.range.clone()]))
+        let dtype = stored.dtype.clone();
+        let dtype = dtype.map_err(|dtype| ModelError::StoredType { name: name.to_owned(), dtype })?;
+        let view = TensorView::new(dtype, &stored.shape, &self.inner.shards[*shard].bytes()[stored.range.clone()]);
+        Ok(stored.interleaved.map_or(view, |head_dim| view.interleaved(head_dim)))
     }
 
     /// Whether a tensor is stored, under its full name or without the leading module.
     pub fn contains(&self, name: &str) -> bool {
         self.find(name).is_some()
+    }
+
+    /// The name under which the file has a tensor.
+    pub(crate) fn stored_name(&self, name: &str) -> Option<&str> {
+        let bare = || name.strip_prefix("transformer.").or_else(|| name.strip_prefix("model."));
+        let stored = |name: &str| self.inner.tensors.get_key_value(name).map(|(name, _)| name.as_str());
+        stored(name).or_else(|| stored(bare()?))
+    }
+
+    /// Path, where it is a file, and bytes of every shard.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = (Option<&Path>, &[u8])> {
+        self.inner.shards.iter().map(|shard| (shard.path(), shard.bytes()))
     }
 
     /// Names of all stored tensors as they are in the files, sorted.
@@ -87,7 +120,16 @@ impl Weights {
 
     /// Checks that every tensor of `config` is stored in a readable type and in the right shape.
     pub fn check(&self, config: &ModelConfig) -> Result<(), ModelError> {
-        for spec in config.tensors() {
+        let turned: HashSet<String> = config
+            .linears()
+            .iter()
+            .filter(|linear| linear.transposed && self.inner.out_first)
+            .map(|linear| format!("{}.weight", linear.name))
+            .collect();
+        for mut spec in config.tensors() {
+            if turned.contains(&spec.name) {
+                spec.shape.reverse();
+            }
             let view = self.tensor(&spec.name).map_err(|error| match error {
                 ModelError::MissingTensor { name, .. } => ModelError::MissingTensor { hint: hint(config, &name), name },
                 other => other,
@@ -114,11 +156,7 @@ impl Weights {
     }
 
     fn find(&self, name: &str) -> Option<&(usize, Stored)> {
-        let tensors = &self.inner.tensors;
-        tensors.get(name).or_else(|| {
-            let bare = name.strip_prefix("transformer.").or_else(|| name.strip_prefix("model."))?;
-            tensors.get(bare)
-        })
+        self.inner.tensors.get(self.stored_name(name)?)
     }
 }
 

@@ -123,8 +123,8 @@ fn options_that_leave_the_mathematics_alone_are_accepted() {
 fn what_is_not_implemented_is_refused_by_name() {
     let cases = [
         (
-            json!({"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}),
-            "`model_type` of `qwen2` is not supported; supported: gpt2, llama, mistral",
+            json!({"model_type": "gemma2", "architectures": ["Gemma2ForCausalLM"]}),
+            "`model_type` of `gemma2` is not supported; supported: gpt2, llama, mistral, qwen2, qwen3, gemma",
         ),
         (json!({"hidden_size": 8}), "neither `model_type` nor `architectures`"),
         (

@@ -177,11 +177,11 @@ fn what_is_not_a_model_directory_is_explained() {
     let folder = model.path();
     let open = |path: &std::path::Path| ModelSource::open(path).unwrap_err().to_string();
     assert_says(&open(&folder.join("config.json")), &["not a directory"]);
-    assert_says(&open(&folder.join("model.gguf")), &["GGUF", "not supported yet"]);
+    assert_says(&open(&folder.join("model.gguf")), &["model.gguf", "failed to open"]);
     assert_says(&open(&folder.join("nowhere")), &["no such directory"]);
     assert_says(
         &open("HuggingFaceTB/SmolLM2-135M".as_ref()),
-        &["hub is not supported yet", "hf download HuggingFaceTB/SmolLM2-135M --local-dir DIR"],
+        &["no such directory", "hf download HuggingFaceTB/SmolLM2-135M --local-dir DIR"],
     );
     assert_says(&open(&folder.join("adapter")), &["this is an adapter"]);
     fs_err::remove_file(folder.join("model.safetensors")).unwrap();

@@ -90,7 +90,6 @@ mod tests {
             steps: 2,
             noise_coordinates: 3,
             noise_delta: 0.0,
-            other_steps: 0,
             regime: Regime::NonPrivate,
             guarantee: Guarantee::None { reason: "no noise".into() },
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Result, Tensor};
-use rldp_model::{EngineError, Family, LinearKind, LinearSpec, ModelConfig, ModelFiles};
+use rldp_model::{EngineError, Family, LinearKind, LinearSpec, ModelConfig, ModelFiles, Weights};
 
 use crate::{
     lora::Lora,
@@ -16,6 +16,8 @@ pub(crate) struct Model {
     pub(crate) config: ModelConfig,
     pub(crate) device: Device,
     weights: HashMap<String, Tensor>,
+    /// The stored weights, which know how they are laid out.
+    stored: Weights,
 }
 
 /// What is the same in all blocks of one forward pass.
@@ -35,7 +37,7 @@ impl Model {
             let tensor = Tensor::from_vec(view.to_f32_vec(), view.shape(), &device).map_err(backend)?;
             weights.insert(spec.name, tensor);
         }
-        Ok(Self { config: files.config.clone(), device, weights })
+        Ok(Self { config: files.config.clone(), device, weights, stored: files.weights.clone() })
     }
 
     /// Logits (T, V) of one sequence of at least one token.
@@ -56,6 +58,7 @@ impl Model {
     fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
         let ids = Tensor::from_slice(tokens, tokens.len(), &self.device)?;
         let x = self.weights[self.config.embedding_name()].index_select(&ids, 0)?;
+        let x = (x * f64::from(self.config.embedding_scale()))?;
         match self.config.position_name() {
             Some(name) => x + self.weights[name].narrow(0, 0, tokens.len())?,
             None => Ok(x),
@@ -65,6 +68,7 @@ impl Model {
     fn norm(&self, module: &str) -> Norm {
         Norm {
             weight: self.weights[&format!("{module}.weight")].clone(),
+            offset: f64::from(self.config.norm_offset()),
             bias: self.weights.get(&format!("{module}.bias")).cloned(),
             epsilon: f64::from(self.config.norm_epsilon),
         }
@@ -76,16 +80,19 @@ impl Pass<'_> {
     fn block(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         let [before_attention, before_mlp] = self.model.config.block_norms(layer).map(|name| self.model.norm(&name));
         let linears = self.model.config.block_linears(layer);
-        let x = (x + self.attention(&linears, &before_attention.apply(x)?)?)?;
+        let x = (x + self.attention(layer, &linears, &before_attention.apply(x)?)?)?;
         &x + self.mlp(&linears, &before_mlp.apply(&x)?)?
     }
 
     /// Causal attention with grouped queries, (T, C) to (T, C).
-    fn attention(&self, linears: &[LinearSpec], x: &Tensor) -> Result<Tensor> {
+    fn attention(&self, layer: usize, linears: &[LinearSpec], x: &Tensor) -> Result<Tensor> {
         let ModelConfig { heads, kv_heads, head_dim, .. } = self.model.config;
         let [q, k, v] = self.queries_keys_values(linears, x)?;
         let (mut q, mut k) = (split_heads(&q, heads, head_dim)?, split_heads(&k, kv_heads, head_dim)?);
         let v = repeat_heads(&split_heads(&v, kv_heads, head_dim)?, heads / kv_heads)?;
+        if let Some([query, key]) = self.model.config.head_norms(layer) {
+            (q, k) = (self.model.norm(&query).apply(&q)?, self.model.norm(&key).apply(&k)?);
+        }
         if let Some(rotation) = &self.rotation {
             (q, k) = (rotation.apply(&q)?, rotation.apply(&k)?);
         }
@@ -124,7 +131,7 @@ impl Pass<'_> {
         let spec = linears.iter().find(|spec| spec.kind == kind);
         let spec = spec.ok_or_else(|| candle_core::Error::msg(format!("this family's block has no {kind:?}")))?;
         let stored = &self.model.weights[&format!("{}.weight", spec.name)];
-        let mut y = if spec.transposed { x.matmul(stored)? } else { x.matmul(&stored.t()?)? };
+        let mut y = if self.model.stored.stores_transposed(spec) { x.matmul(stored)? } else { x.matmul(&stored.t()?)? };
         if spec.bias {
             y = y.broadcast_add(&self.model.weights[&format!("{}.bias", spec.name)])?;
         }

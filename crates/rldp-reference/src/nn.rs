@@ -11,7 +11,9 @@ pub(crate) fn backend(error: candle_core::Error) -> EngineError {
 
 /// A norm over the last axis: LayerNorm where there is a bias, RMSNorm where there is none.
 pub(crate) struct Norm {
+    /// The stored weight, to which `offset` is added.
     pub(crate) weight: Tensor,
+    pub(crate) offset: f64,
     pub(crate) bias: Option<Tensor>,
     pub(crate) epsilon: f64,
 }
@@ -23,7 +25,7 @@ impl Norm {
             None => x.clone(),
         };
         let scale = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.epsilon)?.sqrt()?;
-        let normed = centred.broadcast_div(&scale)?.broadcast_mul(&self.weight)?;
+        let normed = centred.broadcast_div(&scale)?.broadcast_mul(&(&self.weight + self.offset)?)?;
         match &self.bias {
             Some(bias) => normed.broadcast_add(bias),
             None => Ok(normed),

@@ -24,6 +24,9 @@ pub struct DataSettings {
     /// Column of the completion, which alone is scored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub completion_column: Option<String>,
+    /// Column of a conversation, of which the assistant's turns are scored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub messages_column: Option<String>,
     /// Column that names the privacy unit; a record is the unit when absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unit_column: Option<String>,

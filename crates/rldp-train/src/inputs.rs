@@ -12,6 +12,15 @@ use crate::{
     settings::{DataSettings, TrainSettings},
 };
 
+impl DataSettings {
+    /// Where a record's text is.
+    pub fn text_columns(&self) -> TextColumns {
+        let (prompt, completion) = (self.prompt_column.as_deref(), self.completion_column.as_deref());
+        TextColumns::named(self.messages_column.as_deref(), prompt, completion)
+            .unwrap_or_else(|| TextColumns::Text(self.text_column.clone()))
+    }
+}
+
 /// What a run works on.
 pub struct Inputs {
     /// Computes losses and gradients of the base model.
@@ -80,8 +89,7 @@ fn tokenized(
     tokenizer: &TextTokenizer,
     config: &ModelConfig,
 ) -> Result<Vec<TokenRecord>, TrainError> {
-    let text = TextColumns::pair(data.prompt_column.as_deref(), data.completion_column.as_deref())
-        .unwrap_or_else(|| TextColumns::Text(data.text_column.clone()));
+    let text = data.text_columns();
     let records = read_records(path, &Columns { text, unit: unit.map(str::to_owned) })?;
     let records = tokenize(path, &records, tokenizer, config.eos_token_ids.first().copied())?;
     // The engine would find it too, but only in the step that samples the record, when that is paid for.

@@ -109,7 +109,7 @@ fn canary_units(
     let repeated = planted.iter().enumerate().flat_map(|(row, canary)| (0..canary.units).map(move |_| (row, canary)));
     let (mut records, mut coins) = (Vec::new(), Vec::new());
     for (row, canary) in repeated {
-        records.push(RawRecord { row, prompt: None, text: canary.text.clone(), unit: None });
+        records.push(RawRecord { row, prompt: None, text: canary.text.clone(), unit: None, conversation: false });
         coins.push(canary.included);
     }
     let tokens = tokenize(path, &records, tokenizer, config.eos_token_ids.first().copied())?;

@@ -61,6 +61,7 @@ pub(crate) fn settings() -> TrainSettings {
             text_column: "text".into(),
             prompt_column: None,
             completion_column: None,
+            messages_column: None,
             unit_column: None,
             max_records_per_unit: None,
             max_length: 64,

@@ -1,8 +1,12 @@
 //! The command line, as clap reads it. Names and flags are an interface that others call.
 
 mod audit;
+mod columns;
+#[cfg(test)]
+mod documented;
 mod planting;
 mod privacy;
+mod tools;
 
 use std::path::PathBuf;
 
@@ -14,8 +18,10 @@ use crate::commands::{CompareArguments, Metric};
 pub(crate) use audit::{
     AuditArguments, AuditCanariesArguments, AuditChannelArguments, AuditCommand, AuditKind, AuditMechanismArguments,
 };
+pub(crate) use columns::ColumnArguments;
 use planting::PlantingArguments;
 pub(crate) use privacy::{CalibrateArguments, EpsilonArguments, PrivacyCommand, VerifyArguments};
+pub(crate) use tools::{CompletionsArguments, ManArguments, MergeArguments};
 
 /// Fine-tune a causal language model with LoRA under differential privacy, steered by a private controller.
 #[derive(Debug, Parser)]
@@ -37,6 +43,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateArguments),
     /// Continue a prompt
     Generate(GenerateArguments),
+    /// Add an adapter to its base model and write the sum as a model of its own
+    Merge(MergeArguments),
     /// Account, calibrate and verify
     #[command(subcommand)]
     Privacy(PrivacyCommand),
@@ -47,6 +55,11 @@ pub(crate) enum Command {
     /// Look inside a model, for checks against other implementations
     #[command(subcommand)]
     Inspect(InspectCommand),
+    /// Print a shell's completion script
+    Completions(CompletionsArguments),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(ManArguments),
 }
 
 #[derive(Debug, Args)]
@@ -59,10 +72,10 @@ pub(crate) struct DemoArguments {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct TrainArguments {
-    /// Hugging Face model directory
+    /// Hugging Face model directory, GGUF file, or name on the hub (owner/name)
     #[arg(long)]
     pub(crate) model: Option<PathBuf>,
-    /// Private training records: CSV, JSONL or Parquet
+    /// Private training records: CSV, JSONL or Parquet, plain or compressed (.gz, .zst); - reads standard input
     #[arg(long)]
     pub(crate) train: Option<PathBuf>,
     /// Evaluation records, assumed public
@@ -228,7 +241,7 @@ fn whole() -> RangedU64ValueParser {
 /// A model with an optional adapter.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
-    /// Hugging Face model directory
+    /// Hugging Face model directory, GGUF file, or name on the hub (owner/name)
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// PEFT adapter directory
@@ -254,24 +267,6 @@ impl From<EngineKind> for EngineChoice {
     }
 }
 
-/// Where a record's text is.
-#[derive(Debug, Args)]
-pub(crate) struct ColumnArguments {
-    /// Column that holds the text
-    #[arg(long, conflicts_with_all = ["prompt_column", "completion_column"])]
-    pub(crate) text_column: Option<String>,
-    /// Column that holds the prompt, which is not scored
-    #[arg(long, requires = "completion_column")]
-    pub(crate) prompt_column: Option<String>,
-    /// Column that holds the completion, which alone is scored
-    #[arg(long, requires = "prompt_column")]
-    pub(crate) completion_column: Option<String>,
-    /// Longest block in tokens. Training and evaluation cut longer records into blocks that stay one record; inspection and
-    /// audits keep the first block. When absent: the model's own limit, in training at most 128
-    #[arg(long)]
-    pub(crate) max_length: Option<u32>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArguments {
     #[command(flatten)]
@@ -295,7 +290,7 @@ pub(crate) struct EvaluateArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArguments {
-    /// Hugging Face model directory
+    /// Hugging Face model directory, GGUF file, or name on the hub (owner/name)
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// PEFT adapter directory
@@ -304,6 +299,9 @@ pub(crate) struct GenerateArguments {
     /// Text to continue
     #[arg(long)]
     pub(crate) prompt: String,
+    /// Take the prompt for a user's message and let the assistant answer, by the model's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
     /// Most tokens to add
     #[arg(long, default_value_t = 64)]
     pub(crate) max_new_tokens: usize,
@@ -355,7 +353,7 @@ pub(crate) struct InspectLogitsArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectGradientsArguments {
-    /// Hugging Face model directory
+    /// Hugging Face model directory, GGUF file, or name on the hub (owner/name)
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// PEFT adapter directory, which names the adapted modules

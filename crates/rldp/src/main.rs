@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod defaults;
 mod exit;
+mod hub;
 mod models;
 mod progress;
 mod settings;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use rldp_data::{Columns, TextColumns, TextTokenizer, TokenRecord, read_records, tokenize};
+use rldp_data::{ChatTemplate, Columns, TextColumns, TextTokenizer, TokenRecord, read_records, tokenize};
 use rldp_model::{
     Adapter, Engine, ModelFiles, ModelSource,
     cpu::{CpuEngine, CpuOptions},
@@ -14,6 +14,7 @@ use rldp_reference::ReferenceEngine;
 use crate::{
     cli::{ColumnArguments, EngineChoice, ModelArguments},
     exit::Wrong,
+    hub,
 };
 
 /// A model ready for use.
@@ -27,8 +28,8 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the model, its tokenizer, its engine and the adapter when one is named.
     pub(crate) fn new(arguments: &ModelArguments) -> Result<Self> {
-        let files = ModelSource::open(&arguments.model).map_err(Wrong::input)?;
-        let tokenizer = TextTokenizer::from_dir(&arguments.model).map_err(Wrong::input)?;
+        let files = files(&arguments.model)?;
+        let tokenizer = tokenizer(&files)?;
         let engine = engine(&files, arguments.engine, CpuOptions::default())?;
         let adapter = adapter(arguments.adapter.as_deref(), &files)?;
         Ok(Self { files, tokenizer, engine, adapter })
@@ -36,11 +37,42 @@ impl Opened {
 
     /// Reads and tokenizes records.
     pub(crate) fn records(&self, data: &Path, columns: &ColumnArguments) -> Result<Vec<TokenRecord>> {
-        let text = TextColumns::pair(columns.prompt_column.as_deref(), columns.completion_column.as_deref())
-            .unwrap_or_else(|| TextColumns::Text(columns.text_column.clone().unwrap_or_else(|| "text".to_owned())));
+        let text = columns.named().unwrap_or_else(|| TextColumns::Text("text".to_owned()));
         let records = read_records(data, &Columns { text, unit: None }).map_err(Wrong::input)?;
         let eos = self.files.config.eos_token_ids.first().copied();
         Ok(tokenize(data, &records, &self.tokenizer, eos).map_err(Wrong::input)?)
+    }
+}
+
+/// Opens what `--model` names: a directory, a GGUF file, or a model of the hub.
+pub(crate) fn files(model: &Path) -> Result<ModelFiles> {
+    let local = match ModelSource::classify(model) {
+        ModelSource::HubId(name) => hub::directory(&name)?,
+        _ => model.to_owned(),
+    };
+    Ok(ModelSource::open(&local).map_err(Wrong::input)?)
+}
+
+/// The tokenizer of a model: `tokenizer.json` beside it, or the one in its GGUF file.
+pub(crate) fn tokenizer(files: &ModelFiles) -> Result<TextTokenizer> {
+    let directory = files.directory.as_deref().unwrap_or(Path::new("."));
+    let beside = directory.join("tokenizer.json").exists();
+    let Some(embedded) = files.embedded.as_ref().filter(|_| !beside) else {
+        return Ok(TextTokenizer::from_dir(directory).map_err(Wrong::input)?);
+    };
+    let refuse = |reason: &str| {
+        let place = directory.join("tokenizer.json").display().to_string();
+        Wrong::input(anyhow::anyhow!("the GGUF file {reason}; put the model's tokenizer.json at {place}"))
+    };
+    match &embedded.tokenizer {
+        Ok(Some(json)) => {
+            let tokenizer = TextTokenizer::from_bytes(json.as_bytes()).map_err(Wrong::input)?;
+            let Some(chat) = embedded.chat.clone() else { return Ok(tokenizer) };
+            let template = ChatTemplate::new(chat.template, chat.bos, chat.eos).map_err(Wrong::input)?;
+            Ok(tokenizer.with_chat_template(template))
+        }
+        Ok(None) => Err(refuse("has no tokenizer").into()),
+        Err(reason) => Err(refuse(&format!("has a tokenizer that cannot be used: {reason}")).into()),
     }
 }
 

@@ -34,6 +34,7 @@ const KEYS: &[(&str, &str)] = &[
     ("text_column", "data"),
     ("prompt_column", "data"),
     ("completion_column", "data"),
+    ("messages_column", "data"),
     ("unit_column", "data"),
     ("max_records_per_unit", "data"),
     ("max_length", "data"),

@@ -1,17 +1,18 @@
 //! Comma-separated values with a header.
 
-use std::{io::Read, path::Path};
+use std::{
+    io::{BufRead, Read},
+    path::Path,
+};
 
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
-use super::{Row, missing_column, row_error};
+use super::{Row, missing_column, row_error, unreadable};
 use crate::error::DataError;
 
-pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<Row>, DataError> {
-    let file = fs_err::File::open(path)?;
+pub(super) fn read(path: &Path, source: Box<dyn BufRead>, names: &[&str]) -> Result<Vec<Row>, DataError> {
     let mut last = None;
-    let mut reader =
-        ReaderBuilder::new().from_reader(Watched { inner: std::io::BufReader::new(file), last: &mut last });
+    let mut reader = ReaderBuilder::new().from_reader(Watched { inner: source, last: &mut last });
     let header = reader.byte_headers().map_err(|error| explain(path, &error))?.clone();
     let header: Vec<String> = header
         .iter()
@@ -107,7 +108,7 @@ fn explain(path: &Path, error: &csv::Error) -> DataError {
                 ),
             )
         }
-        ErrorKind::Io(error) => DataError::File { path: path.to_owned(), reason: error.to_string() },
+        ErrorKind::Io(error) => unreadable(path, error),
         _ => DataError::File { path: path.to_owned(), reason: "not valid CSV".into() },
     }
 }

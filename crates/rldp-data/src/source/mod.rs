@@ -1,12 +1,15 @@
-//! Records from CSV, JSON lines and Parquet.
+//! Records from CSV, JSON lines and Parquet, from files or standard input.
 
 mod csv;
 mod jsonl;
+mod open;
 mod parquet;
 
 use std::path::Path;
 
 use crate::error::DataError;
+use open::Format;
+pub use open::is_standard_input;
 
 /// Where a record's text is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +23,15 @@ pub enum TextColumns {
         /// Column of the completion.
         completion: String,
     },
+    /// A conversation: an array of messages with `role` and `content`, of which the assistant's are scored.
+    Messages(String),
 }
 
 impl TextColumns {
-    /// A prompt and a completion, when both are named.
-    pub fn pair(prompt: Option<&str>, completion: Option<&str>) -> Option<Self> {
-        Some(Self::PromptCompletion { prompt: prompt?.to_owned(), completion: completion?.to_owned() })
+    /// What is named: a column of messages, or both a prompt and a completion; `None` when it is neither.
+    pub fn named(messages: Option<&str>, prompt: Option<&str>, completion: Option<&str>) -> Option<Self> {
+        let pair = || Some(Self::PromptCompletion { prompt: prompt?.to_owned(), completion: completion?.to_owned() });
+        messages.map(|column| Self::Messages(column.to_owned())).or_else(pair)
     }
 }
 
@@ -44,8 +50,10 @@ pub struct RawRecord {
     pub row: usize,
     /// The prompt, when there is one.
     pub prompt: Option<String>,
-    /// The text, or the completion.
+    /// The text, the completion, or the JSON of a conversation.
     pub text: String,
+    /// Whether it is a conversation.
+    pub conversation: bool,
     /// The value of the unit column.
     pub unit: Option<String>,
 }
@@ -56,7 +64,7 @@ type Row = Vec<String>;
 impl Columns {
     fn names(&self) -> Vec<&str> {
         let text = match &self.text {
-            TextColumns::Text(text) => vec![text.as_str()],
+            TextColumns::Text(text) | TextColumns::Messages(text) => vec![text.as_str()],
             TextColumns::PromptCompletion { prompt, completion } => vec![prompt.as_str(), completion.as_str()],
         };
         text.into_iter().chain(self.unit.as_deref()).collect()
@@ -67,17 +75,19 @@ impl Columns {
         let mut next = || values.next().unwrap_or_default();
         let prompt = matches!(self.text, TextColumns::PromptCompletion { .. }).then(&mut next);
         let text = next();
-        RawRecord { row, prompt, text, unit: self.unit.as_ref().map(|_| next()) }
+        let conversation = matches!(self.text, TextColumns::Messages(_));
+        RawRecord { row, prompt, text, conversation, unit: self.unit.as_ref().map(|_| next()) }
     }
 }
 
-/// Reads all records of a file; the format follows from the extension `.csv`, `.jsonl`, `.json` or `.parquet`.
+/// Reads all records of a file; the format follows from the extension `.csv`, `.jsonl`, `.json` or `.parquet`. CSV and JSON
+/// lines may be compressed by gzip or zstd; `-` is standard input, CSV or JSON lines.
 ///
 /// # Errors
 /// When the file cannot be read, is empty, lacks a column or holds a row that cannot be used. No message shows content.
 pub fn read_records(path: &Path, columns: &Columns) -> Result<Vec<RawRecord>, DataError> {
     let names = columns.names();
-    let rows = read_table(path, &names)?;
+    let rows = read_rows(path, &names, matches!(columns.text, TextColumns::Messages(_)))?;
     let unit_at = columns.unit.as_ref().map(|_| names.len() - 1);
     if let Some(at) = unit_at
         && let Some(row) = rows.iter().position(|values| values[at].is_empty())
@@ -97,18 +107,24 @@ pub fn read_records(path: &Path, columns: &Columns) -> Result<Vec<RawRecord>, Da
 /// # Errors
 /// As [`read_records`].
 pub fn read_table(path: &Path, names: &[&str]) -> Result<Vec<Vec<String>>, DataError> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let rows = match extension.as_str() {
-        "csv" => csv::read(path, names)?,
-        "jsonl" | "json" => jsonl::read(path, names)?,
-        "parquet" => parquet::read(path, names)?,
-        _ => {
-            return Err(DataError::File {
-                path: path.to_owned(),
-                reason: format!(
-                    "the extension `{extension}` is none of .csv (CSV), .jsonl (JSON lines) and .parquet; rename or convert the file"
-                ),
-            });
+    read_rows(path, names, false)
+}
+
+/// With `messages`, the first column of JSON lines may hold an array, which is given as its JSON.
+fn read_rows(path: &Path, names: &[&str], messages: bool) -> Result<Vec<Row>, DataError> {
+    let rows = if is_standard_input(path) {
+        let label = Path::new("standard input");
+        let (format, source) = open::standard_input(label)?;
+        if format == Format::Csv {
+            csv::read(label, source, names)?
+        } else {
+            jsonl::read(label, source, names, messages)?
+        }
+    } else {
+        match open::format(path)? {
+            Format::Csv => csv::read(path, open::open(path)?, names)?,
+            Format::JsonLines => jsonl::read(path, open::open(path)?, names, messages)?,
+            Format::Parquet => parquet::read(path, names)?,
         }
     };
     for (row, values) in rows.iter().enumerate() {
@@ -122,6 +138,11 @@ pub fn read_table(path: &Path, names: &[&str]) -> Result<Vec<Vec<String>>, DataE
         return Err(DataError::File { path: path.to_owned(), reason: "the file is empty: it holds no records".into() });
     }
     Ok(rows)
+}
+
+/// A stream that broke, such as a truncated compressed file.
+fn unreadable(path: &Path, error: &std::io::Error) -> DataError {
+    DataError::File { path: path.to_owned(), reason: format!("cannot be read to its end: {error}") }
 }
 
 fn row_error(path: &Path, row: usize, reason: String) -> DataError {

@@ -30,9 +30,7 @@ impl LoraSettings {
     pub fn default_targets(family: Family) -> &'static [&'static str] {
         match family {
             Family::Gpt2 => &["c_attn", "c_proj", "c_fc"],
-            Family::Llama | Family::Mistral => {
-                &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-            }
+            _ => &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         }
     }
 }

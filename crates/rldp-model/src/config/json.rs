@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Activation, Family, ModelConfig, keys::Keys, rope, validate};
+use super::{Activation, Family, ModelConfig, keys::Keys, rotary, validate};
 
 /// Why a `config.json` was refused.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,14 @@ impl ModelConfig {
     /// Absent keys take the defaults of `transformers`. Options that change the mathematics are honoured or refused by
     /// name; dropout, cache and initialisation settings are ignored, since nothing here depends on them. Special tokens
     /// outside the vocabulary are dropped: the model can neither read nor emit them.
+    ///
+    /// ```
+    /// use rldp_model::{Family, ModelConfig};
+    ///
+    /// let config = ModelConfig::from_json(r#"{"model_type": "qwen3", "num_hidden_layers": 2}"#).unwrap();
+    /// assert_eq!((config.family, config.head_dim, config.linears().len()), (Family::Qwen3, 128, 14));
+    /// assert!(ModelConfig::from_json(r#"{"model_type": "bert"}"#).is_err());
+    /// ```
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
         let value: Value = serde_json::from_str(text)?;
         let keys = Keys::new(value.as_object().ok_or(ConfigError::NotAnObject)?, "");
@@ -80,14 +88,16 @@ impl ModelConfig {
         }
         let mut config = match family {
             Family::Gpt2 => gpt2(keys)?,
-            Family::Llama | Family::Mistral => llama(keys, family)?,
+            family => rotary::read(keys, family)?,
         };
         validate::check(&config)?;
         let vocab = config.vocab_size;
         let inside = |id: usize| (id < vocab).then_some(id as u32);
         let (bos, eos) = match family {
-            Family::Gpt2 => (50256, 50256),
-            Family::Llama | Family::Mistral => (1, 2),
+            Family::Gpt2 => (Some(50256), Some(50256)),
+            Family::Llama | Family::Mistral => (Some(1), Some(2)),
+            Family::Qwen2 | Family::Qwen3 => (None, None),
+            Family::Gemma => (Some(2), Some(1)),
         };
         config.bos_token_id = special(keys, "bos_token_id", bos)?.first().copied().and_then(inside);
         config.eos_token_ids = special(keys, "eos_token_id", eos)?.into_iter().filter_map(inside).collect();
@@ -96,21 +106,27 @@ impl ModelConfig {
 }
 
 /// Special tokens; an explicit `null` means that the model has none.
-fn special(keys: Keys, key: &str, default: usize) -> Result<Vec<usize>, ConfigError> {
+fn special(keys: Keys, key: &str, default: Option<usize>) -> Result<Vec<usize>, ConfigError> {
     if !keys.has(key) {
-        return Ok(vec![default]);
+        return Ok(default.into_iter().collect());
     }
     Ok(keys.tokens(key)?.unwrap_or_default())
 }
 
 /// Class names of `architectures` whose decoder is one of the families.
-const ARCHITECTURES: [(&str, Family); 6] = [
+const ARCHITECTURES: [(&str, Family); 12] = [
     ("GPT2LMHeadModel", Family::Gpt2),
     ("GPT2Model", Family::Gpt2),
     ("LlamaForCausalLM", Family::Llama),
     ("LlamaModel", Family::Llama),
     ("MistralForCausalLM", Family::Mistral),
     ("MistralModel", Family::Mistral),
+    ("Qwen2ForCausalLM", Family::Qwen2),
+    ("Qwen2Model", Family::Qwen2),
+    ("Qwen3ForCausalLM", Family::Qwen3),
+    ("Qwen3Model", Family::Qwen3),
+    ("GemmaForCausalLM", Family::Gemma),
+    ("GemmaModel", Family::Gemma),
 ];
 
 fn family(keys: Keys) -> Result<Family, ConfigError> {
@@ -167,65 +183,7 @@ fn gpt2(keys: Keys) -> Result<ModelConfig, ConfigError> {
     })
 }
 
-fn llama(keys: Keys, family: Family) -> Result<ModelConfig, ConfigError> {
-    let mistral = family == Family::Mistral;
-    let hidden_size = keys.size("hidden_size")?.unwrap_or(4096);
-    let heads = keys.size("num_attention_heads")?.unwrap_or(32);
-    let kv_heads =
-        if mistral && !keys.has("num_key_value_heads") { Some(8) } else { keys.size("num_key_value_heads")? };
-    let max_positions = keys.size("max_position_embeddings")?.unwrap_or(if mistral { 131072 } else { 2048 });
-    if mistral {
-        keys.only("attention_bias", false)?;
-        keys.only("mlp_bias", false)?;
-    }
-    Ok(ModelConfig {
-        family,
-        vocab_size: keys.size("vocab_size")?.unwrap_or(32000),
-        hidden_size,
-        intermediate_size: keys.size("intermediate_size")?.unwrap_or(if mistral { 14336 } else { 11008 }),
-        layers: keys.size("num_hidden_layers")?.unwrap_or(32),
-        heads,
-        kv_heads: kv_heads.unwrap_or(heads),
-        head_dim: head_dim(keys, hidden_size, heads)?,
-        max_positions,
-        norm_epsilon: keys.number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
-        activation: activation(keys, "hidden_act", "silu")?,
-        rope: Some(rope::read(keys, max_positions)?),
-        sliding_window: if mistral { sliding_window(keys)? } else { None },
-        tie_word_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(false),
-        attention_bias: keys.flag("attention_bias")?.unwrap_or(false),
-        mlp_bias: keys.flag("mlp_bias")?.unwrap_or(false),
-        bos_token_id: None,
-        eos_token_ids: Vec::new(),
-    })
-}
-
-/// Size of one head; without the key, the heads share the hidden size.
-fn head_dim(keys: Keys, hidden_size: usize, heads: usize) -> Result<usize, ConfigError> {
-    match keys.size("head_dim")? {
-        Some(size) => Ok(size),
-        None if hidden_size.is_multiple_of(heads) => Ok(hidden_size / heads.max(1)),
-        None => Err(ConfigError::Inconsistent(format!(
-            "`hidden_size` of {hidden_size} is not a multiple of `num_attention_heads` = {heads}"
-        ))),
-    }
-}
-
-/// Mistral's window: 4096 when the key is absent, none when it is `null`. Layers of different reach are refused.
-fn sliding_window(keys: Keys) -> Result<Option<usize>, ConfigError> {
-    let window = if keys.has("sliding_window") { keys.size("sliding_window")? } else { Some(4096) };
-    let uniform = if window.is_some() { "sliding_attention" } else { "full_attention" };
-    match keys.texts("layer_types")?.unwrap_or_default().into_iter().find(|kind| *kind != uniform) {
-        Some(kind) => Err(ConfigError::Unsupported {
-            key: "layer_types".into(),
-            value: kind.into(),
-            supported: format!("`{uniform}` in every layer, as `sliding_window` says"),
-        }),
-        None => Ok(window),
-    }
-}
-
-fn activation(keys: Keys, key: &str, default: &str) -> Result<Activation, ConfigError> {
+pub(super) fn activation(keys: Keys, key: &str, default: &str) -> Result<Activation, ConfigError> {
     Ok(match keys.text(key)?.unwrap_or(default) {
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" => Activation::GeluTanh,
         "gelu" | "gelu_python" => Activation::Gelu,

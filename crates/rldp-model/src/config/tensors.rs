@@ -23,7 +23,7 @@ impl ModelConfig {
     pub fn embedding_name(&self) -> &'static str {
         match self.family {
             Family::Gpt2 => "transformer.wte.weight",
-            Family::Llama | Family::Mistral => "model.embed_tokens.weight",
+            _ => "model.embed_tokens.weight",
         }
     }
 
@@ -42,17 +42,21 @@ impl ModelConfig {
     pub fn block_norms(&self, layer: usize) -> [String; 2] {
         match self.family {
             Family::Gpt2 => ["ln_1", "ln_2"].map(|name| format!("transformer.h.{layer}.{name}")),
-            Family::Llama | Family::Mistral => {
-                ["input_layernorm", "post_attention_layernorm"].map(|name| format!("model.layers.{layer}.{name}"))
-            }
+            _ => ["input_layernorm", "post_attention_layernorm"].map(|name| format!("model.layers.{layer}.{name}")),
         }
+    }
+
+    /// Modules of the norms of a block's query and key heads, whose weights are (D); only Qwen 3 has them.
+    pub fn head_norms(&self, layer: usize) -> Option<[String; 2]> {
+        let norms = ["q_norm", "k_norm"].map(|name| format!("model.layers.{layer}.self_attn.{name}"));
+        (self.family == Family::Qwen3).then_some(norms)
     }
 
     /// Module of the norm before the output head.
     pub fn final_norm(&self) -> &'static str {
         match self.family {
             Family::Gpt2 => "transformer.ln_f",
-            Family::Llama | Family::Mistral => "model.norm",
+            _ => "model.norm",
         }
     }
 
@@ -64,6 +68,9 @@ impl ModelConfig {
         for layer in 0..self.layers {
             for norm in self.block_norms(layer) {
                 self.push_norm(&norm, &mut tensors);
+            }
+            for norm in self.head_norms(layer).into_iter().flatten() {
+                tensors.push(spec(&format!("{norm}.weight"), &[self.head_dim]));
             }
             for linear in self.block_linears(layer) {
                 tensors.push(spec(&format!("{}.weight", linear.name), &linear.weight_shape()));

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{
     forward::{BlockCache, Pass, find, head_groups, resize},
+    head_norm,
     linear::Columns,
     products::Products,
     weights::{Block, Linear},
@@ -183,10 +184,11 @@ impl Pass<'_> {
         }
         resize(fused, rows * width);
         self.attend_backward(cache, attended, fused);
-        let turned = (self.model.config.heads + self.model.config.kv_heads) * self.model.config.head_dim;
+        let turned = self.model.turned_width();
         for (row, &position) in fused.chunks_exact_mut(width).zip(&self.batch.positions) {
             self.angles.rotate(&mut row[..turned], position, -1.0);
         }
+        head_norm::backward(self.model, block, &cache.head_norm, fused);
         resize(input, rows * hidden);
         for (map, linear) in block.linears.iter().enumerate() {
             let Some(offset) = self.fused_offset(linear.spec.kind) else { continue };

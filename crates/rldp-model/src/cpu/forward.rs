@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{
     batch::Batch,
     factors::{PairView, Prepared},
+    head_norm::{self, HeadNormCache},
     linear::Columns,
     products::Products,
     weights::{BaseModel, Block, Linear, Norm},
@@ -28,6 +29,8 @@ pub(crate) struct BlockCache {
     pub(crate) attention_input: Vec<f32>,
     /// Queries, keys (both rotated) and values.
     pub(crate) fused: Vec<f32>,
+    /// Queries and keys before their norms, where there are any.
+    pub(crate) head_norm: HeadNormCache,
     /// Log-sum-exp of each head's scores: (H, N).
     pub(crate) lse: Vec<f32>,
     /// Output of the heads (H · D).
@@ -128,7 +131,8 @@ impl Pass<'_> {
                 false,
             );
         }
-        let turned = (self.model.config.heads + self.model.config.kv_heads) * self.model.config.head_dim;
+        head_norm::forward(self.model, block, &mut cache.fused, &mut cache.head_norm);
+        let turned = self.model.turned_width();
         for (row, &position) in cache.fused.chunks_exact_mut(width).zip(&self.batch.positions) {
             self.angles.rotate(&mut row[..turned], position, 1.0);
         }
@@ -219,9 +223,12 @@ pub(crate) fn embed(model: &BaseModel, tokens: &[u32], positions: &[usize], stre
     let table = model.tensor(model.config.embedding_name());
     let learned = model.config.position_name().map(|name| model.tensor(name));
     resize(stream, tokens.len() * width);
-    let mut offset = vec![0.0; width];
+    let (mut offset, scale) = (vec![0.0; width], model.config.embedding_scale());
     for ((row, &token), &position) in stream.chunks_exact_mut(width).zip(tokens).zip(positions) {
         table.row_to_f32(token as usize, row);
+        if scale != 1.0 {
+            row.iter_mut().for_each(|x| *x *= scale);
+        }
         if let Some(learned) = &learned {
             learned.row_to_f32(position, &mut offset);
             row.iter_mut().zip(&offset).for_each(|(x, offset)| *x += offset);

@@ -52,7 +52,7 @@ impl Linear {
                 row.copy_from_slice(&self.bias);
             }
         }
-        let matrix = self.frozen(model, !self.spec.transposed);
+        let matrix = self.frozen(model, !self.transposed);
         let add = accumulate || !self.bias.is_empty();
         products.put(rows, (x, fan_in), &matrix, (&mut out[offset..], stride), add);
         let Some(pair) = pair else { return inner.clear() };
@@ -76,7 +76,7 @@ impl Linear {
     ) {
         let fan_in = self.spec.in_features;
         let Columns { offset, stride } = columns;
-        let matrix = self.frozen(model, self.spec.transposed);
+        let matrix = self.frozen(model, self.transposed);
         products.put(rows, (&dy[offset..], stride), &matrix, (dx, fan_in), accumulate);
         if let Some((pair, dinner)) = pair {
             lora::widen(pair.rank, fan_in, dinner, pair.wide_a, dx, fan_in);

@@ -8,6 +8,7 @@ mod batch;
 mod factors;
 mod forward;
 mod head;
+pub(crate) mod head_norm;
 mod kernel_cases;
 mod linear;
 mod memory;

@@ -13,7 +13,9 @@ pub(crate) struct Linear {
     pub(crate) weight: String,
     /// (out), empty without a bias.
     pub(crate) bias: Vec<f32>,
-    /// Sizes and layout.
+    /// Whether it is stored as (in, out).
+    pub(crate) transposed: bool,
+    /// Sizes and role.
     pub(crate) spec: LinearSpec,
     /// The weight in tiles, if the model keeps them.
     pub(crate) kept: KeptTiles,
@@ -31,6 +33,8 @@ pub(crate) struct Norm {
 pub(crate) struct Block {
     pub(crate) linears: Vec<Linear>,
     pub(crate) norms: [Norm; 2],
+    /// Norms of every query and key head (D).
+    pub(crate) head_norms: Option<[Norm; 2]>,
 }
 
 /// The base model.
@@ -56,13 +60,17 @@ impl BaseModel {
         let vector = |name: &str| Ok::<_, ModelError>(weights.tensor(name)?.to_f32_vec());
         let norm = |module: &str| {
             let bias = if centred { Some(vector(&format!("{module}.bias"))?) } else { None };
-            Ok::<_, ModelError>(Norm { weight: vector(&format!("{module}.weight"))?, bias })
+            let mut weight = vector(&format!("{module}.weight"))?;
+            weight.iter_mut().for_each(|weight| *weight += config.norm_offset());
+            Ok::<_, ModelError>(Norm { weight, bias })
         };
         let linear = |spec: LinearSpec| {
             let bias = if spec.bias { vector(&format!("{}.bias", spec.name))? } else { Vec::new() };
+            let transposed = weights.stores_transposed(&spec);
             Ok::<_, ModelError>(Linear {
                 weight: format!("{}.weight", spec.name),
                 bias,
+                transposed,
                 spec,
                 kept: KeptTiles::default(),
             })
@@ -70,7 +78,11 @@ impl BaseModel {
         let block = |layer: usize| {
             let [first, second] = config.block_norms(layer);
             let linears = config.block_linears(layer).into_iter().map(linear).collect::<Result<_, _>>()?;
-            Ok::<_, ModelError>(Block { linears, norms: [norm(&first)?, norm(&second)?] })
+            let head_norms = match config.head_norms(layer) {
+                Some([query, key]) => Some([norm(&query)?, norm(&key)?]),
+                None => None,
+            };
+            Ok::<_, ModelError>(Block { linears, norms: [norm(&first)?, norm(&second)?], head_norms })
         };
         let blocks = (0..config.layers).map(block).collect::<Result<_, _>>()?;
         let final_norm = norm(config.final_norm())?;
@@ -94,6 +106,11 @@ impl BaseModel {
         (self.config.heads + 2 * self.config.kv_heads) * self.config.head_dim
     }
 
+    /// Width of queries and keys, which rotary positions turn: (H + KV) · D.
+    pub(crate) fn turned_width(&self) -> usize {
+        (self.config.heads + self.config.kv_heads) * self.config.head_dim
+    }
+
     /// Width of the attention's output, H · D.
     pub(crate) fn attention_width(&self) -> usize {
         self.config.heads * self.config.head_dim
@@ -103,7 +120,8 @@ impl BaseModel {
     pub(crate) fn floats_per_token(&self) -> usize {
         let config = &self.config;
         let mlp = if config.family == Family::Gpt2 { 2 } else { 3 } * config.intermediate_size;
-        let block = 4 * config.hidden_size + self.fused_width() + self.attention_width() + mlp;
+        let heads = if self.blocks.iter().any(|block| block.head_norms.is_some()) { self.turned_width() } else { 0 };
+        let block = 4 * config.hidden_size + self.fused_width() + self.attention_width() + mlp + heads;
         config.layers * block
     }
 
@@ -121,7 +139,7 @@ impl BaseModel {
 
     /// Bytes of all tensors as they are stored.
     pub(crate) fn stored_bytes(&self) -> usize {
-        self.config.tensors().iter().map(|spec| self.tensor(&spec.name).bytes().len()).sum()
+        self.config.tensors().iter().map(|spec| self.tensor(&spec.name).stored_bytes()).sum()
     }
 
     /// Bytes of all matrices in tiles, in both orientations.

@@ -7,19 +7,23 @@ use std::{
 };
 
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::{SafeTensorError, SafeTensors};
 
+use super::StoredType;
 use crate::ModelError;
 
 /// Where a tensor lies in its shard.
-pub(super) struct Stored {
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
-    pub(super) range: Range<usize>,
+pub(crate) struct Stored {
+    /// The type, or the name of one that cannot be read.
+    pub(crate) dtype: Result<StoredType, String>,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) range: Range<usize>,
+    /// Size of the heads whose rows are interleaved, see [`super::TensorView::interleaved`].
+    pub(crate) interleaved: Option<usize>,
 }
 
 /// A file, mapped or embedded.
-pub(super) struct Shard {
+pub(crate) struct Shard {
     path: Option<PathBuf>,
     bytes: Bytes,
 }
@@ -32,7 +36,7 @@ enum Bytes {
 }
 
 impl Shard {
-    pub(super) fn map(path: &Path) -> Result<Self, ModelError> {
+    pub(crate) fn map(path: &Path) -> Result<Self, ModelError> {
         let file = fs_err::File::open(path)?;
         // SAFETY: the mapping is read-only and private to this process; that nobody truncates the file while it is in use
         // is what every user of a memory-mapped model has to grant, and `Weights::open` says so.
@@ -41,7 +45,7 @@ impl Shard {
     }
 
     /// Embedded bytes may lie anywhere; they are moved when their elements could not be borrowed in place.
-    pub(super) fn from_bytes(bytes: Cow<'static, [u8]>) -> Self {
+    pub(crate) fn from_bytes(bytes: Cow<'static, [u8]>) -> Self {
         let bytes =
             if bytes.as_ptr().addr().is_multiple_of(size_of::<u64>()) { Bytes::Held(bytes) } else { aligned(&bytes) };
         Self { path: None, bytes }
@@ -51,7 +55,7 @@ impl Shard {
         self.path.as_deref()
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(bytes) => bytes,
             Bytes::Held(bytes) => bytes,
@@ -66,14 +70,15 @@ impl Shard {
             SafeTensors::read_metadata(self.bytes()).map_err(|error| self.refuse(self.explain(&error)))?;
         let data = LENGTH_BYTES + header;
         let stored = |info: &safetensors::tensor::TensorInfo| Stored {
-            dtype: info.dtype,
+            dtype: StoredType::from_safetensors(info.dtype).ok_or_else(|| format!("{:?}", info.dtype)),
             shape: info.shape.clone(),
             range: data + info.data_offsets.0..data + info.data_offsets.1,
+            interleaved: None,
         };
         Ok(metadata.tensors().into_iter().map(|(name, info)| (name, stored(info))).collect())
     }
 
-    pub(super) fn refuse(&self, reason: String) -> ModelError {
+    pub(crate) fn refuse(&self, reason: String) -> ModelError {
         ModelError::Weights { path: self.path.clone().unwrap_or_else(|| "embedded weights".into()), reason }
     }
 

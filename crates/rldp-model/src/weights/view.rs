@@ -1,7 +1,11 @@
-//! A view of one stored tensor and its conversion to f32.
+//! A stored tensor and its elements in f32.
+
+use std::ops::Range;
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use safetensors::Dtype;
+
+use super::blocks::{BlockFormat, LONGEST};
 
 #[cfg(target_endian = "big")]
 compile_error!("safetensors are little-endian; big-endian machines are not supported");
@@ -15,14 +19,25 @@ pub enum StoredType {
     F16,
     /// Brain float: the upper half of a single.
     Bf16,
+    /// Blocks of small integers, as GGUF stores them.
+    Blocks(BlockFormat),
 }
 
 impl StoredType {
-    /// Bytes of one element.
-    pub fn size(self) -> usize {
+    /// Elements of the smallest piece that can be read by itself: 1, or those of a block.
+    pub fn piece(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 | Self::Bf16 => 1,
+            Self::Blocks(format) => format.values(),
+        }
+    }
+
+    /// Bytes of such a piece.
+    pub fn piece_bytes(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
+            Self::Blocks(format) => format.bytes(),
         }
     }
 
@@ -42,13 +57,20 @@ pub struct TensorView<'a> {
     dtype: StoredType,
     shape: &'a [usize],
     bytes: &'a [u8],
+    interleaved: Option<usize>,
 }
 
 impl<'a> TensorView<'a> {
     /// `bytes` are the elements of `shape`, which the header's check has established.
     pub(crate) fn new(dtype: StoredType, shape: &'a [usize], bytes: &'a [u8]) -> Self {
-        debug_assert_eq!(bytes.len(), shape.iter().product::<usize>() * dtype.size());
-        Self { dtype, shape, bytes }
+        debug_assert_eq!(bytes.len(), shape.iter().product::<usize>() / dtype.piece() * dtype.piece_bytes());
+        Self { dtype, shape, bytes, interleaved: None }
+    }
+
+    /// The rows of each head of `head_dim` are stored as (D / 2, 2) and read as (2, D / 2): GGUF's Llama keeps the two
+    /// features that a rotation turns next to each other, Hugging Face half a head apart.
+    pub(crate) fn interleaved(self, head_dim: usize) -> Self {
+        Self { interleaved: Some(head_dim), ..self }
     }
 
     /// Stored precision.
@@ -61,14 +83,19 @@ impl<'a> TensorView<'a> {
         self.shape
     }
 
-    /// The stored bytes, little-endian.
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    /// The stored bytes, little-endian; `None` when the rows are stored in another order than they are read.
+    pub fn bytes(&self) -> Option<&'a [u8]> {
+        self.interleaved.is_none().then_some(self.bytes)
+    }
+
+    /// Bytes that the tensor takes as it is stored.
+    pub fn stored_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.bytes.len() / self.dtype.size()
+        self.bytes.len() / self.dtype.piece_bytes() * self.dtype.piece()
     }
 
     /// Whether the tensor has no elements.
@@ -103,9 +130,8 @@ impl<'a> TensorView<'a> {
     /// # Panics
     /// When `out` is not one row long or the row is outside the tensor.
     pub fn row_to_f32(&self, row: usize, out: &mut [f32]) {
-        let width: usize = self.shape[1..].iter().product();
-        assert_eq!(out.len(), width, "the output must be one row");
-        self.range_to_f32(row * width, out);
+        assert_eq!(out.len(), self.width(), "the output must be one row");
+        self.range_to_f32(row * out.len(), out);
     }
 
     /// The elements from `start` on, as many as `out` holds, in f32.
@@ -113,22 +139,68 @@ impl<'a> TensorView<'a> {
     /// # Panics
     /// When the range is outside the tensor.
     pub fn range_to_f32(&self, start: usize, out: &mut [f32]) {
-        let size = self.dtype.size();
-        let bytes = &self.bytes[start * size..(start + out.len()) * size];
+        let Some(head_dim) = self.interleaved else { return self.stored_range(start, out) };
+        let width = self.width();
+        let (mut at, mut out) = (start, out);
+        while !out.is_empty() {
+            let (row, column) = (at / width, at % width);
+            let (part, rest) = out.split_at_mut((width - column).min(out.len()));
+            self.stored_range(interleaved_row(row, head_dim) * width + column, part);
+            at += part.len();
+            out = rest;
+        }
+    }
+
+    /// Elements of one row along the first axis.
+    fn width(&self) -> usize {
+        self.shape[1..].iter().product()
+    }
+
+    fn stored_range(&self, start: usize, out: &mut [f32]) {
+        let end = start + out.len();
+        let plain = |size: usize| &self.bytes[start * size..end * size];
         match self.dtype {
-            StoredType::F32 => copy(bytes, out),
-            StoredType::F16 => widen(bytes, out, f16::from_le_bytes),
-            StoredType::Bf16 => widen(bytes, out, bf16::from_le_bytes),
+            StoredType::F32 => copy(plain(4), out),
+            StoredType::F16 => widen(plain(2), out, f16::from_le_bytes),
+            StoredType::Bf16 => widen(plain(2), out, bf16::from_le_bytes),
+            StoredType::Blocks(format) => unpack(format, self.bytes, start..end, out),
         }
     }
 
     fn in_place<T: bytemuck::Pod>(&self, dtype: StoredType) -> Option<&'a [T]> {
-        if self.dtype == dtype { bytemuck::try_cast_slice(self.bytes).ok() } else { None }
+        if self.dtype == dtype { bytemuck::try_cast_slice(self.bytes()?).ok() } else { None }
     }
+}
+
+/// Where row `row` of heads of `head_dim` rows is stored.
+fn interleaved_row(row: usize, head_dim: usize) -> usize {
+    let (head, feature) = (row / head_dim, row % head_dim);
+    let (side, pair) = (feature / (head_dim / 2), feature % (head_dim / 2));
+    head * head_dim + 2 * pair + side
 }
 
 fn copy(bytes: &[u8], out: &mut [f32]) {
     bytemuck::cast_slice_mut::<f32, u8>(out).copy_from_slice(bytes);
+}
+
+/// Whole blocks in place, and the wanted part of a block at either end.
+fn unpack(format: BlockFormat, bytes: &[u8], range: Range<usize>, out: &mut [f32]) {
+    let length = format.values();
+    let (mut at, mut out) = (range.start, out);
+    while at < range.end {
+        let (index, from) = (at / length, at % length);
+        let block = &bytes[index * format.bytes()..][..format.bytes()];
+        let (part, rest) = out.split_at_mut((length - from).min(range.end - at));
+        if part.len() == length {
+            format.dequantize(block, part);
+        } else {
+            let mut whole = [0.0; LONGEST];
+            format.dequantize(block, &mut whole);
+            part.copy_from_slice(&whole[from..from + part.len()]);
+        }
+        at += part.len();
+        out = rest;
+    }
 }
 
 /// Vectorised where the bytes are aligned, element by element where an odd header length put them elsewhere.

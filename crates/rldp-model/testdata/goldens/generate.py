@@ -21,7 +21,7 @@ import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, LlamaConfig, MistralConfig
+from transformers import GemmaConfig, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 FORMAT = "1"
 HERE = pathlib.Path(__file__).parent
@@ -79,6 +79,29 @@ CASES = {
         storage=torch.float32, shards="25KB", rank=2, alpha=16,
         targets=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
     ),
+    "qwen2": dict(
+        config=Qwen2Config(
+            hidden_size=24, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2,
+            tie_word_embeddings=True, **LLAMA,
+        ),
+        storage=torch.bfloat16, rank=2, alpha=4,
+        targets=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    ),
+    "qwen3": dict(
+        config=Qwen3Config(
+            hidden_size=24, intermediate_size=32, num_attention_heads=4, num_key_value_heads=2, head_dim=10,
+            tie_word_embeddings=False, **LLAMA,
+        ),
+        storage=torch.float32, rank=3, alpha=6,
+        targets=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    ),
+    "gemma": dict(
+        config=GemmaConfig(
+            hidden_size=20, intermediate_size=28, num_attention_heads=2, num_key_value_heads=1, head_dim=12, **LLAMA,
+        ),
+        storage=torch.float32, rank=2, alpha=2,
+        targets=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    ),
 }
 
 
@@ -86,7 +109,9 @@ def randomize(model, generator):
     """Moves norms and biases, which start at one and zero, so that mistakes in them show."""
     for name, parameter in model.named_parameters():
         if parameter.dim() == 1:
-            centre = 1.0 if ("norm" in name or "ln_" in name) and name.endswith("weight") else 0.0
+            # Gemma stores the norms' weights less one.
+            one = 0.0 if model.config.model_type == "gemma" else 1.0
+            centre = one if ("norm" in name or "ln_" in name) and name.endswith("weight") else 0.0
             parameter.data = centre + 0.2 * torch.randn(parameter.shape, generator=generator)
 
 

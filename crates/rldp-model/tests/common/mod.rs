@@ -14,7 +14,8 @@ const FORMAT: &str = "1";
 const REGENERATE: &str = "regenerate with: python crates/rldp-model/testdata/goldens/generate.py";
 
 /// The cases, by directory.
-pub const CASES: [&str; 6] = ["gpt2-tied", "gpt2-untied", "llama-untied", "llama-tied", "llama-multihead", "mistral"];
+pub const CASES: [&str; 9] =
+    ["gpt2-tied", "gpt2-untied", "llama-untied", "llama-tied", "llama-multihead", "mistral", "qwen2", "qwen3", "gemma"];
 
 /// Largest ‖g − g*‖ / ‖g*‖ of one tensor's gradient of one sequence.
 const GRADIENT_TOLERANCE: f64 = 1e-4;

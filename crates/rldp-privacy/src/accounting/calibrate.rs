@@ -30,6 +30,18 @@ pub struct Calibration {
 ///
 /// The result's epsilon never exceeds the target and stays within 1e-4 of it wherever the accountant's epsilon can come
 /// that close.
+///
+/// ```
+/// use rldp_privacy::accounting::{AccountantKind, Event, accountant, calibrate_noise_multiplier};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let found = calibrate_noise_multiplier(AccountantKind::Rdp, 4.0, 1e-5, 0.01, 1000)?;
+/// let plan = [Event::new(0.01, found.noise_multiplier, 1000)];
+/// let epsilon = accountant(AccountantKind::Rdp).epsilon(&plan, 1e-5)?;
+/// assert!(epsilon <= 4.0 && epsilon > 3.99);
+/// # Ok(())
+/// # }
+/// ```
 pub fn calibrate_noise_multiplier(
     kind: AccountantKind,
     epsilon: f64,

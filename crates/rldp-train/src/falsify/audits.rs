@@ -73,7 +73,12 @@ impl Engine for Dirac {
 
 /// One unit of `length` tokens a coin.
 fn units(coins: &[bool], length: usize, chance: f64) -> PrivacyUnits {
-    let record = |canary| TokenRecord { row: canary, unit: None, tokens: vec![canary as u32; length], scored_from: 0 };
+    let record = |canary| TokenRecord {
+        row: canary,
+        unit: None,
+        tokens: vec![canary as u32; length],
+        scored: std::iter::once(1..length).collect(),
+    };
     let records: Vec<TokenRecord> = (0..coins.len()).map(record).collect();
     let policy = UnitPolicy { max_length: 32, max_records: None, unsafe_seed: None };
     PrivacyUnits::by_record(&records, &policy).unwrap().kept_by(coins, chance)

@@ -53,6 +53,9 @@ impl TrainSettings {
             }
         }
         data.validate_coins()?;
+        if data.eval.as_deref() == Some(data.train.as_path()) && data.train.as_os_str() == "-" {
+            return Err(TrainError::Usage("standard input can be read once: --train or --eval, not both".into()));
+        }
         if data.prompt_column.is_some() != data.completion_column.is_some() {
             return Err(TrainError::Usage("--prompt-column and --completion-column go together".into()));
         }

@@ -31,7 +31,7 @@ pub(crate) struct AuditArguments {
     /// Run folder: its config.toml names the model, its adapter/ is attacked, and what its private/ holds is used unless
     /// other records are named
     pub(crate) run: Option<PathBuf>,
-    /// Hugging Face model directory; the run's when absent
+    /// Hugging Face model directory, GGUF file, or name on the hub (owner/name); the run's when absent
     #[arg(long)]
     pub(crate) model: Option<PathBuf>,
     /// PEFT adapter directory; the run's when absent

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anyhow::Result;
 use rldp_data::TextTokenizer;
 use rldp_model::{
-    ModelSource,
     cpu::{CpuEngine, CpuOptions},
     generate::{GenerateOptions, generate},
 };
@@ -20,11 +19,11 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
             arguments.temperature
         )));
     }
-    let files = ModelSource::open(&arguments.model).map_err(Wrong::input)?;
-    let tokenizer = TextTokenizer::from_dir(&arguments.model).map_err(Wrong::input)?;
+    let files = models::files(&arguments.model)?;
+    let tokenizer = models::tokenizer(&files)?;
     let adapter = models::adapter(arguments.adapter.as_deref(), &files)?;
     let engine = CpuEngine::new(&files, CpuOptions::default()).map_err(Wrong::input)?;
-    let prompt = tokenizer.encode(&arguments.prompt, true).map_err(Wrong::input)?;
+    let prompt = prompt(arguments, &tokenizer)?;
     let options = GenerateOptions {
         max_new_tokens: arguments.max_new_tokens,
         temperature: arguments.temperature,
@@ -34,4 +33,16 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
     let tokens = generate(&engine, adapter.as_ref(), &prompt, &options).map_err(Wrong::input)?;
     print_line(&tokenizer.decode(&tokens).map_err(Wrong::input)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn prompt(arguments: &GenerateArguments, tokenizer: &TextTokenizer) -> Result<Vec<u32>> {
+    if !arguments.chat {
+        return Ok(tokenizer.encode(&arguments.prompt, true).map_err(Wrong::input)?);
+    }
+    let Some(template) = tokenizer.chat_template() else {
+        anyhow::bail!(Wrong::input(anyhow::anyhow!("--chat needs a model with a chat template; this one has none")));
+    };
+    let messages = [serde_json::json!({"role": "user", "content": arguments.prompt})];
+    let text = template.render(&messages, true).map_err(|reason| Wrong::input(anyhow::anyhow!(reason)))?;
+    Ok(tokenizer.encode(&text, false).map_err(Wrong::input)?)
 }

@@ -92,15 +92,15 @@ fn cut(opened: &mut Opened, data: &Path, columns: &ColumnArguments) -> Result<Ve
         note("note", &format!("{long} records are longer than {limit} tokens and were cut there"));
     }
     for record in &mut records {
-        record.tokens.truncate(limit);
+        record.truncate(limit);
     }
     Ok(records)
 }
 
 fn unit(record: &TokenRecord) -> UnitInput<'_> {
-    let whole = Sequence { tokens: &record.tokens, scored_from: record.scored_from, weight: 1.0 };
-    let weight = 1.0 / whole.scored_tokens().max(1) as f32;
-    UnitInput { sequences: vec![Sequence { weight, ..whole }] }
+    let weight = 1.0 / record.scored_tokens().max(1) as f32;
+    let passage = |(tokens, scored_from)| Sequence { tokens, scored_from, weight };
+    UnitInput { sequences: record.passages().map(passage).collect() }
 }
 
 fn write(out: &Path, tensors: &[Named], note: &str) -> Result<()> {

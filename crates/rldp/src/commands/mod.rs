@@ -6,8 +6,10 @@ mod demo;
 mod evaluate;
 mod generate;
 mod inspect;
+mod merge;
 mod privacy;
 mod report;
+mod shell;
 mod train;
 mod utility;
 
@@ -35,6 +37,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
         Command::Privacy(PrivacyCommand::Epsilon(arguments)) => privacy::epsilon(&arguments),
         Command::Privacy(PrivacyCommand::Calibrate(arguments)) => privacy::calibrate(&arguments),
         Command::Privacy(PrivacyCommand::Verify(arguments)) => privacy::verify(&arguments),

@@ -10,11 +10,10 @@ use std::{
 };
 
 use anyhow::Result;
-use rldp_data::TextTokenizer;
+use rldp_data::is_standard_input;
 use rldp_model::{
-    AdapterLayout, LoraSettings, ModelConfig,
+    AdapterLayout, LoraSettings, ModelConfig, ModelSource,
     cpu::{CpuOptions, MemoryLimit, Precision},
-    source::ModelSource,
 };
 use rldp_train::{
     Inputs, Outcome, Records, files, load_records, resume,
@@ -71,8 +70,9 @@ pub(crate) fn train(settings: &TrainSettings, resumed: bool, label: &str, quiet:
 }
 
 fn load(settings: &TrainSettings) -> Result<Inputs> {
-    let files = ModelSource::open(&settings.model.model).map_err(Wrong::input)?;
-    let tokenizer = TextTokenizer::from_dir(&settings.model.model).map_err(Wrong::input)?;
+    let files_on_hub = matches!(ModelSource::classify(&settings.model.model), ModelSource::HubId(_));
+    let files = models::files(&settings.model.model)?;
+    let tokenizer = models::tokenizer(&files)?;
     let records = load_records(settings, &tokenizer, &files.config)?;
     for warning in warnings(settings, &records) {
         note("warning", &warning);
@@ -80,7 +80,8 @@ fn load(settings: &TrainSettings) -> Result<Inputs> {
     let choice = EngineChoice::from(settings.model.engine);
     let options = CpuOptions { memory_limit: memory_limit(settings, &files.config)?, ..cpu_options(settings)? };
     let engine = models::engine(&files, choice, options)?;
-    let base_name = settings.model.model.display().to_string();
+    let named = settings.model.model.display().to_string();
+    let base_name = if files_on_hub { named.split('@').next().unwrap_or_default().to_owned() } else { named };
     Ok(Inputs { engine, units: records.units, secrets: records.secrets, eval: records.eval, base_name })
 }
 
@@ -112,6 +113,13 @@ fn memory_limit(settings: &TrainSettings, config: &ModelConfig) -> Result<Option
 fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
     let (units, delta) = (records.units.len(), settings.privacy.delta);
     let mut warnings = Vec::new();
+    if is_standard_input(&settings.data.train) {
+        warnings.push(
+            "records come from standard input and are kept in memory only, never on disk; to resume this run, pipe the same \
+             records into `rldp train --resume RUN`"
+                .to_owned(),
+        );
+    }
     if delta * units as f64 >= 1.0 {
         warnings.push(format!(
             "delta {delta} is 1/N or more (N = {units} units): it allows publishing a unit outright; use far less, such as {:.0e}",
@@ -155,8 +163,7 @@ fn resolve(arguments: &TrainArguments) -> Result<TrainSettings> {
         given.overlay(Given::from_file(path)?);
     }
     given.overlay(flags(arguments));
-    let config =
-        given.text("model").and_then(|model| ModelSource::open(Path::new(&model)).ok()).map(|files| files.config);
+    let config = given.text("model").and_then(|model| models::files(Path::new(&model)).ok()).map(|files| files.config);
     given.resolve(defaults::table(config.as_ref()))
 }
 
@@ -203,6 +210,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("text_column", arguments.columns.text_column.clone());
     given.set("prompt_column", arguments.columns.prompt_column.clone());
     given.set("completion_column", arguments.columns.completion_column.clone());
+    given.set("messages_column", arguments.columns.messages_column.clone());
     given.set("unit_column", arguments.unit_column.clone());
     given.set("max_records_per_unit", small(arguments.max_records_per_unit));
     given.set("max_length", small(arguments.columns.max_length));

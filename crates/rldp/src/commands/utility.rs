@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
-use rldp_data::{Columns, PROMPT_END, RawRecord, TextColumns, read_records, tokenize};
+use rldp_data::{Columns, PROMPT_END, RawRecord, TextColumns, TokenRecord, read_records, tokenize};
 use rldp_lab::utility::{corpus_bleu, rouge_l};
 use rldp_model::{
     Sequence,
@@ -103,6 +103,7 @@ fn accuracy(opened: &mut Opened, data: &Path, records: &[RawRecord], labels: &[&
         row: record.row,
         prompt: record.prompt.clone(),
         text: label.to_owned(),
+        conversation: false,
         unit: None,
     };
     let every: Vec<RawRecord> =
@@ -120,7 +121,8 @@ fn accuracy(opened: &mut Opened, data: &Path, records: &[RawRecord], labels: &[&
     }
     let sequences: Vec<Sequence> = tokens
         .iter()
-        .map(|record| Sequence { tokens: &record.tokens, scored_from: record.scored_from, weight: 1.0 })
+        .flat_map(TokenRecord::passages)
+        .map(|(tokens, scored_from)| Sequence { tokens, scored_from, weight: 1.0 })
         .collect();
     let losses = opened.engine.losses(opened.adapter.as_ref(), &sequences).map_err(Wrong::input)?;
     ensure!(losses.len() == records.len() * labels.len(), "the engine lost a sequence");

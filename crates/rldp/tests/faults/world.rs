@@ -227,7 +227,7 @@ fn inputs(shared: Arc<Shared>, witness: Witness) -> Inputs {
         row,
         unit: None,
         tokens: (0..6).map(|t| ((row * 3 + t * 5) % 11) as u32).collect(),
-        scored_from: 0,
+        scored: std::iter::once(1..6).collect(),
     };
     let records: Vec<TokenRecord> = (0..9).map(record).collect();
     let policy = UnitPolicy { max_length: 8, max_records: None, unsafe_seed: None };

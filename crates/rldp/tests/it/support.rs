@@ -52,12 +52,12 @@ impl Scene {
     }
 
     pub(crate) fn rldp_args(&self, arguments: &[&str]) -> Ran {
-        run(Command::new(env!("CARGO_BIN_EXE_rldp")).args(arguments).current_dir(self.folder.path()))
+        Ran::of(Command::new(env!("CARGO_BIN_EXE_rldp")).args(arguments).current_dir(self.folder.path()))
     }
 
     /// Runs a shell line in the scene's folder; `$0` is the binary.
     pub(crate) fn shell(&self, line: &str) -> Ran {
-        run(Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_rldp")]).current_dir(self.folder.path()))
+        Ran::of(Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_rldp")]).current_dir(self.folder.path()))
     }
 
     /// The same, not yet started.
@@ -73,13 +73,19 @@ impl Scene {
     }
 }
 
-fn run(command: &mut Command) -> Ran {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
+impl From<Output> for Ran {
+    fn from(Output { status, stdout, stderr }: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
+    }
 }
 
 impl Ran {
+    /// Runs a command to its end.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        command.output().unwrap().into()
+    }
+
     /// The JSON object on standard output.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {}\n{}", self.stdout, self.stderr))

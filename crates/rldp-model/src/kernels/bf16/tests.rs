@@ -29,6 +29,7 @@ fn stored(values: &[f32], dtype: StoredType) -> Vec<u8> {
         StoredType::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
         StoredType::F16 => values.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect(),
         StoredType::Bf16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
+        StoredType::Blocks(format) => unreachable!("{format:?} has no writer"),
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use fs_err as fs;
 use rldp_audit::score::{RecordScores, ScoredRecord, score_records};
 use rldp_data::{RawRecord, TextColumns, TokenRecord, read_records, tokenize};
-use rldp_model::Adapter;
+use rldp_model::{Adapter, ModelSource};
 use rldp_train::{files, settings::TrainSettings};
 
 use crate::{
@@ -37,7 +37,7 @@ impl Target {
         let (Some(model), Some(adapter_path)) = (model, adapter_path) else {
             anyhow::bail!(Wrong::usage(anyhow::anyhow!("give a run folder, or --model with --adapter")));
         };
-        if !model.exists() {
+        if matches!(ModelSource::classify(&model), ModelSource::Absent(_)) {
             anyhow::bail!(Wrong::input(anyhow::anyhow!(
                 "the model {} is not there; say where it is with --model",
                 model.display()
@@ -71,8 +71,13 @@ impl Target {
 
     /// Scores texts that stand in `path`, one a row.
     pub(super) fn score_texts(&mut self, label: &str, path: &Path, texts: &[&str]) -> Result<Vec<RecordScores>> {
-        let record =
-            |(row, text): (usize, &&str)| RawRecord { row, prompt: None, text: (*text).to_owned(), unit: None };
+        let record = |(row, text): (usize, &&str)| RawRecord {
+            row,
+            prompt: None,
+            text: (*text).to_owned(),
+            conversation: false,
+            unit: None,
+        };
         let records: Vec<RawRecord> = texts.iter().enumerate().map(record).collect();
         let records = self.tokenized(label, path, &records)?;
         self.score(label, path, &records)
@@ -85,10 +90,11 @@ impl Target {
         if long > 0 {
             note("note", &format!("{label}: {long} records are longer than {} tokens and are cut", self.max_length));
         }
-        let cut = |(tokens, raw): (TokenRecord, &RawRecord)| {
-            let mut kept = tokens.tokens;
-            kept.truncate(self.max_length);
-            ScoredRecord { row: raw.row, text: raw.text.clone(), tokens: kept, scored_from: tokens.scored_from }
+        // A conversation is judged by its last answer, given all that was said before.
+        let cut = |(mut tokens, raw): (TokenRecord, &RawRecord)| {
+            tokens.truncate(self.max_length);
+            let (passage, scored_from) = tokens.passages().last().unwrap_or_default();
+            ScoredRecord { row: raw.row, text: raw.text.clone(), tokens: passage.to_vec(), scored_from }
         };
         Ok(tokens.into_iter().zip(records).map(cut).collect())
     }
@@ -107,16 +113,8 @@ impl Target {
 
     /// The columns of the flags, or those that the run was trained on.
     fn text_columns(&self, columns: &ColumnArguments) -> TextColumns {
-        let data = self.settings.as_ref().map(|settings| &settings.data);
-        let flags = TextColumns::pair(columns.prompt_column.as_deref(), columns.completion_column.as_deref())
-            .or_else(|| columns.text_column.clone().map(TextColumns::Text));
-        flags
-            .or_else(|| {
-                data.and_then(|data| {
-                    TextColumns::pair(data.prompt_column.as_deref(), data.completion_column.as_deref())
-                })
-            })
-            .unwrap_or_else(|| TextColumns::Text(data.map_or("text".to_owned(), |data| data.text_column.clone())))
+        let trained = || self.settings.as_ref().map(|settings| settings.data.text_columns());
+        columns.named().or_else(trained).unwrap_or_else(|| TextColumns::Text("text".to_owned()))
     }
 }
 

@@ -5,7 +5,6 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
 use rldp_lab::compare::Role;
-use rldp_model::source::ModelSource;
 use rldp_train::settings::TrainSettings;
 use serde::Deserialize;
 use serde_json::Map;
@@ -13,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 use super::tuning::{Tuning, TuningFile};
-use crate::{defaults, exit::Wrong, progress::note, settings::Given};
+use crate::{defaults, exit::Wrong, models, progress::note, settings::Given};
 
 /// Name of the only model or dataset when the grid lists none.
 const UNNAMED: &str = "base";
@@ -310,7 +309,7 @@ pub(super) fn points(axes: &[(String, Vec<Value>)]) -> Vec<Vec<(&str, &Value)>> 
 }
 
 fn defaults_for(model: &str) -> Table {
-    let config = ModelSource::open(Path::new(model)).ok().map(|files| files.config);
+    let config = models::files(Path::new(model)).ok().map(|files| files.config);
     if config.is_none() && !model.is_empty() {
         note("warning", &format!("{model} cannot be opened as a model; its runs are planned with general defaults"));
     }
