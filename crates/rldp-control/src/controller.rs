@@ -11,10 +11,11 @@ use crate::{
     dc_sgd::{DcSgdController, DcSgdRule},
     error::ControlError,
     fixed::FixedController,
+    heuristic::{MseSplit, NoiseSchedule, SnrShares},
     observation::Observation,
     quantile::QuantileController,
     random::RandomController,
-    sac::{SacController, SacSettings},
+    sac::{SacController, SacSettings, SetController},
     spectral::SpectralController,
 };
 
@@ -60,6 +61,18 @@ pub enum ControllerKind {
     Random,
     /// Soft actor-critic, online from scratch, on flat vectors.
     Sac,
+    /// Soft actor-critic over a set of pairs, online from the policy that ships with the program.
+    Set,
+    /// The same from scratch.
+    SetScratch,
+    /// Shares follow the root of each pair's estimated signal.
+    SnrShares,
+    /// Thresholds as quantile, shares in proportion to them.
+    MseSplit,
+    /// Noise that rises over the run.
+    NoiseRising,
+    /// Noise that falls over the run.
+    NoiseFalling,
     /// Thresholds follow the median of the norms by a paid count.
     Quantile,
     /// The threshold is a percentile of a paid histogram of norms.
@@ -72,17 +85,35 @@ pub enum ControllerKind {
 
 impl ControllerKind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Fixed, Self::Random, Self::Sac, Self::Quantile, Self::DcSgdP, Self::DcSgdE, Self::Spectral];
+    pub const ALL: [Self; 13] = [
+        Self::Fixed,
+        Self::Random,
+        Self::Sac,
+        Self::Set,
+        Self::SetScratch,
+        Self::Quantile,
+        Self::DcSgdP,
+        Self::DcSgdE,
+        Self::Spectral,
+        Self::SnrShares,
+        Self::MseSplit,
+        Self::NoiseRising,
+        Self::NoiseFalling,
+    ];
 
     /// Whether it needs the paid histogram of joint norms, which is of flat clipping.
     pub fn needs_norms(self) -> bool {
         matches!(self, Self::DcSgdP | Self::DcSgdE)
     }
 
+    /// Whether it moves the noise multiplier and nothing else.
+    pub fn moves_noise_alone(self) -> bool {
+        matches!(self, Self::NoiseRising | Self::NoiseFalling)
+    }
+
     /// Whether it needs a paid statistic.
     pub fn needs_statistics(self) -> bool {
-        self.needs_norms() || self == Self::Quantile
+        self.needs_norms() || matches!(self, Self::Quantile | Self::MseSplit)
     }
 }
 
@@ -92,6 +123,12 @@ impl fmt::Display for ControllerKind {
             Self::Fixed => "fixed",
             Self::Random => "random",
             Self::Sac => "sac",
+            Self::Set => "set",
+            Self::SetScratch => "set-scratch",
+            Self::SnrShares => "snr-shares",
+            Self::MseSplit => "mse-split",
+            Self::NoiseRising => "noise-rising",
+            Self::NoiseFalling => "noise-falling",
             Self::Quantile => "quantile",
             Self::DcSgdP => "dc-sgd-p",
             Self::DcSgdE => "dc-sgd-e",
@@ -126,6 +163,12 @@ pub fn controller(
         ControllerKind::Fixed => Box::new(FixedController::new(pairs)),
         ControllerKind::Random => Box::new(RandomController::new(pairs, bounds, seed)),
         ControllerKind::Sac => Box::new(SacController::new(pairs, bounds, settings.clone(), seed)?),
+        ControllerKind::Set => Box::new(SetController::pretrained(pairs, bounds, settings.clone(), seed)?),
+        ControllerKind::SetScratch => Box::new(SetController::from_scratch(pairs, bounds, settings.clone(), seed)?),
+        ControllerKind::SnrShares => Box::new(SnrShares::default()),
+        ControllerKind::MseSplit => Box::new(MseSplit),
+        ControllerKind::NoiseRising => Box::new(NoiseSchedule::new(true)),
+        ControllerKind::NoiseFalling => Box::new(NoiseSchedule::new(false)),
         ControllerKind::Quantile => Box::new(QuantileController),
         ControllerKind::DcSgdP => Box::new(DcSgdController::new(DcSgdRule::Percentile)),
         ControllerKind::DcSgdE => Box::new(DcSgdController::new(DcSgdRule::Error)),

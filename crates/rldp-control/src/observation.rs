@@ -82,28 +82,39 @@ impl Observation {
 
     /// The flat vector of the paper's form: global features, then each pair's, each squashed to about ±1.
     pub fn flat(&self) -> Vec<f64> {
-        let global = &self.global;
-        let mut features = vec![
-            2.0 * global.step_fraction.value() - 1.0,
-            2.0 * global.budget_fraction.value() - 1.0,
-            squash(global.snr),
-            squash(global.loss) - 0.5,
-            squash(global.loss_change),
-            global.log_noise_multiplier.value().clamp(-2.0, 2.0),
-            squash(global.last_reward),
-        ];
-        for pair in &self.pairs {
-            features.extend([
-                squash(pair.snr),
-                unit(pair.momentum_cosine),
-                unit(pair.previous_cosine),
-                squash(pair.drift),
-                unit(pair.clip_fraction),
-                (pair.log_clip_norm.value() / 4.0).clamp(-1.0, 1.0),
-                (pair.log_share.value() / 2.0).clamp(-1.0, 1.0),
-            ]);
-        }
+        let mut features = self.global.features().to_vec();
+        features.extend(self.pairs.iter().flat_map(PairObservation::features));
         features
+    }
+}
+
+impl GlobalObservation {
+    /// What SAC sees of the run, each squashed to about ±1.
+    pub(crate) fn features(&self) -> [f64; Observation::GLOBAL_FEATURES] {
+        [
+            2.0 * self.step_fraction.value() - 1.0,
+            2.0 * self.budget_fraction.value() - 1.0,
+            squash(self.snr),
+            squash(self.loss) - 0.5,
+            squash(self.loss_change),
+            self.log_noise_multiplier.value().clamp(-2.0, 2.0),
+            squash(self.last_reward),
+        ]
+    }
+}
+
+impl PairObservation {
+    /// What SAC sees of a pair, each squashed to about ±1.
+    pub(crate) fn features(&self) -> [f64; Observation::PAIR_FEATURES] {
+        [
+            squash(self.snr),
+            unit(self.momentum_cosine),
+            unit(self.previous_cosine),
+            squash(self.drift),
+            unit(self.clip_fraction),
+            (self.log_clip_norm.value() / 4.0).clamp(-1.0, 1.0),
+            (self.log_share.value() / 2.0).clamp(-1.0, 1.0),
+        ]
     }
 }
 

@@ -145,7 +145,7 @@ fn a_frozen_policy_neither_learns_nor_explores() {
 #[test]
 fn unknown_names_are_refused_with_the_list() {
     let error = "sacc".parse::<ControllerKind>().unwrap_err().to_string();
-    assert!(error.contains("sacc") && error.contains("fixed, random, sac, quantile"), "{error}");
+    assert!(error.contains("sacc") && error.contains("fixed, random, sac, set"), "{error}");
 }
 
 /// All changes of one value of a JSON tree, at most `most` places.

@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use fs_err as fs;
+use rldp_control::RateSearch;
 use rldp_privacy::LedgerPosition;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -58,6 +59,8 @@ pub struct CheckpointState {
     pub noise_multiplier: f64,
     /// The controller's factor on the learning rate.
     pub learning_rate_gain: f64,
+    /// The search for the learning rate, when there is one.
+    pub rate_search: Option<RateSearch>,
     /// Where the ledger stood: the state may only go on with a ledger that has this place.
     pub ledger: LedgerPosition,
     /// Bytes of metrics written before it.
@@ -183,6 +186,7 @@ mod tests {
                 shares: vec![0.5, 0.5],
                 noise_multiplier: 1.25,
                 learning_rate_gain: 1.0,
+                rate_search: Some(RateSearch::default()),
                 ledger: LedgerPosition { lines: 8, hash: "ab".into() },
                 metrics: 99,
                 observer: ObserverState::default(),

@@ -3,7 +3,7 @@
 //! Everything is a function of [`Released`] values, so an observation is post-processing of charged events and costs
 //! nothing more.
 
-use rldp_control::{GlobalObservation, NormHistogram, Observation, PairObservation};
+use rldp_control::{Consecutive, GlobalObservation, NormHistogram, Observation, PairObservation};
 use rldp_model::AdapterLayout;
 use rldp_privacy::{NoisyRelease, NormBins, Observable, Public, Released, TakenOver};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub struct Observer {
     steps: u64,
     pairs: Option<Released<Vec<PairSums>>>,
     previous: Option<Released<Vec<f32>>>,
+    /// s_i of the previous release (K), public.
+    previous_noise_std: Vec<f64>,
     clip_fractions: Option<Released<Vec<f64>>>,
     norm_fractions: Option<Released<Vec<f64>>>,
     loss: Option<Released<f64>>,
@@ -37,6 +39,7 @@ pub struct ObserverState {
     pairs: Option<Vec<PairSums>>,
     /// Whether there is a last release.
     released: bool,
+    previous_noise_std: Vec<f64>,
     clip_fractions: Option<Vec<f64>>,
     norm_fractions: Option<Vec<f64>>,
     loss: Option<f64>,
@@ -47,6 +50,7 @@ impl ObserverState {
     /// Whether it can be of a run with `pairs` adapter pairs, and `bins` of norms in its statistics.
     pub(crate) fn fits(&self, pairs: usize, bins: Option<usize>) -> bool {
         self.pairs.as_ref().is_none_or(|sums| sums.len() == pairs)
+            && self.previous_noise_std.len() == if self.released { pairs } else { 0 }
             && self.clip_fractions.as_ref().is_none_or(|sums| sums.len() == pairs)
             && self.norm_fractions.as_ref().is_none_or(|sums| Some(sums.len()) == bins)
     }
@@ -84,6 +88,7 @@ impl Observer {
             steps: self.steps,
             pairs: self.pairs.clone().map(Released::into_inner),
             released: previous.is_some(),
+            previous_noise_std: self.previous_noise_std.clone(),
             clip_fractions: self.clip_fractions.clone().map(Released::into_inner),
             norm_fractions: self.norm_fractions.clone().map(Released::into_inner),
             loss: self.loss.map(Released::into_inner),
@@ -98,6 +103,7 @@ impl Observer {
             steps: state.steps,
             pairs: state.pairs.map(|value| Released::restore(value, proof)),
             previous: state.released.then(|| Released::restore(last_release, proof)),
+            previous_noise_std: state.previous_noise_std,
             clip_fractions: state.clip_fractions.map(|value| Released::restore(value, proof)),
             norm_fractions: state.norm_fractions.map(|value| Released::restore(value, proof)),
             loss: state.loss.map(|value| Released::restore(value, proof)),
@@ -146,7 +152,33 @@ impl Observer {
             });
         }
         self.previous = Some(gradient.clone());
+        self.previous_noise_std.clone_from(&release.noise_std);
         self.steps += 1;
+    }
+
+    /// What `release` says together with the one before it; to be asked before [`Self::record`]. `None` for the first
+    /// release, and without noise.
+    pub fn consecutive(&self, layout: &AdapterLayout, release: &NoisyRelease) -> Option<Consecutive> {
+        let previous = self.previous.as_ref()?;
+        if release.noise_std.iter().chain(&self.previous_noise_std).any(|std| *std <= 0.0) {
+            return None;
+        }
+        let stds = || release.noise_std.iter().zip(&self.previous_noise_std);
+        let gradient = &release.mean_gradient;
+        let energy = gradient.as_ref().map(|g| {
+            let pairs = layout.pairs().iter().zip(stds());
+            pairs.map(|(pair, (std, _))| dot(&g[pair.range()], &g[pair.range()]) / (std * std)).sum::<f64>()
+        });
+        let product = gradient.as_ref().zip(previous.as_ref()).map(|(g, before)| {
+            let pairs = layout.pairs().iter().zip(stds());
+            pairs.map(|(pair, (s, t))| dot(&g[pair.range()], &before[pair.range()]) / (s * t)).sum::<f64>()
+        });
+        let trained = layout.pairs().iter().map(rldp_model::Pair::parameter_count).sum::<usize>() as f64;
+        Some(Consecutive {
+            energy: energy.map(|energy| energy - trained).into(),
+            product: product.into(),
+            deviation: public(trained.sqrt()),
+        })
     }
 
     /// Mean released loss of the interval so far.

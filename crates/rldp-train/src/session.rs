@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
-use rldp_control::{Controller, RewardTracker, controller};
+use rldp_control::{Controller, RateSearch, RewardTracker, controller};
 use rldp_data::PoissonSampler;
 use rldp_model::{Adapter, AdapterLayout, adapter::LoraSettings, peft};
 use rldp_privacy::{NoiseSource, Spender, TakenOver, charged_steps};
@@ -194,6 +194,7 @@ fn assemble(
         first_noise_std: Vec::new(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
+        rate_search: settings.control.rate_search.then(RateSearch::default),
         raw: raw_observer(&settings, &plan)?,
         non_finite: NonFinite::default(),
         evaluation: None,
@@ -263,6 +264,9 @@ impl Trainer {
         self.now.shares = state.shares;
         self.now.noise_multiplier = state.noise_multiplier;
         self.now.learning_rate_gain = state.learning_rate_gain;
+        if let (Some(search), Some(saved)) = (&mut self.rate_search, state.rate_search) {
+            *search = saved;
+        }
         self.observer = Observer::restore(state.observer, last_release, proof);
         self.reward = RewardTracker::resumed(state.reward, proof);
         self.non_finite = state.non_finite;
@@ -284,6 +288,7 @@ impl Trainer {
                 shares: self.now.shares.clone(),
                 noise_multiplier: self.now.noise_multiplier,
                 learning_rate_gain: self.now.learning_rate_gain,
+                rate_search: self.rate_search.clone(),
                 ledger: self.spender.position(),
                 metrics,
                 observer,

@@ -141,11 +141,15 @@ pub struct OptimizerSettings {
 /// The controller and its learning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct ControlSettings {
     /// Which controller steers.
     pub controller: ControllerKind,
     /// Steps between two decisions.
     pub interval: u64,
+    /// Whether the learning rate is searched for from released gradients, starting from the given one.
+    #[serde(default)]
+    pub rate_search: bool,
     /// A saved policy to start from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub policy: Option<PathBuf>,

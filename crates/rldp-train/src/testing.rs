@@ -95,6 +95,7 @@ pub(crate) fn settings() -> TrainSettings {
             interval: 10,
             policy: None,
             frozen: false,
+            rate_search: false,
             public_probe: false,
             unsafe_raw_observations: false,
             sac: SacSettings::default(),

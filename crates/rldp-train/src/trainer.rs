@@ -1,6 +1,6 @@
 //! The loop: charge, sample, clip, sum, add noise, update; every `interval` steps observe and steer.
 
-use rldp_control::{Controller, RewardTracker};
+use rldp_control::{Controller, RateSearch, RewardTracker};
 use rldp_data::{PoissonSampler, PrivacyUnits};
 use rldp_model::{Adapter, AdapterLayout, Engine, Sequence, UnitInput};
 use rldp_privacy::{
@@ -46,6 +46,7 @@ pub struct Trainer {
     pub(crate) controller: Box<dyn Controller>,
     pub(crate) reward: RewardTracker,
     pub(crate) observer: Observer,
+    pub(crate) rate_search: Option<RateSearch>,
     pub(crate) raw: Option<RawObserver>,
     pub(crate) recorder: Recorder,
     pub(crate) base_name: String,
@@ -168,6 +169,10 @@ impl Trainer {
 
     /// Post-processing: the optimizer's step on the released gradient.
     pub(crate) fn update(&mut self, step: u64, release: &NoisyRelease) -> Result<UpdateSummary, TrainError> {
+        let seen = self.observer.consecutive(self.adapter.layout(), release);
+        if let (Some(search), Some(seen)) = (&mut self.rate_search, seen) {
+            search.observe(&seen, step as f64 / self.settings.privacy.steps as f64);
+        }
         self.observer.record(self.adapter.layout(), release, self.optimizer.first_moment());
         let rescale: Vec<f64> = self
             .first_noise_std
@@ -176,7 +181,7 @@ impl Trainer {
             .map(|(first, now)| if *first > 0.0 && now > 0.0 { first / now } else { 1.0 })
             .collect();
         let planned = self.settings.optimizer.learning_rate_at(step - 1, self.settings.privacy.steps);
-        let rate = planned * self.now.learning_rate_gain;
+        let rate = planned * self.now.learning_rate_gain * self.rate_search.as_ref().map_or(1.0, RateSearch::gain);
         let gradient = release.mean_gradient.get();
         Ok(self.optimizer.update(&mut self.adapter, gradient, &rescale, &self.first_noise_std, rate))
     }

@@ -5,6 +5,7 @@ mod columns;
 #[cfg(test)]
 mod documented;
 mod planting;
+mod policy;
 mod privacy;
 mod tools;
 
@@ -20,6 +21,7 @@ pub(crate) use audit::{
 };
 pub(crate) use columns::ColumnArguments;
 use planting::PlantingArguments;
+pub(crate) use policy::{PolicyCommand, PolicyShowArguments, PolicyTrainArguments};
 pub(crate) use privacy::{CalibrateArguments, EpsilonArguments, PrivacyCommand, VerifyArguments};
 pub(crate) use tools::{CompletionsArguments, ManArguments, MergeArguments};
 
@@ -50,6 +52,9 @@ pub(crate) enum Command {
     Privacy(PrivacyCommand),
     /// Try to falsify a privacy claim: attack an adapter, or the mechanism
     Audit(Box<AuditCommand>),
+    /// Learn a policy on public records, or look into one
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Write the HTML report of one or several runs
     Report(ReportArguments),
     /// Look inside a model, for checks against other implementations
@@ -183,6 +188,9 @@ pub(crate) struct TrainArguments {
     /// Decoupled weight decay
     #[arg(long)]
     pub(crate) weight_decay: Option<f64>,
+    /// Search for the learning rate from released gradients, starting from the given one: true or false
+    #[arg(long)]
+    pub(crate) rate_search: Option<bool>,
     /// Saved policy to start from
     #[arg(long)]
     pub(crate) policy: Option<PathBuf>,

@@ -60,6 +60,7 @@ const KEYS: &[(&str, &str)] = &[
     ("weight_decay", "optimizer"),
     ("controller", "control"),
     ("interval", "control"),
+    ("rate_search", "control"),
     ("policy", "control"),
     ("frozen", "control"),
     ("public_probe", "control"),

@@ -3,12 +3,14 @@
 mod agent;
 mod network;
 mod replay;
+mod set;
 mod settings;
 
 use rldp_privacy::Observable;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use set::SetController;
 pub use settings::SacSettings;
 
 use self::{

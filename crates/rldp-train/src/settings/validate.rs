@@ -1,5 +1,7 @@
 //! The bounds of settings that need neither data nor model.
 
+use rldp_control::ControllerKind;
+
 use super::{ClippingKind, GeometryKind, OptimizerKind, RegimeKind, TrainSettings};
 use crate::error::TrainError;
 
@@ -72,9 +74,21 @@ impl TrainSettings {
                     .into(),
             ));
         }
+        self.validate_controller()
+    }
+
+    /// Whether the controller finds what it needs.
+    fn validate_controller(&self) -> Result<(), TrainError> {
+        let Self { privacy, control, .. } = self;
         if control.controller.needs_statistics() && privacy.statistics_share == 0.0 {
             return Err(TrainError::Usage(format!(
                 "--controller {} reads a paid statistic, but --statistics-share is 0; give it a share, such as 0.02",
+                control.controller
+            )));
+        }
+        if control.controller.moves_noise_alone() && privacy.regime == RegimeKind::Committed {
+            return Err(TrainError::Usage(format!(
+                "--controller {} moves nothing but noise, which --regime committed holds fixed; use --regime deck or adaptive",
                 control.controller
             )));
         }
@@ -84,7 +98,7 @@ impl TrainSettings {
                 control.controller
             )));
         }
-        if control.frozen && control.policy.is_none() {
+        if control.frozen && control.policy.is_none() && control.controller != ControllerKind::Set {
             return Err(TrainError::Usage("--frozen-policy needs --policy with a saved policy to follow".into()));
         }
         Ok(())

@@ -65,7 +65,7 @@ fn first_perplexity(run: &Path) -> Option<f64> {
 }
 
 /// Writes the embedded model and freshly generated notes, so that every other command can use them too.
-fn unpack(out: &Path) -> Result<()> {
+pub(super) fn unpack(out: &Path) -> Result<()> {
     let model = out.join("model");
     fs::create_dir_all(&model)?;
     fs::write(model.join("config.json"), demo::MODEL_CONFIG)?;

@@ -7,6 +7,7 @@ mod evaluate;
 mod generate;
 mod inspect;
 mod merge;
+mod policy;
 mod privacy;
 mod report;
 mod shell;
@@ -22,7 +23,7 @@ use anyhow::Result;
 
 pub(crate) use self::{compare::CompareArguments, utility::Metric};
 use crate::{
-    cli::{Arguments, Command, InspectCommand, PrivacyCommand},
+    cli::{Arguments, Command, InspectCommand, PolicyCommand, PrivacyCommand},
     shield,
 };
 
@@ -44,6 +45,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Privacy(PrivacyCommand::Calibrate(arguments)) => privacy::calibrate(&arguments),
         Command::Privacy(PrivacyCommand::Verify(arguments)) => privacy::verify(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Policy(PolicyCommand::Train(arguments)) => policy::learn(&arguments),
+        Command::Policy(PolicyCommand::Show(arguments)) => policy::show(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Inspect(InspectCommand::Logits(arguments)) => inspect::logits(&arguments),
         Command::Inspect(InspectCommand::PerExampleGradients(arguments)) => inspect::gradients(&arguments),

@@ -232,6 +232,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("weight_decay", arguments.weight_decay);
     given.set("controller", arguments.controller.clone());
     given.set("interval", whole(arguments.interval));
+    given.set("rate_search", arguments.rate_search);
     given.set("frozen", arguments.frozen_policy.then_some(true));
     given.set("public_probe", arguments.public_probe.then_some(true));
     given.set("unsafe_raw_observations", arguments.unsafe_raw_observations.then_some(true));

@@ -1,0 +1,228 @@
+//! `rldp policy`: learns the set policy on public runs, and explains one.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use fs_err as fs;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha12Rng;
+use rldp_control::{Action, ControllerKind, GlobalObservation, Observation, PairObservation, SacSettings, controller};
+use rldp_privacy::{Observable, Public};
+use rldp_train::{files, settings::TrainSettings};
+use serde_json::Value;
+
+use super::{demo, print_line, train::train};
+use crate::{
+    cli::{PolicyShowArguments, PolicyTrainArguments},
+    defaults,
+    exit::Wrong,
+    settings::Given,
+};
+
+/// Controller whose state is the policy.
+const CONTROLLER: &str = "set-scratch";
+/// Width of the hidden layers: twenty-one features need no more, and the policy ships inside the program.
+const HIDDEN: i64 = 24;
+/// Significant digits of a saved policy.
+const DIGITS: usize = 4;
+
+/// Learns over many short runs on public records, each with its own budget, rates and rank; every run goes on from the
+/// policy of the one before.
+pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
+    let scratch = tempfile::tempdir()?;
+    demo::unpack(scratch.path())?;
+    let mut rng = ChaCha12Rng::seed_from_u64(arguments.seed);
+    let mut policy: Option<std::path::PathBuf> = None;
+    for run in 1..=arguments.runs {
+        let out = scratch.path().join(format!("run-{run}"));
+        let settings = episode(scratch.path(), arguments, &out, policy.as_deref(), &mut rng)?;
+        let outcome = train(&settings, false, "policy", true)?;
+        print_line(&format!(
+            "run {run}: epsilon {:.2}, {} steps, learning rate {:.4}, clip norm {:.3}, rank {}: perplexity {:.3}",
+            settings.privacy.epsilon,
+            settings.privacy.steps,
+            settings.optimizer.learning_rate,
+            settings.privacy.clip_norm,
+            settings.model.rank,
+            outcome.evaluation.map_or(f64::NAN, |evaluation| evaluation.perplexity)
+        ))?;
+        if let Some(old) = policy.replace(out.join(files::POLICY)) {
+            fs::remove_dir_all(old.parent().unwrap_or(&old))?;
+        }
+    }
+    let last = policy.context("--runs must be at least 1").map_err(Wrong::usage)?;
+    let text = fs::read_to_string(last.join("policy.json"))?;
+    let policy = stripped(serde_json::from_str(&text)?);
+    fs::write(&arguments.out, serde_json::to_string(&policy)?)?;
+    print_line(&format!("{}", arguments.out.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One public run: the evaluation file is a public probe, and the noise is reproducible because nothing is private.
+fn episode(
+    folder: &Path,
+    arguments: &PolicyTrainArguments,
+    out: &Path,
+    policy: Option<&Path>,
+    rng: &mut ChaCha12Rng,
+) -> Result<TrainSettings> {
+    let mut spread = |low: f64, high: f64| (rng.random_range(low.ln()..high.ln())).exp();
+    let (epsilon, rate, clip_norm) = (spread(0.5, 8.0), spread(0.003, 0.03), spread(0.03, 0.3));
+    let rank = if rng.random_bool(0.5) { 4 } else { 8 };
+    let steps = rng.random_range(24..=48);
+    let seed = i64::from(rng.random::<u32>());
+    let path = |given: &Option<std::path::PathBuf>, name: &str| {
+        given.clone().unwrap_or_else(|| folder.join(name)).display().to_string()
+    };
+    let mut given = Given::default();
+    given.set("model", Some(path(&arguments.model, "model")));
+    given.set("train", Some(path(&arguments.train, "train.csv")));
+    given.set("eval", Some(path(&arguments.eval, "eval.csv")));
+    given.set("out", Some(out.display().to_string()));
+    given.set("epsilon", Some(epsilon));
+    given.set("delta", Some(1e-5));
+    given.set("steps", Some(steps));
+    given.set("batch_size", Some(64.0));
+    given.set("max_length", Some(48));
+    given.set("learning_rate", Some(rate));
+    given.set("clip_norm", Some(clip_norm));
+    given.set("rank", Some(rank));
+    given.set("seed", Some(seed));
+    given.set("unsafe_noise_seed", Some(seed));
+    given.set("controller", Some(CONTROLLER));
+    given.set("policy", policy.map(|path| path.display().to_string()));
+    given.set("public_probe", Some(true));
+    given.set("rate_search", Some(true));
+    given.set("interval", Some(4));
+    given.set("eval_every", Some(4));
+    given.set("checkpoint_every", Some(1000));
+    given.set_in("sac", "hidden_size", Some(HIDDEN));
+    given.set_in("sac", "batch_size", Some(64));
+    given.set_in("sac", "updates_per_interval", Some(8));
+    given.resolve(defaults::table(None))
+}
+
+/// A policy without memory of the runs it was learned on, its numbers rounded.
+fn stripped(mut policy: Value) -> Value {
+    let body = &mut policy["body"];
+    body["pending"] = Value::Null;
+    for learner in ["pairs", "run"] {
+        body[learner]["replay"]["transitions"] = Value::Array(Vec::new());
+        body[learner]["replay"]["next"] = 0.into();
+        body[learner]["last_update"] = Value::Null;
+    }
+    round(&mut policy);
+    policy
+}
+
+fn round(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let short =
+                number.as_f64().map(|x| format!("{x:.*e}", DIGITS - 1)).and_then(|text| text.parse::<f64>().ok());
+            if let Some(short) = short {
+                *value = short.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(round),
+        Value::Object(fields) => fields.values_mut().for_each(round),
+        _ => {}
+    }
+}
+
+/// Prints what the policy would do: its mean moves when one feature is low, middling or high and all others are middling.
+pub(crate) fn show(arguments: &PolicyShowArguments) -> Result<ExitCode> {
+    let kind = if arguments.policy.is_some() { ControllerKind::SetScratch } else { ControllerKind::Set };
+    let mut shown = controller(kind, 2, &SacSettings::default(), 0)?;
+    if let Some(path) = &arguments.policy {
+        let path = if path.is_dir() { path.join("policy.json") } else { path.clone() };
+        let text = fs::read_to_string(&path).map_err(Wrong::input)?;
+        let state = serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a saved policy", path.display()))
+            .map_err(Wrong::input)?;
+        shown.restore(&state)?;
+    }
+    shown.freeze()?;
+    print_line(
+        "Change of a logarithm in one decision, in percent: of the first of two pairs' threshold and share, of the noise",
+    )?;
+    print_line(
+        "multiplier (where the regime lets it move) and of the learning rate; for the feature at -1, 0 and +1, others 0.",
+    )?;
+    print_line(&format!(
+        "{:<24} {:>21} {:>21} {:>21} {:>21}",
+        "feature", "clip norm", "share", "noise", "learning rate"
+    ))?;
+    for (name, place) in FEATURES {
+        let moves: Vec<Action> =
+            [-1.0, 0.0, 1.0].into_iter().map(|level| shown.act(&observation(place, level), None, false)).collect();
+        let row = |read: fn(&Action) -> f64| {
+            moves.iter().map(|action| format!("{:>7.2}", 100.0 * read(action))).collect::<String>()
+        };
+        print_line(&format!(
+            "{name:<24} {} {} {} {}",
+            row(|action| action.clip_log_delta[0]),
+            row(|action| action.share_log_delta[0]),
+            row(|action| action.noise_log_delta),
+            row(|action| action.learning_rate_log_gain)
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A field of the observation.
+#[derive(Clone, Copy)]
+enum Place {
+    Global(fn(&mut GlobalObservation, Observable)),
+    Pair(fn(&mut PairObservation, Observable)),
+}
+
+const FEATURES: [(&str, Place); 14] = [
+    ("step_fraction", Place::Global(|global, value| global.step_fraction = value)),
+    ("budget_fraction", Place::Global(|global, value| global.budget_fraction = value)),
+    ("snr, mean", Place::Global(|global, value| global.snr = value)),
+    ("loss", Place::Global(|global, value| global.loss = value)),
+    ("loss_change", Place::Global(|global, value| global.loss_change = value)),
+    ("log_noise_multiplier", Place::Global(|global, value| global.log_noise_multiplier = value)),
+    ("last_reward", Place::Global(|global, value| global.last_reward = value)),
+    ("pair: snr", Place::Pair(|pair, value| pair.snr = value)),
+    ("pair: momentum_cosine", Place::Pair(|pair, value| pair.momentum_cosine = value)),
+    ("pair: previous_cosine", Place::Pair(|pair, value| pair.previous_cosine = value)),
+    ("pair: drift", Place::Pair(|pair, value| pair.drift = value)),
+    ("pair: clip_fraction", Place::Pair(|pair, value| pair.clip_fraction = value)),
+    ("pair: log_clip_norm", Place::Pair(|pair, value| pair.log_clip_norm = value)),
+    ("pair: log_share", Place::Pair(|pair, value| pair.log_share = value)),
+];
+
+/// Two pairs in the middle of a run, with one feature of the run or of the first pair at `level`.
+fn observation(place: Place, level: f64) -> Observation {
+    let zero: Observable = Public::declare(0.0).into();
+    let half: Observable = Public::declare(0.5).into();
+    let pair = PairObservation {
+        snr: zero,
+        momentum_cosine: zero,
+        previous_cosine: zero,
+        drift: zero,
+        clip_fraction: half,
+        log_clip_norm: zero,
+        log_share: zero,
+        spectral_tail: zero,
+    };
+    let mut pairs = vec![pair; 2];
+    let mut global = GlobalObservation {
+        step_fraction: half,
+        budget_fraction: half,
+        snr: zero,
+        loss: zero,
+        loss_change: zero,
+        log_noise_multiplier: zero,
+        last_reward: zero,
+        noise_energy: zero,
+    };
+    let value = Public::declare(level).into();
+    match place {
+        Place::Global(set) => set(&mut global, value),
+        Place::Pair(set) => set(&mut pairs[0], value),
+    }
+    Observation { global, pairs, norms: None }
+}
