@@ -7,8 +7,9 @@
 //! in noise, because both sums run over all P parameters: its deviation is about √P against a signal of P times the
 //! signal-to-noise ratio.
 //!
-//! The search starts a tenth below the given rate, grows while ρ is positive, takes the rate at which ρ changed its sign as
-//! its anchor, and then follows ρ toward a target within a narrow band around the anchor until the schedule decays.
+//! The search starts a tenth below the given rate and grows while ρ is positive. The first rate that overshoots and the one
+//! before it enclose the rate that uses a direction up in one step; the best rate of a decaying schedule lies a little above.
+//! There the search ends and the schedule goes on alone.
 
 use rldp_privacy::Observable;
 use serde::{Deserialize, Serialize};
@@ -21,14 +22,10 @@ const GROWTH: f64 = 1.0;
 const EVIDENCE: f64 = 5.0;
 /// Fraction of the steps after which a search without evidence gives up, and the given rate stands.
 const PATIENCE: f64 = 0.125;
-/// ρ that is aimed at after the search: a step that overshoots a little makes the most of a decaying schedule.
-const TARGET: f64 = -0.4;
-/// Change of ln(rate) a step for each unit of ρ away from the target.
-const FOLLOW: f64 = 0.15;
-/// The rate stays within these factors of the anchor.
-const BAND: (f64, f64) = (0.5, 2.0);
-/// Fraction of the steps after which the rate is left to the schedule: its decay raises ρ by itself.
-const FREEZE: f64 = 0.6;
+/// Fraction of the steps after which the search ends wherever it is.
+const LAST: f64 = 0.5;
+/// ln of the factor from where ρ changes its sign to the peak of a decaying schedule, from runs on public data: `docs/results`.
+const LEAP: f64 = 0.35;
 
 /// What two consecutive releases say, whitened by the noise: sums over all pairs in units of the noise's variance.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +64,6 @@ impl Evidence {
 enum Phase {
     /// Growing; the last ln(gain) at which ρ was positive.
     Search(Option<f64>),
-    /// Following ρ around this ln(gain).
-    Follow(f64),
     /// Left to the schedule.
     Rest,
 }
@@ -106,27 +101,20 @@ impl RateSearch {
         }
         match self.phase {
             Phase::Search(None) if step_fraction >= PATIENCE => (self.log_gain, self.phase) = (0.0, Phase::Rest),
-            Phase::Follow(_) if step_fraction >= FREEZE => self.phase = Phase::Rest,
+            Phase::Search(_) if step_fraction >= LAST => self.phase = Phase::Rest,
             _ => {}
         }
     }
 
     fn decide(&mut self, persistence: f64) {
-        match self.phase {
-            Phase::Search(_) if persistence > 0.0 => {
-                self.phase = Phase::Search(Some(self.log_gain));
-                self.log_gain += GROWTH * persistence.min(1.0);
-            }
-            Phase::Search(last) => {
-                // The geometric mean of the last two rates; without a first, one growth step back.
-                let anchor = last.map_or(self.log_gain - GROWTH, |before| 0.5 * (before + self.log_gain));
-                (self.log_gain, self.phase) = (anchor, Phase::Follow(anchor));
-            }
-            Phase::Follow(anchor) => {
-                let moved = self.log_gain + FOLLOW * (persistence - TARGET).clamp(-1.0, 1.0);
-                self.log_gain = moved.clamp(anchor + BAND.0.ln(), anchor + BAND.1.ln());
-            }
-            Phase::Rest => {}
+        let Phase::Search(last) = self.phase else { return };
+        if persistence > 0.0 {
+            self.phase = Phase::Search(Some(self.log_gain));
+            self.log_gain += GROWTH * persistence.min(1.0);
+        } else {
+            // The geometric mean of the last two rates; without a first, one growth step back.
+            let between = last.map_or(self.log_gain - GROWTH, |before| 0.5 * (before + self.log_gain));
+            (self.log_gain, self.phase) = (between + LEAP, Phase::Rest);
         }
     }
 }
@@ -173,7 +161,7 @@ mod tests {
         for seed in 0..10 {
             for given in [0.05, 0.5, 5.0] {
                 let over = found(given, 1.0, 14, seed);
-                assert!((0.2..2.5).contains(&over), "from {given}, seed {seed}: {over} times the best rate");
+                assert!((0.2..3.0).contains(&over), "from {given}, seed {seed}: {over} times the best rate");
             }
         }
     }
