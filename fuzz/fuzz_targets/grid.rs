@@ -19,6 +19,13 @@ mod progress {
     pub(crate) fn note(_label: &str, _text: &str) {}
 }
 
+/// Local models only: a fuzzer does not ask the hub.
+mod models {
+    pub(crate) fn files(model: &std::path::Path) -> anyhow::Result<rldp_model::ModelFiles> {
+        Ok(rldp_model::ModelSource::open(model)?)
+    }
+}
+
 fuzz_target!(|text: &str| {
     if let Ok(grid) = grid::Grid::parse(text, "grid.toml") {
         let _ = grid.shape();
