@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Times rldp and Opacus in turn on the same shape: GPT-2 small, 16 x 128 random tokens, LoRA rank 8 on attention and MLP.
-# usage: run.sh SCRATCH [ROUNDS]      SCRATCH gets a Python environment with torch, transformers, peft and opacus (2 GB)
+# Times rldp and Opacus in turn on the same shapes and prints medians; ratios are of lines of one round.
+#   GPT-2 small of random weights, 16 x 128 random tokens, LoRA rank 8 on attention and MLP
+#   with a MODEL and E2E's trainset.csv: batches of 32 as long as the records `mr | ref`
+# usage: run.sh SCRATCH [ROUNDS [MODEL_DIR TRAINSET.csv]]
+# SCRATCH gets a Python environment with torch, transformers, peft and opacus (2 GB)
 set -euo pipefail
-scratch=${1:?usage: run.sh SCRATCH [ROUNDS]} rounds=${2:-3}
+scratch=${1:?usage: run.sh SCRATCH [ROUNDS [MODEL_DIR TRAINSET.csv]]} rounds=${2:-3} model=${3:-} table=${4:-}
 here=$(cd "$(dirname "$0")" && pwd)
-[ -x "$scratch/venv/bin/python" ] || {
+python=$scratch/venv/bin/python
+[ -x "$python" ] || {
   python3 -m venv "$scratch/venv"
   "$scratch/venv/bin/pip" install -q torch transformers peft opacus
 }
@@ -13,8 +17,17 @@ ours=$(cargo metadata --format-version 1 --no-deps --manifest-path "$here/../../
   python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/examples/step_speed
 for round in $(seq "$rounds"); do
   echo "round $round"
-  "$scratch/venv/bin/python" "$here/opacus_step.py" --repeats 6
-  "$ours" gpt2-small --precision f32 --repeats 6
-  "$scratch/venv/bin/python" "$here/opacus_step.py" --repeats 6 --bf16
-  "$ours" gpt2-small --precision bf16 --repeats 6
+  if [ -z "$model" ]; then
+    "$python" "$here/opacus_step.py" --repeats 6
+    "$ours" gpt2-small --precision f32 --repeats 6
+    "$python" "$here/opacus_step.py" --repeats 6 --bf16
+    "$ours" gpt2-small --precision bf16 --repeats 6
+  else
+    "$python" "$here/lengths.py" "$model" "$table" 32 '{mr} | {ref}' 512 > "$scratch/lengths.txt"
+    shape="--units 32 --lengths $scratch/lengths.txt"
+    "$python" "$here/opacus_step.py" --model "$model" $shape --repeats 5
+    "$ours" "$model" $shape --precision f32 --repeats 5
+    "$python" "$here/opacus_step.py" --model "$model" $shape --repeats 5 --bf16
+    "$ours" "$model" $shape --precision bf16 --repeats 5
+  fi
 done

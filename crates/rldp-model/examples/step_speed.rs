@@ -1,9 +1,10 @@
 //! Tokens per second of a whole step (losses and per-unit gradients) of one model.
 //!
-//! `step_speed MODEL [--rank R] [--units B] [--tokens T] [--spread S] [--repeats N] [--micro M]
-//! [--precision f32|bf16]`, where MODEL is a Hugging
+//! `step_speed MODEL [--rank R] [--units B] [--tokens T] [--spread S] [--lengths FILE] [--repeats N]
+//! [--micro M] [--precision f32|bf16]`, where MODEL is a Hugging
 //! Face directory or `gpt2-small` or `llama-1b`, which make a model of that shape with random weights, of the latter in bf16,
-//! in a temporary folder. Units have T ± S random tokens each.
+//! in a temporary folder. Units have T ± S random tokens each, or as many as the
+//! first B lines of FILE say.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -31,6 +32,7 @@ struct Arguments {
     units: usize,
     tokens: usize,
     spread: usize,
+    lengths: Option<Vec<usize>>,
     repeats: usize,
     micro: Option<usize>,
     precisions: Vec<Precision>,
@@ -45,6 +47,7 @@ fn arguments() -> Arguments {
         units: 16,
         tokens: 128,
         spread: 0,
+        lengths: None,
         repeats: 5,
         micro: None,
         precisions: vec![Precision::F32, Precision::Bf16],
@@ -56,6 +59,11 @@ fn arguments() -> Arguments {
                 Some("bf16") => vec![Precision::Bf16],
                 _ => panic!("--precision takes f32 or bf16"),
             };
+            continue;
+        }
+        if name == "--lengths" {
+            let text = fs_err::read_to_string(words.next().expect("--lengths takes a file")).unwrap();
+            found.lengths = Some(text.lines().map(|line| line.parse().unwrap()).collect());
             continue;
         }
         let value: usize = words.next().expect("every option takes a number").parse().unwrap();
@@ -136,8 +144,9 @@ fn main() {
     let parameters = (0..layout.parameter_count()).map(|_| rng.random_range(-0.02..0.02)).collect();
     let adapter = Adapter::from_parameters(layout, parameters);
     let texts: Vec<Vec<u32>> = (0..arguments.units)
-        .map(|_| {
-            let length = rng.random_range(arguments.tokens - arguments.spread..=arguments.tokens + arguments.spread);
+        .map(|unit| {
+            let drawn = rng.random_range(arguments.tokens - arguments.spread..=arguments.tokens + arguments.spread);
+            let length = arguments.lengths.as_ref().map_or(drawn, |lengths| lengths[unit]);
             (0..length).map(|_| rng.random_range(0..files.config.vocab_size as u32)).collect()
         })
         .collect();
@@ -163,7 +172,7 @@ fn main() {
         }
     }
     for run in &mut runs {
-        report(run.precision, tokens, &mut run.seconds, &mut run.processor);
+        report(run.precision, units.len(), tokens, &mut run.seconds, &mut run.processor);
     }
 }
 
@@ -182,17 +191,18 @@ impl Run {
     }
 }
 
-fn report(precision: Precision, tokens: usize, seconds: &mut [f64], processor: &mut [f64]) {
+fn report(precision: Precision, units: usize, tokens: usize, seconds: &mut [f64], processor: &mut [f64]) {
     seconds.sort_by(f64::total_cmp);
     processor.sort_by(f64::total_cmp);
     let (median, used) = (seconds[seconds.len() / 2], processor[processor.len() / 2]);
     println!(
-        "{}: {tokens} tokens in {median:.3} s ({:.3} to {:.3}), {:.0} tokens/s; processor time {used:.3} s ({:.3} to {:.3}), \
+        "{}: {tokens} tokens in {median:.3} s ({:.3} to {:.3}), {:.0} tokens/s, {:.2} records/s; processor time {used:.3} s ({:.3} to {:.3}), \
          {:.0} tokens/s on two free cores; peak memory {:.0} MB",
         precision.description(),
         seconds[0],
         seconds[seconds.len() - 1],
         tokens as f64 / median,
+        units as f64 / median,
         processor[0],
         processor[processor.len() - 1],
         2.0 * tokens as f64 / used,

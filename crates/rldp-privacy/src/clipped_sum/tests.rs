@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    grid::{add_truncated, truncate},
+    grid::{add_truncated, truncate, truncate_small},
     *,
 };
 
@@ -103,7 +103,10 @@ proptest! {
         let largest = values.iter().fold(0.0_f64, |most, value| most.max(f64::from(value.abs())));
         // As in use: no product beyond 2^42 steps.
         let step = step.max(largest / (1_u64 << 42) as f64);
-        add_truncated(&mut sum, &values, 1.0, step);
+        add_truncated(&mut sum, &values, 1.0, step, true);
+        let mut plainly = vec![0; values.len()];
+        add_truncated(&mut plainly, &values, 1.0, step, false);
+        prop_assert_eq!(&sum, &plainly);
         for (integer, value) in sum.iter().zip(&values) {
             prop_assert!(integer.unsigned_abs() as f64 <= f64::from(value.abs()) * (1.0 / step));
             prop_assert!(*integer == 0 || (*integer > 0) == (*value > 0.0));
@@ -111,8 +114,9 @@ proptest! {
     }
 
     #[test]
-    fn truncation_goes_toward_zero(value in -1e12_f64..1e12) {
+    fn truncation_goes_toward_zero(value in prop_oneof![-1e12_f64..1e12, -2e15_f64..2e15, -3.0_f64..3.0]) {
         prop_assert_eq!(truncate(value) as f64, value.trunc());
+        prop_assert_eq!(truncate_small(value), truncate(value));
     }
 
     #[test]

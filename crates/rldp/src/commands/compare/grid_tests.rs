@@ -117,7 +117,7 @@ fn what_is_unknown_or_contradictory_is_refused_by_name() {
 fn the_grids_that_come_with_the_source_plan() {
     for (text, count) in [
         (include_str!("../../../../../grids/small.toml"), 4),
-        (include_str!("../../../../../grids/slice.toml"), 60),
+        (include_str!("../../../../../grids/slice.toml"), 510),
         (include_str!("../../../../../grids/paper.toml"), 1_600),
     ] {
         assert_eq!(expand(text).len(), count);
