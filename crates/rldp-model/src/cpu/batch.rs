@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{EngineError, ModelConfig, Sequence};
+use crate::Sequence;
 
 /// Flattened tokens of some sequences.
 #[derive(Debug, Default)]
@@ -31,13 +31,10 @@ pub(crate) struct Scored {
 }
 
 impl Batch {
-    pub(crate) fn new<'a>(
-        config: &ModelConfig,
-        sequences: impl IntoIterator<Item = Sequence<'a>>,
-    ) -> Result<Self, EngineError> {
+    /// Lays out sequences whose tokens the model has ([`crate::ModelConfig::check_tokens`]).
+    pub(crate) fn new<'a>(sequences: impl IntoIterator<Item = Sequence<'a>>) -> Self {
         let mut batch = Self::default();
         for sequence in sequences {
-            config.check_tokens(sequence.tokens)?;
             let start = batch.tokens.len();
             let index = batch.sequences.len();
             batch.tokens.extend(sequence.tokens);
@@ -51,7 +48,7 @@ impl Batch {
                 sequence: index,
             }));
         }
-        Ok(batch)
+        batch
     }
 
     /// N.

@@ -65,13 +65,15 @@ pub struct CpuEngine {
     model: BaseModel,
     plan: MemoryPlan,
     workers: Vec<Worker>,
+    /// Buffers of per-unit gradients, reused from step to step: fresh ones would be mapped and cleared every time.
+    spare: Mutex<Vec<Vec<f32>>>,
 }
 
 /// One core's work: consecutive units, or parts of one.
-struct Job {
-    batch: Batch,
-    /// Unit of each sequence, counted in the input.
-    units: Vec<usize>,
+struct Job<'a> {
+    /// Its sequences, each with its unit, counted in the input. They are laid out when the job begins, so that a step's memory does
+    /// not grow with its batch.
+    sequences: &'a [(usize, Sequence<'a>)],
     /// Whether the last unit goes on in the next job.
     goes_on: bool,
 }
@@ -89,7 +91,7 @@ impl CpuEngine {
         plan.micro_batch_tokens = options.micro_batch_tokens.unwrap_or(plan.micro_batch_tokens).max(1);
         model.keeps_tiles = plan.keeps_tiles;
         let workers = (0..count).map(|_| Worker::new(options.precision)).collect();
-        Ok(Self { model, plan, workers })
+        Ok(Self { model, plan, workers, spare: Mutex::default() })
     }
 
     /// The model as the decoder uses it.
@@ -146,6 +148,7 @@ impl Engine for CpuEngine {
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
+        sequences.iter().try_for_each(|sequence| self.model.config.check_tokens(sequence.tokens))?;
         let (pairs, angles) = (self.pairs(adapter), self.angles(longest(sequences)));
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
         let ranges = split(&lengths, self.plan.micro_batch_tokens, self.workers.len());
@@ -153,13 +156,12 @@ impl Engine for CpuEngine {
         let adapter = adapter.map(Prepared::new);
         let adapter = adapter.as_ref();
         let Self { model, workers, .. } = self;
-        let batch = |range: &Range<usize>| Batch::new(&model.config, sequences[range.clone()].iter().copied());
-        let batches: Vec<Batch> = ranges.iter().map(batch).collect::<Result<_, _>>()?;
-        let run = |worker: &mut Worker, batch: &Batch| {
+        let run = |worker: &mut Worker, range: &Range<usize>| {
+            let batch = &Batch::new(sequences[range.clone()].iter().copied());
             let nll = worker.losses(&Pass { model, adapter, pairs: &pairs, batch, angles: &angles });
             sequence_losses(batch, &nll)
         };
-        queue::in_order(workers, &batches, run, |losses| found.extend(losses));
+        queue::in_order(workers, &ranges, run, |losses| found.extend(losses));
         Ok(found)
     }
 
@@ -172,13 +174,14 @@ impl Engine for CpuEngine {
         let parameters = adapter.layout().parameter_count();
         let angles = self.angles(longest(units.iter().flat_map(|unit| &unit.sequences)));
         let pairs = self.pairs(Some(adapter));
-        let jobs = self.jobs(units, parameters)?;
-        let Self { model, workers, .. } = self;
+        let sequences = sequences_of(units);
+        sequences.iter().try_for_each(|(_, sequence)| self.model.config.check_tokens(sequence.tokens))?;
+        let jobs = self.jobs(&sequences, parameters);
+        let Self { model, workers, spare, .. } = self;
         let mut open = OpenUnit { next: 0, pending: false, loss: 0.0, gradient: vec![0.0; parameters] };
-        let spare = Mutex::new(Vec::new());
         let prepared = Prepared::new(adapter);
         let run = |worker: &mut Worker, job: &Job| {
-            let batch = &job.batch;
+            let batch = &Batch::new(job.sequences.iter().map(|(_, sequence)| *sequence));
             let pass = Pass { model, adapter: Some(&prepared), pairs: &pairs, batch, angles: &angles };
             let gradients = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
             run_job(worker, &pass, job, parameters, gradients)
@@ -194,7 +197,8 @@ impl Engine for CpuEngine {
     }
 
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
-        let batch = Batch::new(&self.model.config, [Sequence { tokens, scored_from: 0, weight: 0.0 }])?;
+        self.model.config.check_tokens(tokens)?;
+        let batch = Batch::new([Sequence { tokens, scored_from: 0, weight: 0.0 }]);
         let (pairs, angles) = (self.pairs(adapter), self.angles(tokens.len()));
         let adapter = adapter.map(Prepared::new);
         let Self { model, workers, .. } = self;
@@ -204,27 +208,27 @@ impl Engine for CpuEngine {
 }
 
 impl CpuEngine {
-    /// Splits units into jobs by tokens, and by the memory of their gradients.
-    fn jobs(&self, units: &[UnitInput], parameters: usize) -> Result<Vec<Job>, EngineError> {
-        let mut sequences = Vec::new();
-        for (unit, input) in units.iter().enumerate() {
-            sequences.extend(input.sequences.iter().map(|sequence| (unit, *sequence)));
-        }
+    /// Splits sequences of units into jobs by tokens, and by the memory of their gradients.
+    fn jobs<'a>(&self, sequences: &'a [(usize, Sequence<'a>)], parameters: usize) -> Vec<Job<'a>> {
         // A job's gradients take P floats a unit: many short sequences of large adapters are split by that.
         let most_units =
             (self.plan.gradient_bytes / (queue::AHEAD * self.workers.len()) / (4 * parameters).max(1)).max(1);
         let least = self.plan.micro_batch_tokens.div_ceil(most_units).max(1);
         let tokens: Vec<usize> = sequences.iter().map(|(_, sequence)| sequence.tokens.len().max(least)).collect();
         let ranges = split(&tokens, self.plan.micro_batch_tokens, self.workers.len());
-        let job = |range: Range<usize>| {
-            Ok(Job {
-                goes_on: sequences.get(range.end).is_some_and(|(unit, _)| *unit == sequences[range.end - 1].0),
-                units: sequences[range.clone()].iter().map(|(unit, _)| *unit).collect(),
-                batch: Batch::new(&self.model.config, sequences[range].iter().map(|(_, sequence)| *sequence))?,
-            })
+        let job = |range: Range<usize>| Job {
+            goes_on: sequences.get(range.end).is_some_and(|(unit, _)| *unit == sequences[range.end - 1].0),
+            sequences: &sequences[range],
         };
         ranges.into_iter().map(job).collect()
     }
+}
+
+/// All sequences, each with its unit.
+fn sequences_of<'a>(units: &[UnitInput<'a>]) -> Vec<(usize, Sequence<'a>)> {
+    let of_unit =
+        |(unit, input): (usize, &UnitInput<'a>)| input.sequences.iter().map(move |s| (unit, *s)).collect::<Vec<_>>();
+    units.iter().enumerate().flat_map(of_unit).collect()
 }
 
 fn sequence_losses(batch: &Batch, nll: &[f32]) -> Vec<SequenceLoss> {
@@ -247,11 +251,11 @@ struct JobResult {
 
 /// `gradients` is a buffer of any content.
 fn run_job(worker: &mut Worker, pass: &Pass, job: &Job, parameters: usize, mut gradients: Vec<f32>) -> JobResult {
-    let mut units = job.units.clone();
+    let mut units: Vec<usize> = job.sequences.iter().map(|(unit, _)| *unit).collect();
     units.dedup();
     let slot = |unit: usize| units.binary_search(&unit).unwrap_or_default();
     let mut begun = vec![false; units.len()];
-    let rows = job.units.iter().zip(&pass.batch.sequences).map(|(unit, rows)| {
+    let rows = job.sequences.iter().zip(&pass.batch.sequences).map(|((unit, _), rows)| {
         let slot = slot(*unit);
         let adds = begun[slot];
         begun[slot] |= !rows.is_empty();
