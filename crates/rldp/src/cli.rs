@@ -98,7 +98,8 @@ pub(crate) struct TrainArguments {
     /// TOML file of settings; flags win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Who chooses clip norms and shares: sac, fixed, random, quantile, dc-sgd-p, dc-sgd-e or spectral
+    /// Who chooses clip norms and shares: sac, set, set-scratch, fixed, random, snr-shares, mse-split, noise-rising, noise-falling,
+    /// quantile, dc-sgd-p, dc-sgd-e or spectral
     #[arg(long)]
     pub(crate) controller: Option<String>,
     /// Number of noisy steps

@@ -178,6 +178,7 @@ impl Engine for CpuEngine {
         sequences.iter().try_for_each(|(_, sequence)| self.model.config.check_tokens(sequence.tokens))?;
         let jobs = self.jobs(&sequences, parameters);
         let Self { model, workers, spare, .. } = self;
+        let spare = &*spare;
         let mut open = OpenUnit { next: 0, pending: false, loss: 0.0, gradient: vec![0.0; parameters] };
         let prepared = Prepared::new(adapter);
         let run = |worker: &mut Worker, job: &Job| {
