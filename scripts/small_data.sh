@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the small files that the controller's experiments use. usage: small_data.sh SHARED OUT      (needs python3)
-#   20,000 references of E2E, and one note each of 20,000 patients of Diabetes 130, with 400 and 300 for evaluation
+#   20,000 references of E2E, and one note each of 20,000 patients of Diabetes 130, with 400 and 300 for evaluation; the first 100 of the 400 alone
 set -euo pipefail
 shared=$1 out=$2
 here=$(dirname "$0")
@@ -27,6 +27,7 @@ def write(name, rows, column, count, unit=None):
 
 write("e2e-train.csv", out / "e2e-dataset/trainset.csv", "ref", 20000)
 write("e2e-eval.csv", out / "e2e-dataset/devset.csv", "ref", 400)
+write("e2e-eval-100.csv", out / "e2e-dataset/devset.csv", "ref", 100)
 write("notes-train.csv", out / "notes/train.csv", "text", 20000, "patient_nbr")
 write("notes-eval.csv", out / "notes/eval.csv", "text", 300, "patient_nbr")
 PYTHON
