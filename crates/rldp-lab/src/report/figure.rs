@@ -128,6 +128,11 @@ pub(super) fn plot(title: &str, axes: Axes, series: &[Series]) -> Result<String,
     Ok(format!("<div>{}{}</div>", themed(&svg, title), legend(&series)))
 }
 
+/// Zero for what the division of an axis left of it.
+fn settled(place: f64, (low, high): (f64, f64)) -> f64 {
+    if place.abs() < 1e-9 * (high - low) { 0.0 } else { place }
+}
+
 fn draw_lines(
     svg: &mut String,
     title: &str,
@@ -153,8 +158,8 @@ fn draw_lines(
         .light_line_style(FAINT.mix(0.0))
         .label_style(("sans-serif", 12, &TEXT))
         .axis_desc_style(("sans-serif", 13, &TEXT))
-        .x_label_formatter(&|value| axes.x.label(*value))
-        .y_label_formatter(&|value| axes.y.label(*value))
+        .x_label_formatter(&|value| axes.x.label(settled(*value, x_range)))
+        .y_label_formatter(&|value| axes.y.label(settled(*value, y_range)))
         .draw()?;
     for (Style { colour, dash }, series) in series.iter().copied() {
         if let Some(band) = &series.band {
@@ -292,4 +297,18 @@ pub(super) fn short(value: f64) -> String {
 /// Text that may stand in HTML.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn zero_on_an_axis_is_called_zero() {
+        let svg = lines("title", "y", &[Series::line("", vec![(10.0, -0.02), (40.0, 0.07)])]).unwrap();
+        assert!(svg.contains(">\n0\n<"), "no tick at 0:\n{svg}");
+        assert!(!svg.contains("e-1"), "a tick next to 0:\n{svg}");
+    }
 }
