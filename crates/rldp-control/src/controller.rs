@@ -101,6 +101,11 @@ impl ControllerKind {
         Self::NoiseFalling,
     ];
 
+    /// All names, with commas between them.
+    pub fn known() -> String {
+        Self::ALL.map(|kind| kind.to_string()).join(", ")
+    }
+
     /// Whether it needs the paid histogram of joint norms, which is of flat clipping.
     pub fn needs_norms(self) -> bool {
         matches!(self, Self::DcSgdP | Self::DcSgdE)
@@ -141,10 +146,10 @@ impl FromStr for ControllerKind {
     type Err = ControlError;
 
     fn from_str(name: &str) -> Result<Self, ControlError> {
-        Self::ALL.into_iter().find(|kind| kind.to_string() == name).ok_or_else(|| ControlError::Unknown {
-            name: name.to_owned(),
-            known: Self::ALL.map(|kind| kind.to_string()).join(", "),
-        })
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.to_string() == name)
+            .ok_or_else(|| ControlError::Unknown { name: name.to_owned(), known: Self::known() })
     }
 }
 

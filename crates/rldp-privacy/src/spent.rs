@@ -44,11 +44,14 @@ impl PrefixCosts {
     }
 }
 
-/// Epsilon of a prefix; of all but the last on a coarse grid of losses, which is as sound, a fifth of the time and 0.5 % more.
+/// Epsilon of a prefix; of all but the last on a coarse grid of losses, which is as sound, faster and at most 2 % more.
 fn price(kind: AccountantKind, prefix: &[Event], claim: &Claim, last: bool) -> f64 {
-    let coarse = PldAccountant::with_resolution(COARSE).ok().filter(|_| kind == AccountantKind::Pld && !last);
     let delta = claim.ideal_delta();
-    let found = coarse.map_or_else(|| accountant(kind).epsilon(prefix, delta), |coarse| coarse.epsilon(prefix, delta));
+    let found = if kind == AccountantKind::Pld && !last {
+        PldAccountant::with_resolution(COARSE).and_then(|coarse| coarse.epsilon(prefix, delta))
+    } else {
+        accountant(kind).epsilon(prefix, delta)
+    };
     found.unwrap_or(f64::INFINITY)
 }
 

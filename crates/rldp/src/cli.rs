@@ -12,6 +12,7 @@ mod tools;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
+use rldp_control::ControllerKind;
 use rldp_privacy::accounting::AccountantKind;
 use rldp_train::{MemorySize, settings::EngineKind};
 
@@ -98,9 +99,8 @@ pub(crate) struct TrainArguments {
     /// TOML file of settings; flags win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Who chooses clip norms and shares: sac, set, set-scratch, fixed, random, snr-shares, mse-split, noise-rising, noise-falling,
-    /// quantile, dc-sgd-p, dc-sgd-e or spectral
-    #[arg(long)]
+    /// Who chooses clip norms, shares or noise
+    #[arg(long, help = format!("Who chooses clip norms, shares or noise: {}", ControllerKind::known()))]
     pub(crate) controller: Option<String>,
     /// Number of noisy steps
     #[arg(long, value_parser = whole())]

@@ -15,12 +15,15 @@ const LARGEST_SUM: f64 = (1_u64 << 62) as f64;
 /// 1.5 · 2^52, in whose neighbourhood doubles are the whole numbers.
 const MAGIC: f64 = 6_755_399_441_055_744.0;
 
+/// Contributions below take the fast way: half of what [`truncate_small`] bears, so that a factor's last bits do not matter.
+const SMALL: f64 = (1_u64 << 50) as f64;
+
 /// Grid steps: noise deviations over 2^32. They depend on the allocation and z only, hence are public.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Grid {
     /// γ_k of each pair (K).
     pub(super) steps: Vec<f64>,
-    /// Whether a contribution to the pair is below 2^51 steps for certain (K).
+    /// Whether every contribution to the pair is below [`SMALL`] steps (K).
     pub(super) small: Vec<bool>,
     /// γ_0 of the statistic, when there is one.
     pub(super) statistic_step: Option<f64>,
@@ -44,8 +47,7 @@ impl Grid {
             let step = deviation / STEPS_PER_DEVIATION;
             check_room(&format!("pair {pair}"), clip / step, most_units)?;
             steps.push(step);
-            // Half of what `truncate_small` takes, whatever the factor's last bits.
-            small.push(clip / step < 0.5 * MAGIC / 3.0);
+            small.push(clip / step < SMALL);
         }
         let statistic_step =
             (allocation.statistics_share() > 0.0).then(|| allocation.statistics_noise_std(z) / STEPS_PER_DEVIATION);

@@ -118,6 +118,8 @@ fn the_grids_that_come_with_the_source_plan() {
     for (text, count) in [
         (include_str!("../../../../../grids/small.toml"), 4),
         (include_str!("../../../../../grids/slice.toml"), 510),
+        (include_str!("../../../../../grids/ceiling.toml"), 10),
+        (include_str!("../../../../../grids/smollm2.toml"), 8),
         (include_str!("../../../../../grids/paper.toml"), 1_600),
     ] {
         assert_eq!(expand(text).len(), count);
