@@ -11,23 +11,26 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tomllib
 
 NOTES = 399
 PRIVATE = [(epsilon, controller, seed) for seed in range(3) for epsilon in (0.5, 2.0, 8.0) for controller in ("fixed", "sac")]
 PRIVATE += [(8.0, "fixed", 3), (8.0, "sac", 3)]
-# Baselines at the largest budget, where attacks find most.
-BASELINES = {
-    "opacus-default": "--controller fixed --clipping flat --statistics-share 0",
-    "auto-s": "--controller fixed --clipping flat --scaling normalize --statistics-share 0",
-    "quantile": "--controller quantile --clipping flat --interval 1",
-    "dc-sgd": "--controller dc-sgd-e --clipping flat --interval 1 --statistics-share 0.05",
-    "dp-adambc": "--controller fixed --clipping flat --optimizer adam-bc --statistics-share 0",
-    "set": "--controller set",
-    "set-searched": "--controller set --rate-search true",
-}
-PRIVATE += [(8.0, name, seed) for seed in range(4) for name in BASELINES]
+# Methods of the comparison's slice, at the largest budget, where attacks find most.
+COMPARED = ("opacus-default", "auto-s", "quantile", "dc-sgd", "dp-adambc", "set", "set-searched")
+PRIVATE += [(8.0, name, seed) for seed in range(4) for name in COMPARED]
 BARE = [(None, "non-private", seed) for seed in range(3)]
 COMMON = "--steps 60 --batch-size 64 --max-length 48 --eval-every 60 --hold-out-members --canaries 90 --quiet"
+
+
+def flags(method):
+    """A method of grids/slice.toml as flags; fixed and sac were run with the statistics that a controller sees by default."""
+    if method not in COMPARED:
+        return f"--controller {method}"
+    grid = tomllib.loads((pathlib.Path(__file__).parent.parent / "grids/slice.toml").read_text())
+    settings = next(entry for entry in grid["method"] if entry["name"] == method)
+    words = [f"--{key.replace('_', '-')} {str(value).lower()}" for key, value in settings.items() if key != "name"]
+    return " ".join(words)
 
 
 def run(rldp, demo, out):
@@ -45,7 +48,7 @@ def run(rldp, demo, out):
         if controller == "non-private":
             promise = "--unsafe-non-private --learning-rate 0.005 --beta1 0.9"
         else:
-            promise = f"--epsilon {epsilon} --delta 1e-5 " + BASELINES.get(controller, f"--controller {controller}")
+            promise = f"--epsilon {epsilon} --delta 1e-5 " + flags(controller)
         if "--interval" not in promise:
             promise += " --interval 5"
         files = f"--model {demo}/model --train {train} --eval {demo}/eval.csv --seed {seed} --out {folder}"

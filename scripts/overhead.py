@@ -2,7 +2,7 @@
 """Time a step of private runs takes beside one without privacy, and beside one without a controller.
 
 usage: overhead.py RLDP MODEL TRAIN.csv EVAL.csv OUT ROUNDS [FLAG ...]     FLAGs go to every run
-In every round the three runs are made in turn; a run's figure is the mean step after the first. Prints medians of the ratios to the
+In every round the four runs are made in turn; a run's figure is the mean step after the first. Prints medians of the ratios to the
 run without privacy, paired by round.
 """
 

@@ -15,19 +15,15 @@ python=$scratch/venv/bin/python
 cargo build --quiet --release -p rldp-model --example step_speed --manifest-path "$here/../../Cargo.toml"
 ours=$(cargo metadata --format-version 1 --no-deps --manifest-path "$here/../../Cargo.toml" |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/examples/step_speed
+ours_model=gpt2-small theirs=() shape=(--repeats 6)
+if [ -n "$model" ]; then
+  "$python" "$here/lengths.py" "$model" "$table" 32 '{mr} | {ref}' 512 > "$scratch/lengths.txt"
+  ours_model=$model theirs=(--model "$model") shape=(--units 32 --lengths "$scratch/lengths.txt" --repeats 5)
+fi
 for round in $(seq "$rounds"); do
   echo "round $round"
-  if [ -z "$model" ]; then
-    "$python" "$here/opacus_step.py" --repeats 6
-    "$ours" gpt2-small --precision f32 --repeats 6
-    "$python" "$here/opacus_step.py" --repeats 6 --bf16
-    "$ours" gpt2-small --precision bf16 --repeats 6
-  else
-    "$python" "$here/lengths.py" "$model" "$table" 32 '{mr} | {ref}' 512 > "$scratch/lengths.txt"
-    shape="--units 32 --lengths $scratch/lengths.txt"
-    "$python" "$here/opacus_step.py" --model "$model" $shape --repeats 5
-    "$ours" "$model" $shape --precision f32 --repeats 5
-    "$python" "$here/opacus_step.py" --model "$model" $shape --repeats 5 --bf16
-    "$ours" "$model" $shape --precision bf16 --repeats 5
-  fi
+  "$python" "$here/opacus_step.py" "${theirs[@]}" "${shape[@]}"
+  "$ours" "$ours_model" "${shape[@]}" --precision f32
+  "$python" "$here/opacus_step.py" "${theirs[@]}" "${shape[@]}" --bf16
+  "$ours" "$ours_model" "${shape[@]}" --precision bf16
 done
