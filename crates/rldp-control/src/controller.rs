@@ -11,7 +11,7 @@ use crate::{
     dc_sgd::{DcSgdController, DcSgdRule},
     error::ControlError,
     fixed::FixedController,
-    heuristic::{MseSplit, NoiseSchedule, SnrShares},
+    heuristic::{MseSplit, NoiseSchedule, SnrShares, WienerSteps},
     observation::Observation,
     quantile::QuantileController,
     random::RandomController,
@@ -69,6 +69,8 @@ pub enum ControllerKind {
     SnrShares,
     /// Thresholds as quantile, shares in proportion to them.
     MseSplit,
+    /// Step sizes follow each pair's Wiener gain.
+    Wiener,
     /// Noise that rises over the run.
     NoiseRising,
     /// Noise that falls over the run.
@@ -85,7 +87,7 @@ pub enum ControllerKind {
 
 impl ControllerKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Fixed,
         Self::Random,
         Self::Sac,
@@ -97,6 +99,7 @@ impl ControllerKind {
         Self::Spectral,
         Self::SnrShares,
         Self::MseSplit,
+        Self::Wiener,
         Self::NoiseRising,
         Self::NoiseFalling,
     ];
@@ -116,6 +119,11 @@ impl ControllerKind {
         matches!(self, Self::NoiseRising | Self::NoiseFalling)
     }
 
+    /// Whether it moves shares, which pair-wise clipping has and no other.
+    pub fn needs_shares(self) -> bool {
+        matches!(self, Self::SnrShares | Self::MseSplit)
+    }
+
     /// Whether it needs a paid statistic.
     pub fn needs_statistics(self) -> bool {
         self.needs_norms() || matches!(self, Self::Quantile | Self::MseSplit)
@@ -132,6 +140,7 @@ impl fmt::Display for ControllerKind {
             Self::SetScratch => "set-scratch",
             Self::SnrShares => "snr-shares",
             Self::MseSplit => "mse-split",
+            Self::Wiener => "wiener",
             Self::NoiseRising => "noise-rising",
             Self::NoiseFalling => "noise-falling",
             Self::Quantile => "quantile",
@@ -172,6 +181,7 @@ pub fn controller(
         ControllerKind::SetScratch => Box::new(SetController::from_scratch(pairs, bounds, settings.clone(), seed)?),
         ControllerKind::SnrShares => Box::new(SnrShares::default()),
         ControllerKind::MseSplit => Box::new(MseSplit),
+        ControllerKind::Wiener => Box::new(WienerSteps::default()),
         ControllerKind::NoiseRising => Box::new(NoiseSchedule::new(true)),
         ControllerKind::NoiseFalling => Box::new(NoiseSchedule::new(false)),
         ControllerKind::Quantile => Box::new(QuantileController),

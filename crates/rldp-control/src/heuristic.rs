@@ -39,11 +39,7 @@ impl Controller for SnrShares {
             let signal = pair.snr.value() * (2.0 * pair.log_clip_norm.value() - pair.log_share.value()).exp();
             bounded(signal, LARGEST_SIGNAL)
         });
-        if self.signal.len() == pairs.len() {
-            self.signal.iter_mut().zip(seen).for_each(|(old, new)| *old += NEWEST * (new - *old));
-        } else {
-            self.signal = seen.collect();
-        }
+        follow(&mut self.signal, seen);
         let mean = self.signal.iter().map(|signal| signal.max(0.0)).sum::<f64>() / pairs.len().max(1) as f64;
         if mean <= 0.0 {
             return Action::idle(pairs.len());
@@ -89,6 +85,51 @@ impl Controller for MseSplit {
     }
 }
 
+/// Step sizes follow the Wiener gain ŝ/(1 + ŝ) of each pair, the filter of least mean squared error for a pair whose release
+/// has signal-to-noise ratio ŝ.
+///
+/// ŝ is the released estimate, averaged over intervals as [`SnrShares`] does and bounded below at a tenth of its mean. Gains
+/// are taken over their geometric mean: their common level is the learning rate's business. A gain multiplies a step that the
+/// optimizer has already brought to the scale of the noise.
+#[derive(Debug, Default)]
+pub struct WienerSteps {
+    snr: Vec<f64>,
+}
+
+impl Controller for WienerSteps {
+    fn name(&self) -> &'static str {
+        "wiener"
+    }
+
+    fn act(&mut self, observation: &Observation, _reward: Option<Observable>, _done: bool) -> Action {
+        let pairs = &observation.pairs;
+        follow(&mut self.snr, pairs.iter().map(|pair| bounded(pair.snr.value(), LARGEST_SIGNAL)));
+        let mean = self.snr.iter().map(|snr| snr.max(0.0)).sum::<f64>() / pairs.len().max(1) as f64;
+        if mean <= 0.0 {
+            return Action::idle(pairs.len());
+        }
+        let gain = |snr: &f64| {
+            let snr = snr.max(0.1 * mean);
+            (snr / (1.0 + snr)).ln()
+        };
+        let goals: Vec<f64> = self.snr.iter().map(gain).collect();
+        let now = pairs.iter().map(|pair| pair.log_step_gain.value());
+        Action {
+            step_log_delta: moves(&goals, &now.collect::<Vec<_>>(), ActionBounds::default().step),
+            ..Action::idle(pairs.len())
+        }
+    }
+
+    fn state(&self) -> Value {
+        write_state(self.name(), &self.snr)
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
+        self.snr = read_state(state, self.name())?;
+        Ok(())
+    }
+}
+
 /// A noise multiplier that rises, or falls, geometrically over the run. It needs a regime in which noise may move: with a
 /// deck it plays the cards in that order at no price.
 #[derive(Debug)]
@@ -130,11 +171,23 @@ impl Controller for NoiseSchedule {
 /// Moves ln w toward `goals` (K), which are known up to a common constant.
 fn toward(goals: &[f64], observation: &Observation) -> Action {
     let now: Vec<f64> = observation.pairs.iter().map(|pair| pair.log_share.value()).collect();
+    Action { share_log_delta: moves(goals, &now, ActionBounds::default().share), ..Action::idle(goals.len()) }
+}
+
+/// Bounded moves (K) from `now` (K) to `goals` (K), both less their means.
+fn moves(goals: &[f64], now: &[f64], limit: f64) -> Vec<f64> {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let (goal_mean, now_mean) = (mean(goals), mean(&now));
-    let limit = ActionBounds::default().share;
-    let moves = goals.iter().zip(&now).map(|(goal, now)| bounded((goal - goal_mean) - (now - now_mean), limit));
-    Action { share_log_delta: moves.collect(), ..Action::idle(goals.len()) }
+    let (goal_mean, now_mean) = (mean(goals), mean(now));
+    goals.iter().zip(now).map(|(goal, now)| bounded((goal - goal_mean) - (now - now_mean), limit)).collect()
+}
+
+/// Takes the newest interval into averages (K); the first one, or one of another size, begins them.
+fn follow(average: &mut Vec<f64>, seen: impl ExactSizeIterator<Item = f64>) {
+    if average.len() == seen.len() {
+        average.iter_mut().zip(seen).for_each(|(old, new)| *old += NEWEST * (new - *old));
+    } else {
+        *average = seen.collect();
+    }
 }
 
 /// Within ±`limit`; what is no number moves nothing.
@@ -184,6 +237,25 @@ mod tests {
             (shares[1] - shares[0] - 0.5).abs() < 1e-9 && (shares[2] - shares[0] + 0.25).abs() < 1e-9,
             "{shares:?}"
         );
+    }
+
+    #[test]
+    fn step_sizes_rest_at_the_wiener_gains() {
+        let mut rule = WienerSteps::default();
+        let mut gains = [0.0_f64; 3];
+        for _ in 0..60 {
+            let mut now = observation(3);
+            for (k, pair) in now.pairs.iter_mut().enumerate() {
+                pair.snr = seen([0.5, 1.0, 3.0][k]);
+                pair.log_step_gain = seen(gains[k]);
+            }
+            let action = rule.act(&now, None, false);
+            gains.iter_mut().zip(&action.step_log_delta).for_each(|(gain, delta)| *gain += delta);
+        }
+        // 1/3, 1/2 and 3/4.
+        let ratios = [(gains[1] - gains[0]).exp(), (gains[2] - gains[1]).exp()];
+        assert!(ratios.iter().all(|ratio| (ratio - 1.5).abs() < 1e-6), "{ratios:?}");
+        assert!(gains.iter().sum::<f64>().abs() < 1e-9);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct PairObservation {
     pub log_clip_norm: Observable,
     /// ln(w_i / w_i at the start).
     pub log_share: Observable,
+    /// ln of the pair's step-size gain.
+    pub log_step_gain: Observable,
     /// Tail exponent α of the spectrum of the adapter's update B·A (Hill's estimator); 0 while there is no update. Not
     /// among the flat features.
     pub spectral_tail: Observable,
@@ -33,12 +35,23 @@ pub struct GlobalObservation {
     pub budget_fraction: Observable,
     /// Mean of the pairs' signal-to-noise.
     pub snr: Observable,
+    /// What is left of the gradient after one step: inner products of consecutive releases over their energy without the
+    /// noise's, shrunk by one deviation. Near 1 the steps are short, below 0 they overshoot.
+    pub persistence: Observable,
+    /// That energy in deviations of its noise: how much `persistence` can be trusted.
+    pub evidence: Observable,
     /// Released clipped mean loss, in nats; 0 when not paid for.
     pub loss: Observable,
     /// Its change since the last interval.
     pub loss_change: Observable,
     /// ln(z / z at the start).
     pub log_noise_multiplier: Observable,
+    /// ln of the controller's factor on the learning rate.
+    pub log_learning_rate_gain: Observable,
+    /// ln of momentum's horizon over that at the start.
+    pub log_momentum: Observable,
+    /// ln of the averaging horizon, in steps.
+    pub log_averaging: Observable,
     /// Reward of the last interval.
     pub last_reward: Observable,
     /// Σ d_i s_i²: energy of the noise in the mean gradient. Not among the flat features.
@@ -71,9 +84,9 @@ pub struct Observation {
 
 impl Observation {
     /// Numbers about the run.
-    pub const GLOBAL_FEATURES: usize = 7;
+    pub const GLOBAL_FEATURES: usize = 12;
     /// Numbers about each pair.
-    pub const PAIR_FEATURES: usize = 7;
+    pub const PAIR_FEATURES: usize = 8;
 
     /// Length of the flat vector over `pairs` pairs.
     pub const fn flat_length(pairs: usize) -> usize {
@@ -95,9 +108,14 @@ impl GlobalObservation {
             2.0 * self.step_fraction.value() - 1.0,
             2.0 * self.budget_fraction.value() - 1.0,
             squash(self.snr),
+            unit(self.persistence),
+            0.5 * squash(self.evidence),
             squash(self.loss) - 0.5,
             squash(self.loss_change),
             self.log_noise_multiplier.value().clamp(-2.0, 2.0),
+            self.log_learning_rate_gain.value().clamp(-2.0, 2.0),
+            self.log_momentum.value().clamp(-2.0, 2.0),
+            (0.5 * self.log_averaging.value()).clamp(-2.0, 2.0),
             squash(self.last_reward),
         ]
     }
@@ -114,6 +132,7 @@ impl PairObservation {
             unit(self.clip_fraction),
             (self.log_clip_norm.value() / 4.0).clamp(-1.0, 1.0),
             (self.log_share.value() / 2.0).clamp(-1.0, 1.0),
+            (self.log_step_gain.value() / 2.0).clamp(-1.0, 1.0),
         ]
     }
 }
@@ -145,15 +164,21 @@ pub(crate) mod testing {
             clip_fraction: zero,
             log_clip_norm: zero,
             log_share: zero,
+            log_step_gain: zero,
             spectral_tail: zero,
         };
         let global = GlobalObservation {
             step_fraction: zero,
             budget_fraction: zero,
             snr: zero,
+            persistence: zero,
+            evidence: zero,
             loss: zero,
             loss_change: zero,
             log_noise_multiplier: zero,
+            log_learning_rate_gain: zero,
+            log_momentum: zero,
+            log_averaging: zero,
             last_reward: zero,
             noise_energy: zero,
         };

@@ -7,9 +7,12 @@
 //! in noise, because both sums run over all P parameters: its deviation is about √P against a signal of P times the
 //! signal-to-noise ratio.
 //!
-//! The search starts a tenth below the given rate and grows while ρ is positive. The first rate that overshoots and the one
-//! before it enclose the rate that uses a direction up in one step; the best rate of a decaying schedule lies a little above.
-//! There the search ends and the schedule goes on alone.
+//! The search starts at a tenth of the given rate and grows while ρ is positive: far above the best rate ρ is near 0 again and
+//! says nothing. The first rate that overshoots and the one before it enclose the rate that uses a direction up in one step;
+//! the best rate of a decaying schedule lies a little above, how far depends on data and length. So the estimate is good to
+//! a factor of about 1.4, and the given rate stands when it lies that near; otherwise the nearer end of that range is taken,
+//! and the schedule goes on alone. A step that overshot is taken again at the new rate: the release it was made of is known, so nothing but the
+//! release after it is lost.
 
 use rldp_privacy::Observable;
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,8 @@ const PATIENCE: f64 = 0.125;
 const LAST: f64 = 0.5;
 /// ln of the factor from where ρ changes its sign to the peak of a decaying schedule, from runs on public data: `docs/results`.
 const LEAP: f64 = 0.35;
+/// ln of the factor within which the estimate can be trusted, from the same runs.
+const TRUST: f64 = 0.35;
 
 /// What two consecutive releases say, whitened by the noise: sums over all pairs in units of the noise's variance.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +43,42 @@ pub struct Consecutive {
     pub deviation: Observable,
 }
 
-/// Sums of evidence since the last decision.
+impl Consecutive {
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            energy: self.energy.combine(other.energy, |a, b| a + b),
+            product: self.product.combine(other.product, |a, b| a + b),
+            deviation: self.deviation.combine(other.deviation, f64::hypot),
+        }
+    }
+
+    /// The energy in deviations of its noise.
+    pub fn evidence(&self) -> Observable {
+        self.energy.combine(self.deviation, |energy, deviation| energy / deviation)
+    }
+
+    /// ρ, shrunk by one deviation; 0 where the energy drowns in its noise.
+    pub fn persistence(&self) -> Observable {
+        let size = self.energy.combine(self.deviation, |energy, deviation| energy.max(0.0) + deviation);
+        self.product.combine(size, |product, size| product / size)
+    }
+}
+
+/// What the search says about the last step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on from it.
+    Go,
+    /// It overshot: take it again, at the present gain.
+    Redo,
+}
+
+/// Sums since the last decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Evidence {
+    steps: u32,
     energy: f64,
     product: f64,
     variance: f64,
@@ -48,6 +86,7 @@ struct Evidence {
 
 impl Evidence {
     fn add(&mut self, seen: &Consecutive) {
+        self.steps += 1;
         self.energy += seen.energy.value();
         self.product += seen.product.value();
         self.variance += seen.deviation.value().powi(2);
@@ -88,34 +127,41 @@ impl RateSearch {
         self.log_gain.exp()
     }
 
+    /// Whether the rate is still searched for.
+    pub fn searches(&self) -> bool {
+        self.phase != Phase::Rest
+    }
+
     /// Learns from the latest two releases, between which the adapter moved at the present gain. `step_fraction` is the
     /// public fraction of the steps that are done.
-    pub fn observe(&mut self, seen: &Consecutive, step_fraction: f64) {
-        if self.phase == Phase::Rest {
-            return;
-        }
+    pub fn observe(&mut self, seen: &Consecutive, step_fraction: f64) -> Verdict {
+        let Phase::Search(last) = self.phase else { return Verdict::Go };
         self.evidence.add(seen);
-        if let Some(persistence) = self.evidence.persistence() {
-            self.evidence = Evidence::default();
-            self.decide(persistence);
-        }
+        let verdict = match self.evidence.persistence() {
+            Some(persistence) => self.decide(persistence, last),
+            None => Verdict::Go,
+        };
         match self.phase {
             Phase::Search(None) if step_fraction >= PATIENCE => (self.log_gain, self.phase) = (0.0, Phase::Rest),
             Phase::Search(_) if step_fraction >= LAST => self.phase = Phase::Rest,
             _ => {}
         }
+        verdict
     }
 
-    fn decide(&mut self, persistence: f64) {
-        let Phase::Search(last) = self.phase else { return };
+    fn decide(&mut self, persistence: f64, last: Option<f64>) -> Verdict {
+        let Evidence { steps, .. } = std::mem::take(&mut self.evidence);
         if persistence > 0.0 {
             self.phase = Phase::Search(Some(self.log_gain));
             self.log_gain += GROWTH * persistence.min(1.0);
-        } else {
-            // The geometric mean of the last two rates; without a first, one growth step back.
-            let between = last.map_or(self.log_gain - GROWTH, |before| 0.5 * (before + self.log_gain));
-            (self.log_gain, self.phase) = (between + LEAP, Phase::Rest);
+            return Verdict::Go;
         }
+        // The geometric mean of the last two rates; without a first, one growth step back.
+        let between = last.map_or(self.log_gain - GROWTH, |before| 0.5 * (before + self.log_gain));
+        let found = between + LEAP;
+        (self.log_gain, self.phase) = (0.0_f64.clamp(found - TRUST, found + TRUST), Phase::Rest);
+        // A longer stretch overshot too little to be worth losing.
+        if steps == 1 { Verdict::Redo } else { Verdict::Go }
     }
 }
 
@@ -139,19 +185,21 @@ mod tests {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let mut x = vec![signal / curvature; dimensions];
         let mut search = RateSearch::default();
-        let mut previous: Option<Vec<f64>> = None;
+        let mut last: Option<(Vec<f64>, Vec<f64>)> = None;
         for step in 0..steps {
-            let g: Vec<f64> = x.iter().map(|x| curvature * x + rng.sample::<f64, _>(StandardNormal)).collect();
-            if let Some(previous) = &previous {
+            let mut g: Vec<f64> = x.iter().map(|x| curvature * x + rng.sample::<f64, _>(StandardNormal)).collect();
+            if let Some((before, previous)) = last {
                 let energy = g.iter().map(|g| g * g - 1.0).sum::<f64>();
-                let product = g.iter().zip(previous).map(|(a, b)| a * b).sum::<f64>();
+                let product = g.iter().zip(&previous).map(|(a, b)| a * b).sum::<f64>();
                 let deviation = (dimensions as f64).sqrt();
                 let signal = Consecutive { energy: seen(energy), product: seen(product), deviation: seen(deviation) };
-                search.observe(&signal, step as f64 / 100.0);
+                if search.observe(&signal, step as f64 / 100.0) == Verdict::Redo {
+                    (x, g) = (before, previous);
+                }
             }
+            last = Some((x.clone(), g.clone()));
             let rate = given * search.gain();
             x.iter_mut().zip(&g).for_each(|(x, g)| *x -= rate * g);
-            previous = Some(g);
         }
         given * search.gain() * curvature
     }
@@ -166,6 +214,23 @@ mod tests {
         }
     }
 
+    /// Crossings near the given rate leave it, others end at the nearer end of what they allow; the step is taken again.
+    #[test]
+    fn an_overshooting_step_is_taken_again_and_a_near_enough_rate_stands() {
+        let seen = |product: f64| Consecutive { energy: seen(100.0), product: seen(product), deviation: seen(1.0) };
+        let end = |steps: usize| {
+            let mut search = RateSearch::default();
+            for _ in 0..steps {
+                assert_eq!(search.observe(&seen(90.0), 0.01), Verdict::Go);
+            }
+            assert_eq!(search.observe(&seen(-50.0), 0.02), Verdict::Redo);
+            assert!(!search.searches() && search.observe(&seen(-50.0), 0.03) == Verdict::Go);
+            search.gain()
+        };
+        assert_eq!(end(3), 1.0);
+        assert!(end(1) < 0.7 && end(5) > 1.5, "{} and {}", end(1), end(5));
+    }
+
     #[test]
     fn without_evidence_the_given_rate_stands() {
         for seed in 0..10 {
@@ -178,8 +243,8 @@ mod tests {
     fn state_survives_saving() {
         let mut search = RateSearch::default();
         let signal = Consecutive { energy: seen(100.0), product: seen(60.0), deviation: seen(10.0) };
-        search.observe(&signal, 0.01);
-        assert!(search.gain() > FIRST_GAIN);
+        assert_eq!(search.observe(&signal, 0.01), Verdict::Go);
+        assert!(search.gain() > FIRST_GAIN && search.searches());
         let text = serde_json::to_string(&search).unwrap();
         assert_eq!(serde_json::from_str::<RateSearch>(&text).unwrap(), search);
     }

@@ -22,9 +22,14 @@ fn observation(tag: f64, extreme: bool) -> Observation {
             step_fraction: value(0.1),
             budget_fraction: value(0.2),
             snr: value(0.3),
+            persistence: value(0.35),
+            evidence: value(0.38),
             loss: value(0.4),
             loss_change: value(0.6),
             log_noise_multiplier: value(0.7),
+            log_learning_rate_gain: value(0.72),
+            log_momentum: value(0.74),
+            log_averaging: value(0.76),
             last_reward: value(0.8),
             noise_energy: value(0.9),
         },
@@ -39,6 +44,7 @@ fn observation(tag: f64, extreme: bool) -> Observation {
                     clip_fraction: value(k + 0.4),
                     log_clip_norm: value(k + 0.6),
                     log_share: value(k + 0.7),
+                    log_step_gain: value(k + 0.75),
                     spectral_tail: value(k + 0.8),
                 }
             })
@@ -64,7 +70,9 @@ fn play(controller: &mut dyn Controller, from: usize, rounds: usize) -> Vec<Acti
 fn flat(action: &Action) -> Vec<f64> {
     let mut all = action.clip_log_delta.clone();
     all.extend(&action.share_log_delta);
-    all.extend([action.noise_log_delta, action.learning_rate_log_gain]);
+    all.extend(&action.step_log_delta);
+    all.extend([action.noise_log_delta, action.learning_rate_log_gain, action.momentum_log_delta]);
+    all.extend([action.averaging_log_delta, action.stop_delta]);
     all
 }
 
@@ -82,7 +90,10 @@ fn actions_are_finite_and_within_bounds_even_for_extreme_observations() {
             assert!(set || action.clip_log_delta.iter().all(|value| value.abs() <= bounds.clip));
             assert!(action.share_log_delta.iter().all(|value| value.abs() <= bounds.share));
             assert!(action.noise_log_delta.abs() <= bounds.noise);
+            assert!(action.step_log_delta.iter().all(|value| value.abs() <= bounds.step));
             assert!(action.learning_rate_log_gain.abs() <= bounds.learning_rate);
+            assert!(action.momentum_log_delta.abs() <= bounds.momentum);
+            assert!(action.averaging_log_delta.abs() <= bounds.averaging && action.stop_delta.abs() <= bounds.stop);
         }
     }
 }

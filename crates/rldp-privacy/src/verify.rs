@@ -90,7 +90,8 @@ impl Verification {
         self.check_claim(claim);
         let charges = self.check_order(rest);
         self.check_parameters(claim, &charges);
-        self.recompute(claim, &charges);
+        let closed = rest.iter().any(|entry| matches!(entry, Entry::Close { .. }));
+        self.recompute(claim, &charges, closed);
     }
 
     fn check_claim(&mut self, claim: &Claim) {
@@ -163,7 +164,7 @@ impl Verification {
         self.check("parameters", wrong.is_none() && within, detail);
     }
 
-    fn recompute(&mut self, claim: &Claim, charges: &[Event]) {
+    fn recompute(&mut self, claim: &Claim, charges: &[Event], closed: bool) {
         if charges.is_empty() {
             return self.check("epsilon", true, "nothing was charged");
         }
@@ -175,6 +176,11 @@ impl Verification {
             Err(error) => return self.check("epsilon", false, error.to_string()),
         };
         match &claim.regime {
+            // Who ended the run before its time may have looked at its releases: the price is then the whole plan's, since
+            // no prefix's holds at a moment that was chosen on the way.
+            Regime::Committed { accountant: kind, segments } if closed && self.steps < claim.steps => {
+                self.recompute_plan(claim, *kind, segments);
+            }
             Regime::Committed { accountant: kind, .. } => self.recompute_plan(claim, *kind, &events),
             // The order was chosen on the way: the theorem speaks of the whole deck, never of what was played of it.
             Regime::Deck { cards, accountant: kind } => self.recompute_plan(claim, *kind, cards),

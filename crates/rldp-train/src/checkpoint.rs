@@ -17,11 +17,12 @@ use crate::{
     error::TrainError,
     evaluate::Evaluation,
     observe::ObserverState,
+    post_processing::PostProcessing,
     storage::{Storage, replace},
     trainer::NonFinite,
 };
 
-const MAGIC: &[u8; 16] = b"rldp-checkpoint2";
+const MAGIC: &[u8; 16] = b"rldp-checkpoint3";
 /// Name of the file.
 pub const FILE: &str = "checkpoint.bin";
 /// Vectors of P numbers.
@@ -40,6 +41,8 @@ pub struct Checkpoint {
     pub second_moment: Vec<f32>,
     /// The last release (P), which the next one is compared with; zeros before the first.
     pub last_release: Vec<f32>,
+    /// The average of iterates (P); empty without one.
+    pub average: Vec<f32>,
     /// What the geometry learned; empty without one.
     pub geometry: Vec<f32>,
 }
@@ -57,8 +60,10 @@ pub struct CheckpointState {
     pub shares: Vec<f64>,
     /// Noise multiplier in force.
     pub noise_multiplier: f64,
-    /// The controller's factor on the learning rate.
-    pub learning_rate_gain: f64,
+    /// Sum of the weights in the first moment.
+    pub first_weight: f64,
+    /// What happens to releases.
+    pub post: PostProcessing,
     /// The search for the learning rate, when there is one.
     pub rate_search: Option<RateSearch>,
     /// Where the ledger stood: the state may only go on with a ledger that has this place.
@@ -108,12 +113,13 @@ impl Checkpoint {
     /// When the file cannot be written; the previous checkpoint then still stands.
     pub fn save(&self, folder: &Path, storage: &dyn Storage) -> Result<(), TrainError> {
         let json = serde_json::to_vec(&self.state).map_err(|error| corrupt(folder, &error.to_string()))?;
-        let mut payload = Vec::with_capacity(json.len() + 16 + 4 * VECTORS * self.parameters.len());
-        payload.extend((json.len() as u64).to_le_bytes());
-        payload.extend((self.parameters.len() as u64).to_le_bytes());
+        let mut payload = Vec::with_capacity(json.len() + 24 + 4 * VECTORS * self.parameters.len());
+        for length in [json.len(), self.parameters.len(), self.average.len()] {
+            payload.extend((length as u64).to_le_bytes());
+        }
         payload.extend(json);
         let vectors = [&self.parameters, &self.first_moment, &self.second_moment, &self.last_release];
-        for vector in vectors.into_iter().chain([&self.geometry]) {
+        for vector in vectors.into_iter().chain([&self.average, &self.geometry]) {
             payload.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
         }
         Ok(replace(storage, &folder.join(FILE), &[MAGIC, Sha256::digest(&payload).as_slice(), &payload])?)
@@ -146,10 +152,14 @@ impl Checkpoint {
     /// Reads a payload whose hash was right, which says nothing about who wrote it.
     fn parse(payload: &[u8]) -> Result<Self, String> {
         let misfit = || "the lengths in the checkpoint do not fit it; it was not written by this program".to_owned();
-        let (head, rest) = payload.split_first_chunk::<16>().ok_or_else(misfit)?;
+        let (head, rest) = payload.split_first_chunk::<24>().ok_or_else(misfit)?;
         let length = |at: usize| head[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
-        let (json_length, parameters) = (length(0), length(8));
+        let (json_length, parameters, average) = (length(0), length(8), length(16));
+        if average != 0 && average != parameters {
+            return Err(misfit());
+        }
         let vectors = parameters.checked_mul(4 * VECTORS as u64).ok_or_else(misfit)?;
+        let vectors = vectors.checked_add(4 * average).ok_or_else(misfit)?;
         if json_length.checked_add(vectors).is_none_or(|least| least > rest.len() as u64) {
             return Err(misfit());
         }
@@ -159,8 +169,8 @@ impl Checkpoint {
             .map_err(|error| format!("the state in the checkpoint is not this version's ({error})"))?;
         let mut parts = vectors.chunks_exact((4 * parameters as usize).max(1)).map(floats);
         let mut next = || parts.next().unwrap_or_default();
-        let (parameters, first_moment, second_moment, last_release) = (next(), next(), next(), next());
-        Ok(Self { state, parameters, first_moment, second_moment, last_release, geometry: floats(geometry) })
+        let (parameters, first_moment, second_moment, last_release, average) = (next(), next(), next(), next(), next());
+        Ok(Self { state, parameters, first_moment, second_moment, last_release, average, geometry: floats(geometry) })
     }
 }
 
@@ -185,7 +195,8 @@ mod tests {
                 clip_norms: vec![0.1, 0.2],
                 shares: vec![0.5, 0.5],
                 noise_multiplier: 1.25,
-                learning_rate_gain: 1.0,
+                first_weight: 0.9,
+                post: PostProcessing::start(2),
                 rate_search: Some(RateSearch::default()),
                 ledger: LedgerPosition { lines: 8, hash: "ab".into() },
                 metrics: 99,
@@ -199,6 +210,7 @@ mod tests {
             first_moment: vec![0.0, 0.1, 0.2],
             second_moment: vec![3.0, 4.0, 5.0],
             last_release: vec![0.0, -0.0, 7.0],
+            average: vec![0.5, 1.5, 2.5],
             geometry: vec![6.0],
         }
     }
@@ -233,10 +245,17 @@ mod tests {
     #[test]
     fn hostile_lengths_behind_a_right_checksum_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        for (json, parameters) in
-            [(u64::MAX, 1), (0, u64::MAX / 16 + 1), (8, 0), (u64::MAX - 15, 1), (0, u64::MAX), (1 << 40, 1 << 40)]
-        {
-            let mut payload = [json.to_le_bytes(), parameters.to_le_bytes()].concat();
+        for (json, parameters, average) in [
+            (u64::MAX, 1, 0),
+            (0, u64::MAX / 16 + 1, 0),
+            (8, 0, 0),
+            (u64::MAX - 15, 1, 1),
+            (0, u64::MAX, u64::MAX),
+            (1 << 40, 1 << 40, 0),
+            (0, 1, 2),
+            (0, u64::MAX / 16, u64::MAX / 16),
+        ] {
+            let mut payload: Vec<u8> = [json, parameters, average].map(u64::to_le_bytes).concat();
             payload.extend([0; 16]);
             let whole = [MAGIC.as_slice(), Sha256::digest(&payload).as_slice(), &payload].concat();
             fs::write(folder.path().join(FILE), whole).unwrap();

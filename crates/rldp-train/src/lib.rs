@@ -21,6 +21,9 @@ mod optimizer;
 mod passage;
 mod plain_step;
 pub mod plan;
+mod post_processing;
+#[cfg(test)]
+mod post_tests;
 mod preflight;
 mod progress;
 mod promise;
@@ -38,12 +41,14 @@ pub mod storage;
 #[cfg(test)]
 mod testing;
 mod trainer;
+mod update;
 
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
 pub use manifest::{machine, started};
 pub use memory_size::MemorySize;
-pub use optimizer::{Optimizer, UpdateSummary};
+pub use optimizer::{Optimizer, Step, UpdateSummary};
+pub use post_processing::PostProcessing;
 pub use progress::{Progress, Silent, StepView};
 pub use recorder::{files, last_recorded_step};
 pub use records::StepRecord;

@@ -6,6 +6,7 @@ use rldp_model::{Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradi
 
 use crate::{
     Silent,
+    optimizer::Step,
     settings::{ClippingKind, GeometryKind, TrainSettings, Trainable},
     testing::{demo_inputs as inputs, demo_settings as settings, demo_trainer as trainer},
 };
@@ -37,7 +38,7 @@ fn empty_batches_still_make_noisy_steps() {
 /// Without noise, with a threshold nobody reaches and with everybody in the batch, private training is training.
 #[test]
 fn without_noise_and_clipping_the_full_batch_is_plain_lora() {
-    for clipping in [ClippingKind::Flat, ClippingKind::PairWise] {
+    for clipping in [ClippingKind::Flat, ClippingKind::Joint, ClippingKind::PairWise] {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = settings(folder.path(), 12);
         settings.privacy.clipping = clipping;
@@ -79,8 +80,10 @@ fn plain_lora(settings: &TrainSettings) -> Vec<f32> {
                 }
             })
             .unwrap();
-        let rate = settings.optimizer.learning_rate_at(step, settings.privacy.steps);
-        optimizer.update(&mut adapter, &mean, &ones, &ones, rate);
+        let learning_rate = settings.optimizer.learning_rate_at(step, settings.privacy.steps);
+        let beta1 = settings.optimizer.beta1;
+        let step = Step { rescale: &ones, noise_std: &ones, gains: &ones, beta1, learning_rate };
+        optimizer.update(&mut adapter, &mean, step);
     }
     adapter.parameters().to_vec()
 }

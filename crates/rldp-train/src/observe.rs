@@ -30,6 +30,8 @@ pub struct Observer {
     norm_fractions: Option<Released<Vec<f64>>>,
     loss: Option<Released<f64>>,
     previous_loss: Option<Released<f64>>,
+    /// Sums over the interval of what consecutive releases say of each other.
+    consecutive: Option<Consecutive>,
 }
 
 /// What an observer knows between two steps, but for the last release: released values, to be saved.
@@ -44,6 +46,8 @@ pub struct ObserverState {
     norm_fractions: Option<Vec<f64>>,
     loss: Option<f64>,
     previous_loss: Option<f64>,
+    /// Energy, product and deviation.
+    consecutive: Option<[f64; 3]>,
 }
 
 impl ObserverState {
@@ -93,6 +97,9 @@ impl Observer {
             norm_fractions: self.norm_fractions.clone().map(Released::into_inner),
             loss: self.loss.map(Released::into_inner),
             previous_loss: self.previous_loss.map(Released::into_inner),
+            consecutive: self
+                .consecutive
+                .map(|seen| [seen.energy.value(), seen.product.value(), seen.deviation.value()]),
         };
         (state, previous.map_or(&[], Vec::as_slice))
     }
@@ -108,14 +115,27 @@ impl Observer {
             norm_fractions: state.norm_fractions.map(|value| Released::restore(value, proof)),
             loss: state.loss.map(|value| Released::restore(value, proof)),
             previous_loss: state.previous_loss.map(|value| Released::restore(value, proof)),
+            consecutive: state.consecutive.map(|sums| {
+                let [energy, product, deviation] = sums.map(|value| Released::restore(value, proof).into());
+                Consecutive { energy, product, deviation }
+            }),
         }
     }
 
-    /// Adds one step. `momentum` is the optimizer's first moment before the step.
+    /// Adds one step. `momentum` is the optimizer's first moment before the step, `seen` what [`Self::consecutive`] said of the
+    /// release. The next release is compared with this one, or, when `stands` is false because the step before is taken
+    /// again, with the one that this one was compared with.
     ///
     /// Per pair: signal-to-noise (‖g‖² − d s²) / (d s²), an unbiased estimate of the clipped mean gradient's energy over
     /// the noise's; cosines of the release with the momentum and with the previous release.
-    pub fn record(&mut self, layout: &AdapterLayout, release: &NoisyRelease, momentum: &[f32]) {
+    pub fn record(
+        &mut self,
+        layout: &AdapterLayout,
+        release: &NoisyRelease,
+        momentum: &[f32],
+        seen: Option<Consecutive>,
+        stands: bool,
+    ) {
         let gradient = &release.mean_gradient;
         let previous = self.previous.as_ref().map(Released::get);
         let sums = gradient.as_ref().map(|gradient| {
@@ -151,8 +171,14 @@ impl Observer {
                 None => loss,
             });
         }
-        self.previous = Some(gradient.clone());
-        self.previous_noise_std.clone_from(&release.noise_std);
+        self.consecutive = match (self.consecutive, seen) {
+            (Some(total), Some(new)) => Some(total.plus(&new)),
+            (total, new) => new.or(total),
+        };
+        if stands {
+            self.previous = Some(gradient.clone());
+            self.previous_noise_std.clone_from(&release.noise_std);
+        }
         self.steps += 1;
     }
 
@@ -179,6 +205,11 @@ impl Observer {
             product: product.into(),
             deviation: public(trained.sqrt()),
         })
+    }
+
+    /// What is left of the gradient after a step of the interval so far; `None` before two releases.
+    pub fn persistence(&self) -> Option<Observable> {
+        self.consecutive.map(|seen| seen.persistence())
     }
 
     /// Mean released loss of the interval so far.
@@ -221,18 +252,26 @@ impl Observer {
                     .map_or_else(unknown, |sums| sums.as_ref().map(|sums| sums[k] / steps).into()),
                 log_clip_norm: public((facts.now.clip_norms[k] / facts.start.clip_norms[k]).ln()),
                 log_share: public((facts.now.shares[k] / facts.start.shares[k]).ln()),
+                log_step_gain: public(facts.now.post.step_gains[k].ln()),
                 spectral_tail: public(facts.spectral_tails[k]),
             })
             .collect();
+        let seen = self.consecutive.take();
+        let post = &facts.now.post;
         let global = GlobalObservation {
             step_fraction: public(facts.step_fraction),
             budget_fraction: public(facts.budget_fraction),
             snr: pairs
                 .map(|pairs| pairs.iter().map(|pair| pair.snr).sum::<f64>() / (steps * pairs.len() as f64))
                 .into(),
+            persistence: seen.map_or_else(unknown, |seen| seen.persistence()),
+            evidence: seen.map_or_else(unknown, |seen| seen.evidence()),
             loss: loss.map_or_else(unknown, Observable::from),
             loss_change: loss_change.map_or_else(unknown, Observable::from),
             log_noise_multiplier: public((facts.now.noise_multiplier / facts.start.noise_multiplier).ln()),
+            log_learning_rate_gain: public(post.learning_rate_gain.ln()),
+            log_momentum: public(post.momentum_gain.ln()),
+            log_averaging: public(post.averaging_horizon.ln()),
             last_reward: facts.last_reward.unwrap_or_else(unknown),
             noise_energy: public(facts.noise_energy),
         };

@@ -15,6 +15,25 @@ pub struct Optimizer {
     first: Vec<f32>,
     second: Vec<f32>,
     updates: u64,
+    /// Sum of the weights in the first moment, which it is divided by: 1 − β₁ᵗ while β₁ stays.
+    first_weight: f64,
+}
+
+/// What an update is made of, besides the gradient.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Factor on each pair's gradient (K). The loop passes the ratio of the pair's first noise deviation to its present one,
+    /// so that the moments keep one unit while a controller moves thresholds and shares; under a fixed mechanism the ratio
+    /// is 1.
+    pub rescale: &'a [f64],
+    /// Deviation of the noise in each pair's gradient after that (K).
+    pub noise_std: &'a [f64],
+    /// Factor on each pair's step size (K); 0 freezes the pair.
+    pub gains: &'a [f64],
+    /// β₁ of this update.
+    pub beta1: f64,
+    /// Learning rate of this update.
+    pub learning_rate: f64,
 }
 
 /// What one update did.
@@ -29,12 +48,23 @@ pub struct UpdateSummary {
 impl Optimizer {
     /// Zero moments for P parameters.
     pub fn new(settings: OptimizerSettings, parameters: usize) -> Self {
-        Self { settings, first: vec![0.0; parameters], second: vec![0.0; parameters], updates: 0 }
+        Self { settings, first: vec![0.0; parameters], second: vec![0.0; parameters], updates: 0, first_weight: 0.0 }
     }
 
     /// Moments restored from a checkpoint.
-    pub fn restore(settings: OptimizerSettings, first: Vec<f32>, second: Vec<f32>, updates: u64) -> Self {
-        Self { settings, first, second, updates }
+    pub fn restore(
+        settings: OptimizerSettings,
+        first: Vec<f32>,
+        second: Vec<f32>,
+        updates: u64,
+        first_weight: f64,
+    ) -> Self {
+        Self { settings, first, second, updates, first_weight }
+    }
+
+    /// Sum of the weights in the first moment.
+    pub fn first_weight(&self) -> f64 {
+        self.first_weight
     }
 
     /// First moments (P).
@@ -54,29 +84,19 @@ impl Optimizer {
 
     /// One update of the adapter by the released mean gradient `gradient` (P).
     ///
-    /// `rescale` (K) multiplies each pair's gradient first. The loop passes the ratio of the pair's first noise
-    /// deviation to its present one, so that the moments keep one unit while a controller moves thresholds and shares;
-    /// under a fixed mechanism the ratio is 1 and this is AdamW to the bit. `noise_std` (K) is the deviation of the noise
-    /// in the gradient after that.
-    ///
     /// With m̂ and v̂ AdamW's corrected moments, DP-AdamBC moves by m̂ / √max(v̂ − Φ, γ'), where Φ = s² is the noise's variance
     /// and the floor γ' is given in units of Φ. Gradient descent keeps m = β₁ m + g and moves by m.
-    pub fn update(
-        &mut self,
-        adapter: &mut Adapter,
-        gradient: &[f32],
-        rescale: &[f64],
-        noise_std: &[f64],
-        learning_rate: f64,
-    ) -> UpdateSummary {
+    pub fn update(&mut self, adapter: &mut Adapter, gradient: &[f32], step: Step) -> UpdateSummary {
         self.updates += 1;
-        let OptimizerSettings { optimizer, beta1, beta2, adam_epsilon, noise_floor, weight_decay, .. } = self.settings;
+        let OptimizerSettings { optimizer, beta2, adam_epsilon, noise_floor, weight_decay, .. } = self.settings;
+        let Step { rescale, noise_std, gains, beta1, learning_rate } = step;
         let power = i32::try_from(self.updates).unwrap_or(i32::MAX);
-        let (correct1, correct2) = (1.0 - beta1.powi(power), 1.0 - beta2.powi(power));
+        self.first_weight = beta1 * self.first_weight + (1.0 - beta1);
+        let (correct1, correct2) = (self.first_weight, 1.0 - beta2.powi(power));
         let mut change = 0.0_f64;
         let ranges: Vec<_> = adapter.layout().pairs().iter().map(rldp_model::Pair::range).collect();
         let parameters = adapter.parameters_mut();
-        for ((range, &scale), &noise_std) in ranges.into_iter().zip(rescale).zip(noise_std) {
+        for (((range, &scale), &noise_std), &gain) in ranges.into_iter().zip(rescale).zip(noise_std).zip(gains) {
             let noise = noise_std * noise_std;
             let weight = if optimizer == OptimizerKind::Sgd { 1.0 } else { 1.0 - beta1 };
             for index in range {
@@ -91,7 +111,7 @@ impl Optimizer {
                     OptimizerKind::AdamBc => (m / correct1) / (v / correct2 - noise).max(noise_floor * noise).sqrt(),
                     OptimizerKind::Sgd => m,
                 };
-                let step = learning_rate * (direction + weight_decay * old);
+                let step = learning_rate * gain * (direction + weight_decay * old);
                 parameters[index] = (old - step) as f32;
                 change += step * step;
             }
@@ -120,6 +140,10 @@ impl OptimizerSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One pair, its noise, and AdamW's usual momentum.
+    const STEP: Step<'static> =
+        Step { rescale: &[1.0], noise_std: &[0.2], gains: &[1.0], beta1: 0.9, learning_rate: 0.1 };
 
     fn settings() -> OptimizerSettings {
         OptimizerSettings {
@@ -162,7 +186,7 @@ mod tests {
             let mut adapter = Adapter::from_parameters(crate::testing::smallest_layout(), vec![1.0, -2.0]);
             let mut rule = Optimizer::new(OptimizerSettings { optimizer, ..settings() }, 2);
             for (gradient, want) in [[0.5, -0.25], [0.1, 0.3], [-0.2, 0.0]].iter().zip(trajectory) {
-                rule.update(&mut adapter, gradient, &[1.0], &[0.2], 0.1);
+                rule.update(&mut adapter, gradient, STEP);
                 let parameters = adapter.parameters();
                 for (got, want) in parameters.iter().zip(want) {
                     assert!((f64::from(*got) - want).abs() < 2e-6, "{optimizer:?}: {parameters:?} against {want}");
@@ -177,8 +201,32 @@ mod tests {
         let mut adapter = Adapter::from_parameters(crate::testing::smallest_layout(), vec![0.0, 0.0]);
         let settings = OptimizerSettings { optimizer: OptimizerKind::AdamBc, weight_decay: 0.0, ..settings() };
         let mut rule = Optimizer::new(settings, 2);
-        rule.update(&mut adapter, &[0.01, -0.01], &[1.0], &[0.2], 0.1);
+        rule.update(&mut adapter, &[0.01, -0.01], STEP);
         let want = 0.1 * 0.01 / (0.25_f64.sqrt() * 0.2);
         assert!((f64::from(adapter.parameters()[0]) + want).abs() < 1e-7, "{:?} against {want}", adapter.parameters());
+    }
+
+    #[test]
+    fn a_gain_scales_the_step_and_none_freezes_the_pair() {
+        let moved = |gain: f64| {
+            let mut adapter = Adapter::from_parameters(crate::testing::smallest_layout(), vec![1.0, -2.0]);
+            let mut rule = Optimizer::new(settings(), 2);
+            rule.update(&mut adapter, &[0.5, -0.25], Step { gains: &[gain], ..STEP });
+            f64::from(adapter.parameters()[0]) - 1.0
+        };
+        assert_eq!(moved(0.0), 0.0);
+        assert!((moved(0.5) / moved(1.0) - 0.5).abs() < 1e-6);
+    }
+
+    /// The moment is a mean of past gradients, whatever weights a moving β₁ gave them: of equal gradients it is the gradient.
+    #[test]
+    fn the_first_moment_stays_a_mean_while_momentum_moves() {
+        let mut adapter = Adapter::from_parameters(crate::testing::smallest_layout(), vec![0.0, 0.0]);
+        let mut rule = Optimizer::new(OptimizerSettings { weight_decay: 0.0, ..settings() }, 2);
+        for beta1 in [0.9, 0.3, 0.0, 0.95] {
+            rule.update(&mut adapter, &[0.5, -0.25], Step { beta1, ..STEP });
+            let mean = f64::from(rule.first_moment()[0]) / rule.first_weight();
+            assert!((mean - 0.5).abs() < 1e-6, "{mean}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use rldp_privacy::{
 
 use crate::{
     error::TrainError,
+    post_processing::PostProcessing,
     settings::{ClippingKind, PrivacySettings, RegimeKind, TrainSettings},
     steer::CLIP_RANGE,
 };
@@ -23,23 +24,23 @@ pub struct Plan {
     pub steering: Steering,
 }
 
-/// What a controller moves: thresholds, shares, noise.
+/// What a controller moves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Steering {
-    /// Pair-wise or flat.
+    /// Which of the moves the mechanism takes.
     pub clipping: ClippingKind,
     /// How a unit is brought under its bound.
     pub scaling: Scaling,
-    /// C_i (K); in flat clipping the scales, all equal.
+    /// C_i (K): thresholds in pair-wise clipping, scales of the pairs in joint clipping, all equal in flat clipping.
     pub clip_norms: Vec<f64>,
-    /// w_i (K), which sum to 1 − w_0; unused by flat clipping.
+    /// w_i (K), which sum to 1 − w_0; used by pair-wise clipping alone.
     pub shares: Vec<f64>,
     /// w_0.
     pub statistics_share: f64,
     /// z.
     pub noise_multiplier: f64,
-    /// Factor on the learning rate.
-    pub learning_rate_gain: f64,
+    /// What happens to a release.
+    pub post: PostProcessing,
 }
 
 impl Steering {
@@ -48,7 +49,7 @@ impl Steering {
         let count = pairs as f64;
         let clip_norm = match privacy.clipping {
             ClippingKind::PairWise => privacy.clip_norm / count.sqrt(),
-            ClippingKind::Flat => privacy.clip_norm,
+            ClippingKind::Joint | ClippingKind::Flat => privacy.clip_norm,
         };
         Self {
             clipping: privacy.clipping,
@@ -57,7 +58,7 @@ impl Steering {
             shares: vec![(1.0 - privacy.statistics_share) / count; pairs],
             statistics_share: privacy.statistics_share,
             noise_multiplier,
-            learning_rate_gain: 1.0,
+            post: PostProcessing::start(pairs),
         }
     }
 
@@ -70,7 +71,9 @@ impl Steering {
             ClippingKind::PairWise => {
                 Allocation::pair_wise(self.clip_norms.clone(), self.shares.clone(), self.statistics_share)?
             }
-            ClippingKind::Flat => Allocation::joint(self.clip_norms.clone(), self.statistics_share)?,
+            ClippingKind::Joint | ClippingKind::Flat => {
+                Allocation::joint(self.clip_norms.clone(), self.statistics_share)?
+            }
         };
         Ok(allocation.with_scaling(self.scaling))
     }

@@ -50,6 +50,16 @@ pub struct ControlRecord {
     pub noise_multiplier: f64,
     /// The controller's factor on the learning rate during the interval.
     pub learning_rate_gain: f64,
+    /// Factors on the pairs' step sizes during the interval (K); 0 of a frozen pair.
+    pub step_gains: Vec<f64>,
+    /// β₁ during the interval.
+    pub beta1: f64,
+    /// Steps over which iterates are averaged; 1 averages nothing.
+    pub averaging_horizon: f64,
+    /// The controller's inclination to stop; 1 ends the run.
+    pub stop: f64,
+    /// What is left of the gradient after a step of the interval, from consecutive releases.
+    pub persistence: Option<f64>,
     /// Reward of the interval.
     pub reward: Option<f64>,
     /// Whether the action for the next interval had to be projected.

@@ -18,6 +18,7 @@ use crate::{
     observe::Observer,
     optimizer::Optimizer,
     plan::{Plan, plan, statistic_spec},
+    post_processing::Average,
     preflight::preflight,
     promise::changes,
     raw::RawObserver,
@@ -195,6 +196,8 @@ fn assemble(
         reward: RewardTracker::default(),
         observer: Observer::default(),
         rate_search: settings.control.rate_search.then(RateSearch::default),
+        last_step: None,
+        average: Average::default(),
         raw: raw_observer(&settings, &plan)?,
         non_finite: NonFinite::default(),
         evaluation: None,
@@ -242,9 +245,9 @@ impl Checkpoint {
                 )));
             }
         }
-        let numbers =
-            state.clip_norms.iter().chain(&state.shares).chain([&state.noise_multiplier, &state.learning_rate_gain]);
-        if !state.observer.fits(pairs, bins) || !numbers.into_iter().all(|value| value.is_finite() && *value > 0.0) {
+        let numbers = state.clip_norms.iter().chain(&state.shares).chain([&state.noise_multiplier]);
+        let fits = state.observer.fits(pairs, bins) && state.post.fits(pairs);
+        if !fits || !numbers.into_iter().all(|value| value.is_finite() && *value > 0.0) {
             return Err(TrainError::Refused(
                 "the checkpoint's state is out of range; it was not written by this program".to_owned(),
             ));
@@ -256,14 +259,15 @@ impl Checkpoint {
 impl Trainer {
     /// Goes on from a checked checkpoint; the controller was restored before.
     fn restore(&mut self, checkpoint: Checkpoint, proof: TakenOver) {
-        let Checkpoint { state, parameters, first_moment, second_moment, last_release, .. } = checkpoint;
+        let Checkpoint { state, parameters, first_moment, second_moment, last_release, average, .. } = checkpoint;
         self.adapter.parameters_mut().copy_from_slice(&parameters);
-        self.optimizer =
-            Optimizer::restore(self.settings.optimizer.clone(), first_moment, second_moment, state.updates);
+        let settings = self.settings.optimizer.clone();
+        self.optimizer = Optimizer::restore(settings, first_moment, second_moment, state.updates, state.first_weight);
+        self.average = Average::restore(average);
         self.now.clip_norms = state.clip_norms;
         self.now.shares = state.shares;
         self.now.noise_multiplier = state.noise_multiplier;
-        self.now.learning_rate_gain = state.learning_rate_gain;
+        self.now.post = state.post;
         if let (Some(search), Some(saved)) = (&mut self.rate_search, state.rate_search) {
             *search = saved;
         }
@@ -284,10 +288,11 @@ impl Trainer {
             state: CheckpointState {
                 steps_charged: self.spender.steps_charged(),
                 updates: self.optimizer.updates(),
+                first_weight: self.optimizer.first_weight(),
                 clip_norms: self.now.clip_norms.clone(),
                 shares: self.now.shares.clone(),
                 noise_multiplier: self.now.noise_multiplier,
-                learning_rate_gain: self.now.learning_rate_gain,
+                post: self.now.post.clone(),
                 rate_search: self.rate_search.clone(),
                 ledger: self.spender.position(),
                 metrics,
@@ -301,6 +306,7 @@ impl Trainer {
             first_moment: self.optimizer.first_moment().to_vec(),
             second_moment: self.optimizer.second_moment().to_vec(),
             last_release,
+            average: self.average.get().map(<[f32]>::to_vec).unwrap_or_default(),
             geometry: self.geometry.as_ref().map_or_else(Vec::new, |geometry| geometry.state()),
         };
         checkpoint.save(self.recorder.folder(), self.recorder.storage())
@@ -313,12 +319,12 @@ impl Trainer {
         let (adapter, policy) = (folder.join(files::ADAPTER), folder.join(files::POLICY));
         fs_err::create_dir_all(&adapter)?;
         fs_err::create_dir_all(&policy)?;
-        for (name, bytes) in peft::files(&self.adapter, &self.base_name)? {
+        for (name, bytes) in peft::files(&self.average.of(&self.adapter), &self.base_name)? {
             replace(storage, &adapter.join(name), &[&bytes])?;
         }
         write_json(storage, &policy.join(POLICY_FILE), &self.controller.state())?;
         let steps = self.spender.steps_charged();
-        let finished = steps >= self.settings.privacy.steps || self.spender.is_exhausted();
+        let finished = steps >= self.settings.privacy.steps || self.spender.is_exhausted() || self.now.post.stops();
         if finished {
             self.spender.close()?;
         }

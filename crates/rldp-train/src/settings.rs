@@ -34,7 +34,7 @@ pub struct PrivacySettings {
     pub regime: RegimeKind,
     /// Accountant of the committed regime.
     pub accountant: AccountantKind,
-    /// Pair-wise or flat clipping.
+    /// What is bounded: every pair, or all of them together.
     pub clipping: ClippingKind,
     /// Clipped to the bound, or normalized to it.
     #[serde(default)]

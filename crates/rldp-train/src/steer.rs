@@ -13,12 +13,11 @@ pub(crate) const CLIP_RANGE: f64 = 64.0;
 const SHARE_FLOOR: f64 = 0.1;
 /// The noise multiplier may wander this far from the planned one, either way.
 const NOISE_RANGE: f64 = 4.0;
-/// The learning-rate gain stays within this factor of 1, either way.
-const GAIN_RANGE: f64 = 16.0;
 
 /// Moves `now` by `action`; `start` anchors the ranges. Returns whether anything was projected.
 ///
-/// Flat clipping has one threshold and no shares: the mean of the threshold moves is applied to all.
+/// Pair-wise clipping takes the moves of thresholds and shares; joint clipping takes those of thresholds as moves of its
+/// scales; flat clipping has one threshold, which takes their mean.
 pub fn apply(now: &mut Steering, start: &Steering, action: &Action, regime: RegimeKind) -> bool {
     let mut projected = false;
     let mut clamp = |value: f64, centre: f64, range: f64| {
@@ -36,7 +35,7 @@ pub fn apply(now: &mut Steering, start: &Steering, action: &Action, regime: Regi
         let proposal = now.noise_multiplier * action.noise_log_delta.exp();
         now.noise_multiplier = clamp(proposal, start.noise_multiplier, NOISE_RANGE);
     }
-    now.learning_rate_gain = clamp(now.learning_rate_gain * action.learning_rate_log_gain.exp(), 1.0, GAIN_RANGE);
+    projected |= now.post.apply(action);
     if now.clipping == ClippingKind::PairWise {
         let total = 1.0 - now.statistics_share;
         let moved: Vec<f64> =
@@ -79,7 +78,7 @@ mod tests {
             shares: vec![0.245; 4],
             statistics_share: 0.02,
             noise_multiplier: 1.0,
-            learning_rate_gain: 1.0,
+            post: crate::post_processing::PostProcessing::start(4),
         }
     }
 
@@ -88,7 +87,7 @@ mod tests {
             clip_log_delta: vec![clip; 4],
             share_log_delta: share.to_vec(),
             noise_log_delta: noise,
-            learning_rate_log_gain: 0.0,
+            ..Action::idle(4)
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
     optimizer::{Optimizer, UpdateSummary},
     passage::Passage,
     plan::Steering,
+    post_processing::Average,
     progress::{Progress, StepView},
     raw::{RawObserver, RawSummary},
     recorder::Recorder,
@@ -23,6 +24,7 @@ use crate::{
     settings::TrainSettings,
     spectrum::tail_exponents,
     steer,
+    update::LastStep,
 };
 
 /// A run between two steps. Built by [`crate::start`] or [`crate::resume`].
@@ -47,6 +49,9 @@ pub struct Trainer {
     pub(crate) reward: RewardTracker,
     pub(crate) observer: Observer,
     pub(crate) rate_search: Option<RateSearch>,
+    /// The last step, while the search for the learning rate may take it again.
+    pub(crate) last_step: Option<LastStep>,
+    pub(crate) average: Average,
     pub(crate) raw: Option<RawObserver>,
     pub(crate) recorder: Recorder,
     pub(crate) base_name: String,
@@ -92,14 +97,14 @@ pub struct Outcome {
 }
 
 impl Trainer {
-    /// Runs until the plan is done, the filter refuses, or `progress` asks to stop.
+    /// Runs until the plan is done, the filter refuses, the controller has had enough, or `progress` asks to stop.
     ///
     /// # Errors
     /// When the folder cannot be written, the ledger cannot be synced, or the engine fails. What was charged stays charged.
     pub fn run(&mut self, progress: &mut dyn Progress) -> Result<Outcome, TrainError> {
         let steps = self.settings.privacy.steps;
         self.evaluate_when_due(self.spender.steps_charged(), progress)?;
-        while self.spender.steps_charged() < steps && !progress.should_stop() {
+        while self.spender.steps_charged() < steps && !self.now.post.stops() && !progress.should_stop() {
             let plain = self.settings.privacy.unsafe_non_private;
             let Some(release) = (if plain { self.plain_step()? } else { self.private_step()? }) else { break };
             let step = self.spender.steps_charged();
@@ -167,25 +172,6 @@ impl Trainer {
         Ok(sum)
     }
 
-    /// Post-processing: the optimizer's step on the released gradient.
-    pub(crate) fn update(&mut self, step: u64, release: &NoisyRelease) -> Result<UpdateSummary, TrainError> {
-        let seen = self.observer.consecutive(self.adapter.layout(), release);
-        if let (Some(search), Some(seen)) = (&mut self.rate_search, seen) {
-            search.observe(&seen, step as f64 / self.settings.privacy.steps as f64);
-        }
-        self.observer.record(self.adapter.layout(), release, self.optimizer.first_moment());
-        let rescale: Vec<f64> = self
-            .first_noise_std
-            .iter()
-            .zip(self.noise_std()?)
-            .map(|(first, now)| if *first > 0.0 && now > 0.0 { first / now } else { 1.0 })
-            .collect();
-        let planned = self.settings.optimizer.learning_rate_at(step - 1, self.settings.privacy.steps);
-        let rate = planned * self.now.learning_rate_gain * self.rate_search.as_ref().map_or(1.0, RateSearch::gain);
-        let gradient = release.mean_gradient.get();
-        Ok(self.optimizer.update(&mut self.adapter, gradient, &rescale, &self.first_noise_std, rate))
-    }
-
     fn record_step(
         &mut self,
         step: u64,
@@ -221,7 +207,7 @@ impl Trainer {
     }
 
     /// The controller's turn: reward for the last interval, observation, action.
-    fn steer(&mut self, step: u64, done: bool) -> Result<(), TrainError> {
+    pub(crate) fn steer(&mut self, step: u64, done: bool) -> Result<(), TrainError> {
         let raw = self.raw.as_mut().and_then(|raw| raw.finish(&self.now.clip_norms));
         let reward = self.reward_of_interval(raw.as_ref());
         let record_of_interval = ControlRecord {
@@ -233,7 +219,12 @@ impl Trainer {
             snr: self.observer.signal_to_noise().map(Released::into_inner),
             clip_fractions: self.observer.clip_fractions().map(Released::into_inner),
             noise_multiplier: self.now.noise_multiplier,
-            learning_rate_gain: self.now.learning_rate_gain,
+            learning_rate_gain: self.now.post.learning_rate_gain,
+            step_gains: self.now.post.step_factors(),
+            beta1: self.now.post.beta1(self.settings.optimizer.beta1),
+            averaging_horizon: self.now.post.averaging_horizon,
+            stop: self.now.post.stop,
+            persistence: self.observer.persistence().map(Observable::value),
             reward: reward.map(Observable::value),
             projected: false,
             controller: serde_json::Map::new(),
@@ -304,7 +295,7 @@ impl Trainer {
         let due = step.is_multiple_of(self.settings.output.eval_every) || step == self.settings.privacy.steps;
         let known = self.evaluation.is_some_and(|(at, _)| at == step);
         let Some(records) = self.eval.as_ref().filter(|_| due && !known) else { return Ok(()) };
-        let evaluation = evaluate(self.engine.as_mut(), Some(&self.adapter), records)?;
+        let evaluation = evaluate(self.engine.as_mut(), Some(&self.average.of(&self.adapter)), records)?;
         self.recorder.metric(&EvalRecord::new(step, evaluation))?;
         progress.evaluated(step, &evaluation);
         self.evaluation = Some((step, evaluation));

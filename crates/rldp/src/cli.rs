@@ -156,7 +156,8 @@ pub(crate) struct TrainArguments {
     /// Accountant of the committed regime
     #[arg(long)]
     pub(crate) accountant: Option<AccountantKind>,
-    /// pair-wise or flat
+    /// joint: one bound for the whole gradient, whose scale per adapter pair a controller may move; pair-wise: a bound and
+    /// a share of the noise for each pair; flat: joint, but nothing moves except the one bound
     #[arg(long)]
     pub(crate) clipping: Option<String>,
     /// clip: gradients above their bound are scaled down; normalize: all are scaled to about the bound (AUTO-S)

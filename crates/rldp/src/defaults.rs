@@ -3,12 +3,17 @@
 use rldp_model::{ModelConfig, cpu::Precision};
 use toml::Table;
 
-/// Learning rate for a hidden size of 64; wider models get less, by the square root of the width.
-const LEARNING_RATE_AT_64: f64 = 0.01;
+/// Learning rate of a run of one step; longer runs get less, by the root of their length, so that the noise that all steps
+/// carry into the adapter together stays the same.
+const LEARNING_RATE_OF_ONE_STEP: f64 = 0.1;
 
-/// Defaults of everything that is not required, given the model's architecture when it could be opened.
+/// Learning rate of a run of `steps` steps.
+pub(crate) fn learning_rate(steps: u64) -> f64 {
+    LEARNING_RATE_OF_ONE_STEP / (steps.max(1) as f64).sqrt()
+}
+
+/// Defaults of everything that is not required but the learning rate, given the model's architecture when it could be opened.
 pub(crate) fn table(config: Option<&ModelConfig>) -> Table {
-    let hidden = config.map_or(64, |config| config.hidden_size) as f64;
     let limit = config.map_or(128, |config| config.max_positions);
     let text = format!(
         r#"
@@ -19,7 +24,7 @@ other_steps = 0
 batch_size = 256.0
 regime = "committed"
 accountant = "pld"
-clipping = "pair-wise"
+clipping = "joint"
 scaling = "clip"
 geometry = "none"
 clip_norm = 0.1
@@ -35,7 +40,6 @@ engine = "cpu"
 precision = "{precision}"
 [optimizer]
 optimizer = "adamw"
-learning_rate = {learning_rate}
 warmup = 0.0
 decay = "linear"
 beta1 = 0.3
@@ -59,7 +63,6 @@ checkpoint_every = 10
             Precision::Bf16 => "bf16",
             Precision::F32 => "f32",
         },
-        learning_rate = LEARNING_RATE_AT_64 * (64.0 / hidden).sqrt(),
     );
     text.parse().unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use fs_err as fs;
 use rldp_train::settings::TrainSettings;
 use toml::{Table, Value};
 
-use crate::exit::Wrong;
+use crate::{defaults, exit::Wrong};
 
 /// Every setting and the section it lives in; top-level keys stand alone.
 const KEYS: &[(&str, &str)] = &[
@@ -155,6 +155,7 @@ impl Given {
         }
         let mut table = defaults;
         merge(&mut table, self.0);
+        fill_learning_rate(&mut table);
         let settings: TrainSettings =
             Value::Table(table).try_into().context("a setting was not understood").map_err(Wrong::usage)?;
         settings.validate()?;
@@ -173,6 +174,14 @@ impl Given {
             }
         }
     }
+}
+
+/// The default rate follows from the number of steps, whoever gave that.
+fn fill_learning_rate(table: &mut Table) {
+    let steps = table.get("privacy").and_then(|section| section.get("steps")).and_then(Value::as_integer);
+    let rate = defaults::learning_rate(steps.and_then(|steps| u64::try_from(steps).ok()).unwrap_or(1));
+    let optimizer = section_table(table, "optimizer");
+    optimizer.entry("learning_rate").or_insert_with(|| rate.into());
 }
 
 fn section_of(key: &str) -> Option<&'static str> {

@@ -1,8 +1,8 @@
 //! Soft actor-critic over a set of pairs: one small network serves every pair, so that its size does not depend on the model.
 //!
-//! A pair's agent sees the pair's own features, those of the run, and the mean over all pairs; it moves the pair's threshold
-//! and share. A second agent sees the run and mean and spread over pairs; it moves noise and learning rate. Pairs share
-//! parameters, replay and reward, so one decision gives K transitions (parameter sharing as in multi-agent reinforcement
+//! A pair's agent sees the pair's own features, those of the run, and the mean over all pairs; it moves the pair's threshold,
+//! share and step size. A second agent sees the run and mean and spread over pairs; it moves noise, learning rate, momentum,
+//! averaging and the inclination to stop. Pairs share parameters, replay and reward, so one decision gives K transitions (parameter sharing as in multi-agent reinforcement
 //! learning), and what was learned on one model carries over to another.
 
 use rldp_privacy::Observable;
@@ -24,10 +24,8 @@ use crate::{
 
 const PAIR_STATE: usize = Observation::GLOBAL_FEATURES + 2 * Observation::PAIR_FEATURES;
 const RUN_STATE: usize = Observation::GLOBAL_FEATURES + 2 * Observation::PAIR_FEATURES;
-/// Threshold and share.
-const PAIR_MOVES: usize = 2;
-/// Noise and learning rate.
-const RUN_MOVES: usize = 2;
+const PAIR_MOVES: usize = Action::PAIR_MOVES;
+const RUN_MOVES: usize = Action::RUN_MOVES;
 
 /// The policy that ships with the program; `assets/policy.md` says what it was trained on.
 const PRETRAINED: &str = include_str!("../../assets/policy.json");
@@ -227,8 +225,8 @@ impl Controller for SetController {
             run.learn(&self.settings, stream);
         }
         let decision = self.decide(views);
-        let moves = |index: usize| decision.pair_moves.iter().map(move |pair| pair[index]);
-        let flat: Vec<f64> = moves(0).chain(moves(1)).chain(decision.run_moves.iter().copied()).collect();
+        let of_pairs = |index: usize| decision.pair_moves.iter().map(move |pair| pair[index]);
+        let flat: Vec<f64> = (0..PAIR_MOVES).flat_map(of_pairs).chain(decision.run_moves.iter().copied()).collect();
         let action = Action::from_flat(&flat, self.bounds);
         self.state.pending = (!self.frozen).then_some(decision);
         action

@@ -176,7 +176,7 @@ fn facts(trainer: &Trainer) -> PublicFacts<'_> {
 /// The flat observation after one release.
 pub(super) fn honest_observation(trainer: &mut Trainer, release: &NoisyRelease) -> Vec<f64> {
     let mut observer = crate::observe::Observer::default();
-    observer.record(trainer.adapter.layout(), release, trainer.optimizer.first_moment());
+    observer.record(trainer.adapter.layout(), release, trainer.optimizer.first_moment(), None, true);
     observer.finish(&facts(trainer)).unwrap().flat()
 }
 
@@ -186,7 +186,7 @@ pub(super) fn raw_loss_in_the_observation(trainer: &mut Trainer, release: &Noisy
     let losses = gradients(trainer, &everybody, false).unwrap();
     let mean = losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64;
     let mut observer = crate::observe::Observer::default();
-    observer.record(trainer.adapter.layout(), release, trainer.optimizer.first_moment());
+    observer.record(trainer.adapter.layout(), release, trainer.optimizer.first_moment(), None, true);
     let last_reward = Some(Public::declare(-mean).into());
     observer.finish(&PublicFacts { last_reward, ..facts(trainer) }).unwrap().flat()
 }

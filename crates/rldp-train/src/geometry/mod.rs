@@ -7,7 +7,7 @@
 //!
 //! **Scale.** The papers fix a threshold of 1 and let M carry the scale. Here the threshold stays the run's own, and M is
 //! scaled so that the noise in the gradient keeps its energy: tr(M⁻ᵀ M⁻¹) is the number of coordinates, of each pair where
-//! pairs are clipped for themselves, of all together in flat clipping. Up to that scale M is the papers' optimum, which
+//! pairs are clipped for themselves, of all together otherwise. Up to that scale M is the papers' optimum, which
 //! needs the least noise for units of a given norm. M is block-diagonal over adapter pairs.
 //!
 //! With a shift a, a unit that does not exist contributes nothing rather than a; in expectation over Poisson sampling the
@@ -88,7 +88,7 @@ struct Frame {
 impl Frame {
     fn new(privacy: &PrivacySettings, layout: &AdapterLayout) -> Self {
         let sizes = layout.pairs().iter().map(Pair::parameter_count).collect();
-        Self { sizes, joint: privacy.clipping == ClippingKind::Flat }
+        Self { sizes, joint: privacy.clipping != ClippingKind::PairWise }
     }
 
     fn total(&self) -> usize {

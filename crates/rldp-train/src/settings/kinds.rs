@@ -20,7 +20,9 @@ pub enum RegimeKind {
 pub enum ClippingKind {
     /// Every adapter pair has its own threshold and its own share of the budget.
     PairWise,
-    /// One threshold for the whole gradient (the usual DP-SGD).
+    /// One threshold for the whole gradient, in which a controller may move the scale of every pair.
+    Joint,
+    /// One threshold for the whole gradient (the usual DP-SGD), and a controller moves nothing but it.
     Flat,
 }
 

@@ -92,9 +92,15 @@ impl TrainSettings {
                 control.controller
             )));
         }
-        if control.controller.needs_norms() && privacy.clipping != ClippingKind::Flat {
+        if control.controller.needs_norms() && privacy.clipping == ClippingKind::PairWise {
             return Err(TrainError::Usage(format!(
-                "--controller {} sets one threshold for the whole gradient; use it with --clipping flat",
+                "--controller {} sets one threshold for the whole gradient; use it with --clipping joint or flat",
+                control.controller
+            )));
+        }
+        if control.controller.needs_shares() && privacy.clipping != ClippingKind::PairWise {
+            return Err(TrainError::Usage(format!(
+                "--controller {} splits the noise over adapter pairs, which --clipping pair-wise alone can; use it",
                 control.controller
             )));
         }

@@ -21,7 +21,7 @@ use crate::{
 
 /// Controller whose state is the policy.
 const CONTROLLER: &str = "set-scratch";
-/// Width of the hidden layers: twenty-one features need no more, and the policy ships inside the program.
+/// Width of the hidden layers: thirty features need no more, and the policy ships inside the program.
 const HIDDEN: i64 = 24;
 /// Significant digits of a saved policy.
 const DIGITS: usize = 4;
@@ -67,9 +67,11 @@ fn episode(
     rng: &mut ChaCha12Rng,
 ) -> Result<TrainSettings> {
     let mut spread = |low: f64, high: f64| (rng.random_range(low.ln()..high.ln())).exp();
-    let (epsilon, rate, clip_norm) = (spread(0.5, 8.0), spread(0.003, 0.03), spread(0.03, 0.3));
+    let (epsilon, off, clip_norm) = (spread(0.5, 8.0), spread(0.25, 4.0), spread(0.03, 0.3));
+    let clipping = if rng.random_bool(0.75) { "joint" } else { "pair-wise" };
     let rank = if rng.random_bool(0.5) { 4 } else { 8 };
-    let steps = rng.random_range(24..=48);
+    let steps: u32 = rng.random_range(24..=48);
+    let rate = off * defaults::learning_rate(steps.into());
     let seed = i64::from(rng.random::<u32>());
     let path = |given: &Option<std::path::PathBuf>, name: &str| {
         given.clone().unwrap_or_else(|| folder.join(name)).display().to_string()
@@ -92,7 +94,7 @@ fn episode(
     given.set("controller", Some(CONTROLLER));
     given.set("policy", policy.map(|path| path.display().to_string()));
     given.set("public_probe", Some(true));
-    given.set("rate_search", Some(true));
+    given.set("clipping", Some(clipping));
     given.set("interval", Some(4));
     given.set("eval_every", Some(4));
     given.set("checkpoint_every", Some(1000));
@@ -144,31 +146,38 @@ pub(crate) fn show(arguments: &PolicyShowArguments) -> Result<ExitCode> {
     }
     shown.freeze()?;
     print_line(
-        "Change of a logarithm in one decision, in percent: of the first of two pairs' threshold and share, of the noise",
+        "Moves in one decision, in percent of a logarithm: of the first of two pairs' threshold, share and step size; of the noise",
     )?;
     print_line(
-        "multiplier (where the regime lets it move) and of the learning rate; for the feature at -1, 0 and +1, others 0.",
+        "multiplier (where the regime lets it move), learning rate, momentum and averaging horizons; and of the inclination to",
     )?;
-    print_line(&format!(
-        "{:<24} {:>21} {:>21} {:>21} {:>21}",
-        "feature", "clip norm", "share", "noise", "learning rate"
-    ))?;
+    print_line("stop. Two numbers each: for the feature at -1 and at +1, others 0.")?;
+    let heads: String = MOVES.iter().map(|(name, _)| format!(" {name:>15}")).collect();
+    print_line(&format!("{:<24}{heads}", "feature"))?;
     for (name, place) in FEATURES {
         let moves: Vec<Action> =
-            [-1.0, 0.0, 1.0].into_iter().map(|level| shown.act(&observation(place, level), None, false)).collect();
-        let row = |read: fn(&Action) -> f64| {
-            moves.iter().map(|action| format!("{:>7.2}", 100.0 * read(action))).collect::<String>()
+            [-1.0, 1.0].into_iter().map(|level| shown.act(&observation(place, level), None, false)).collect();
+        let cell = |read: fn(&Action) -> f64| {
+            let pair = moves.iter().map(|action| format!("{:>7.2}", 100.0 * read(action)));
+            format!("  {}", pair.collect::<String>())
         };
-        print_line(&format!(
-            "{name:<24} {} {} {} {}",
-            row(|action| action.clip_log_delta[0]),
-            row(|action| action.share_log_delta[0]),
-            row(|action| action.noise_log_delta),
-            row(|action| action.learning_rate_log_gain)
-        ))?;
+        let cells: String = MOVES.iter().map(|(_, read)| cell(*read)).collect();
+        print_line(&format!("{name:<24}{cells}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// What a policy moves.
+const MOVES: [(&str, fn(&Action) -> f64); 8] = [
+    ("clip norm", |action| action.clip_log_delta[0]),
+    ("share", |action| action.share_log_delta[0]),
+    ("step size", |action| action.step_log_delta[0]),
+    ("noise", |action| action.noise_log_delta),
+    ("learning rate", |action| action.learning_rate_log_gain),
+    ("momentum", |action| action.momentum_log_delta),
+    ("averaging", |action| action.averaging_log_delta),
+    ("stop", |action| action.stop_delta),
+];
 
 /// A field of the observation.
 #[derive(Clone, Copy)]
@@ -177,13 +186,18 @@ enum Place {
     Pair(fn(&mut PairObservation, Observable)),
 }
 
-const FEATURES: [(&str, Place); 14] = [
+const FEATURES: [(&str, Place); 20] = [
     ("step_fraction", Place::Global(|global, value| global.step_fraction = value)),
     ("budget_fraction", Place::Global(|global, value| global.budget_fraction = value)),
     ("snr, mean", Place::Global(|global, value| global.snr = value)),
+    ("persistence", Place::Global(|global, value| global.persistence = value)),
+    ("evidence", Place::Global(|global, value| global.evidence = value)),
     ("loss", Place::Global(|global, value| global.loss = value)),
     ("loss_change", Place::Global(|global, value| global.loss_change = value)),
     ("log_noise_multiplier", Place::Global(|global, value| global.log_noise_multiplier = value)),
+    ("log_learning_rate_gain", Place::Global(|global, value| global.log_learning_rate_gain = value)),
+    ("log_momentum", Place::Global(|global, value| global.log_momentum = value)),
+    ("log_averaging", Place::Global(|global, value| global.log_averaging = value)),
     ("last_reward", Place::Global(|global, value| global.last_reward = value)),
     ("pair: snr", Place::Pair(|pair, value| pair.snr = value)),
     ("pair: momentum_cosine", Place::Pair(|pair, value| pair.momentum_cosine = value)),
@@ -192,6 +206,7 @@ const FEATURES: [(&str, Place); 14] = [
     ("pair: clip_fraction", Place::Pair(|pair, value| pair.clip_fraction = value)),
     ("pair: log_clip_norm", Place::Pair(|pair, value| pair.log_clip_norm = value)),
     ("pair: log_share", Place::Pair(|pair, value| pair.log_share = value)),
+    ("pair: log_step_gain", Place::Pair(|pair, value| pair.log_step_gain = value)),
 ];
 
 /// Two pairs in the middle of a run, with one feature of the run or of the first pair at `level`.
@@ -206,6 +221,7 @@ fn observation(place: Place, level: f64) -> Observation {
         clip_fraction: half,
         log_clip_norm: zero,
         log_share: zero,
+        log_step_gain: zero,
         spectral_tail: zero,
     };
     let mut pairs = vec![pair; 2];
@@ -213,9 +229,14 @@ fn observation(place: Place, level: f64) -> Observation {
         step_fraction: half,
         budget_fraction: half,
         snr: zero,
+        persistence: zero,
+        evidence: zero,
         loss: zero,
         loss_change: zero,
         log_noise_multiplier: zero,
+        log_learning_rate_gain: zero,
+        log_momentum: zero,
+        log_averaging: zero,
         last_reward: zero,
         noise_energy: zero,
     };
