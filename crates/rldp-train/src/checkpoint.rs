@@ -141,6 +141,16 @@ impl Checkpoint {
                 "the checkpoint is damaged (its checksum does not match); restore the file from a backup, or start a new run: what the ledger records stays spent",
             )
         };
+        let family = &MAGIC[..MAGIC.len() - 1];
+        if bytes.starts_with(family)
+            && !bytes.starts_with(MAGIC)
+            && bytes.get(family.len()).is_some_and(u8::is_ascii_digit)
+        {
+            return Err(corrupt(
+                &path,
+                "the checkpoint was written by another version of rldp; resume with the one that began the run",
+            ));
+        }
         let payload = bytes.strip_prefix(MAGIC.as_slice()).filter(|rest| rest.len() >= 48).ok_or_else(damaged)?;
         let (digest, payload) = payload.split_at(32);
         if Sha256::digest(payload).as_slice() != digest {
@@ -221,6 +231,14 @@ mod tests {
         assert_eq!(Checkpoint::load(folder.path()).unwrap(), None);
         checkpoint().save(folder.path(), &Disk).unwrap();
         assert_eq!(Checkpoint::load(folder.path()).unwrap(), Some(checkpoint()));
+    }
+
+    #[test]
+    fn another_versions_checkpoint_is_named_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), b"rldp-checkpoint2 and more").unwrap();
+        let error = Checkpoint::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("another version"), "{error}");
     }
 
     #[test]
