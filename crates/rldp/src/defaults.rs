@@ -48,7 +48,7 @@ adam_epsilon = 1e-8
 noise_floor = 0.25
 weight_decay = 0.0
 [control]
-controller = "sac"
+controller = "fixed"
 interval = 10
 frozen = false
 public_probe = false

@@ -167,8 +167,11 @@ pub(crate) fn show(arguments: &PolicyShowArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Name of a move, and how it is read.
+type Move = (&'static str, fn(&Action) -> f64);
+
 /// What a policy moves.
-const MOVES: [(&str, fn(&Action) -> f64); 8] = [
+const MOVES: [Move; 8] = [
     ("clip norm", |action| action.clip_log_delta[0]),
     ("share", |action| action.share_log_delta[0]),
     ("step size", |action| action.step_log_delta[0]),
