@@ -112,7 +112,7 @@ pub(crate) struct TrainArguments {
     /// Expected batch size in units (Poisson sampling)
     #[arg(long)]
     pub(crate) batch_size: Option<f64>,
-    /// Peak learning rate of AdamW; 0.1/√steps when it is not given
+    /// Peak learning rate of AdamW; 0.1/√steps and at most 0.02 when it is not given
     #[arg(long)]
     pub(crate) learning_rate: Option<f64>,
     /// Joint L2 bound on one unit's contribution at the start

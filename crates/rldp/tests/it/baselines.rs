@@ -46,7 +46,7 @@ fn tuning_reports_its_rules_side_by_side_and_charges_trials() {
     let scene = Scene::new();
     let small = include_str!("../../../../grids/small.toml").replace("demo/", "").replace("[1, 2]", "[1]");
     let (rest, _) = small.split_once("[[method]]\nname = \"sac\"").unwrap();
-    let tuning = "[tuning]\nrules = [\"default\", \"within-budget\", \"hindsight\"]\n[tuning.values]\nlearning_rate = [0.001, 0.02]\n";
+    let tuning = "[tuning]\nrules = [\"default\", \"within-budget\", \"hindsight\"]\n[tuning.values]\nlearning_rate = [0.001, 0.015]\n";
     scene.write("grid.toml", format!("{rest}\n{tuning}"));
     let ran = scene.rldp("compare grid.toml --out cmp").expect(0);
     for rule in ["tuning=default", "tuning=within-budget", "tuning=hindsight"] {

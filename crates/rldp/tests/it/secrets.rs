@@ -55,7 +55,7 @@ fn loud(scene: &Scene, words: &str) -> Ran {
 fn no_record_reaches_what_a_run_leaves_or_says() {
     let scene = Scene::new();
     planted(&scene, "planted.csv", "");
-    let train = SMALL_RUN.replace("--train train.csv", "--train planted.csv").replace(" --quiet", "");
+    let train = SMALL_RUN.replace("--train train.csv", "--train planted.csv").replace(" --quiet", " --controller sac");
     clean(&scene, "training", &loud(&scene, &format!("{train} --out run")).expect(0));
     clean(&scene, "resuming", &loud(&scene, "train --resume run").expect(0));
     clean(&scene, "verifying", &loud(&scene, "privacy verify run").expect(0));

@@ -66,7 +66,7 @@ fn a_second_run_does_not_overwrite_the_first() {
 fn seeded_research_runs_repeat_to_the_bit_and_say_that_they_promise_nothing() {
     let scene = Scene::new();
     for out in ["one", "two"] {
-        scene.rldp(&format!("{SMALL_RUN} --out {out} --unsafe-noise-seed 5")).expect(0);
+        scene.rldp(&format!("{SMALL_RUN} --controller sac --out {out} --unsafe-noise-seed 5")).expect(0);
     }
     let adapter = |run: &str| fs_err::read(scene.path(run).join("adapter/adapter_model.safetensors")).unwrap();
     assert_eq!(adapter("one"), adapter("two"));
@@ -89,12 +89,14 @@ fn private_runs_do_not_repeat_although_the_public_seed_does() {
 #[test]
 fn a_saved_policy_starts_another_run_with_the_same_pairs_and_no_other() {
     let scene = Scene::new();
-    scene.rldp(&format!("{SMALL_RUN} --out first")).expect(0);
-    scene.rldp(&format!("{SMALL_RUN} --out second --policy first/policy")).expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --controller sac --out first")).expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --controller sac --out second --policy first/policy")).expect(0);
     let controls = scene.json_lines("second/metrics.jsonl");
     let first = controls.iter().find(|line| line["kind"] == "control").unwrap();
     assert!(first["controller"]["replay"].as_u64().unwrap() >= 2, "the replay of the saved policy is gone: {first}");
-    let ran = scene.rldp(&format!("{SMALL_RUN} --out third --target-modules c_attn --policy first/policy")).expect(1);
+    let ran = scene
+        .rldp(&format!("{SMALL_RUN} --controller sac --out third --target-modules c_attn --policy first/policy"))
+        .expect(1);
     assert!(ran.stderr.contains("same adapter pairs"), "{}", ran.stderr);
     assert!(!scene.path("third").exists(), "a refused run left a folder behind");
 }
@@ -102,7 +104,7 @@ fn a_saved_policy_starts_another_run_with_the_same_pairs_and_no_other() {
 #[test]
 fn the_adaptive_regime_stays_behind_its_filter() {
     let scene = Scene::new();
-    scene.rldp(&format!("{SMALL_RUN} --out run --regime adaptive")).expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --controller set --out run --regime adaptive")).expect(0);
     let verified = scene.rldp("privacy verify run --json").expect(0).json();
     assert_eq!(verified["holds"], true, "{verified}");
 }
@@ -138,7 +140,7 @@ fn settings_come_from_file_and_flags_and_unknown_keys_are_refused() {
 #[test]
 fn a_killed_run_resumes_without_a_refund() {
     let scene = Scene::new();
-    let words = format!("{} --out run", SMALL_RUN.replace("--steps 6", "--steps 40"));
+    let words = format!("{} --out run", SMALL_RUN.replace("--steps 6", "--steps 40 --controller sac"));
     let charges = || scene.read("run/ledger.jsonl").lines().filter(|line| line.contains("\"kind\":\"charge\"")).count();
     let mut child = scene.command(&words).spawn().unwrap();
     let started = std::time::Instant::now();

@@ -17,8 +17,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("a file for a run folder", crate::support::SMALL_RUN.to_owned() + " --out train.csv"),
         Case::new("policy that is not there", train_with("--policy nowhere")),
         Case::new("policy that is no policy", train_with("--policy policy.json")).file("policy.json", "{"),
-        Case::new("policy of another controller", train_with("--policy done/policy")),
-        Case::new("policy of hostile sizes", train_with("--policy hostile.json"))
+        Case::new("policy of another controller", train_with("--controller sac --policy done/policy")),
+        Case::new("policy of hostile sizes", train_with("--controller sac --policy hostile.json"))
             .file("hostile.json", hostile_policy()),
         Case::new("verify nothing", "privacy verify nowhere"),
         Case::new("report of nothing", "report nowhere"),
