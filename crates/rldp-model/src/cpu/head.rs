@@ -19,15 +19,28 @@ pub(crate) struct HeadScratch {
     /// Their gradients (S, C).
     pub(crate) dhidden: Vec<f32>,
     logits: Vec<f32>,
-    /// Running maximum of each row's logits, and the sum of their exponentials relative to it.
-    lse: Vec<(f32, f32)>,
-    /// Maximum of each row's logits in the last chunk.
-    last_max: Vec<f32>,
-    target: Vec<f32>,
+    /// Of each row.
+    rows: Vec<Row>,
+    /// One row of the head's matrix.
+    embedding: Vec<f32>,
+}
+
+/// What is known of a row's logits so far. The target's is kept apart from the others', because the loss and the gradient of
+/// a prediction that is nearly certain are made of what little the others have.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    target: f32,
+    /// Largest of the others.
+    max: f32,
+    /// Sum of e^(logit − max) over the others.
+    sum: f32,
 }
 
 /// Negative log-likelihood of every scored prediction, from `scratch.hidden`; with `differentiate`, the gradient of
 /// Σ weight · NLL goes to `scratch.dhidden`.
+///
+/// One pass: Σ_v e^(logit_v − m) W_v is summed along with Σ_v e^(logit_v − m), and both are brought down whenever a chunk raises
+/// the running maximum m, as attention does without its T × T matrix. No logit is made twice, and none is kept.
 pub(crate) fn cross_entropy(
     model: &BaseModel,
     products: &mut Products,
@@ -35,34 +48,52 @@ pub(crate) fn cross_entropy(
     scratch: &mut HeadScratch,
     differentiate: bool,
 ) -> Vec<f32> {
-    let (rows, vocab) = (scored.len(), model.config.vocab_size);
+    let (rows, vocab, width) = (scored.len(), model.config.vocab_size, model.config.hidden_size);
     let at_once = chunk(rows, vocab);
-    scratch.lse.clear();
-    scratch.lse.resize(rows, (f32::MIN, 0.0));
-    scratch.target.clear();
-    scratch.target.resize(rows, 0.0);
-    let starts: Vec<usize> = (0..vocab).step_by(at_once).collect();
-    for &first in &starts {
+    scratch.rows.clear();
+    scratch.rows.resize(rows, Row { target: softmax::MASKED, max: softmax::MASKED, sum: 0.0 });
+    resize(&mut scratch.dhidden, if differentiate { rows * width } else { 0 });
+    for first in (0..vocab).step_by(at_once) {
         let count = at_once.min(vocab - first);
         chunk_logits(model, products, rows, first, count, scratch);
-        absorb(scored, first, count, scratch);
-    }
-    let nll: Vec<f32> =
-        scratch.lse.iter().zip(&scratch.target).map(|((max, sum), target)| max + sum.ln() - target).collect();
-    if differentiate {
-        let width = rows * model.config.hidden_size;
-        resize(&mut scratch.dhidden, width);
-        // The last chunk's exponentials are still there; the other logits are made again.
-        for (index, &first) in starts.iter().enumerate().rev() {
-            let count = at_once.min(vocab - first);
-            let last = index + 1 == starts.len();
-            if !last {
-                chunk_logits(model, products, rows, first, count, scratch);
-            }
-            chunk_backward(model, products, scored, first, count, last, scratch);
+        let later = first > 0;
+        absorb(scored, first, count, scratch, later && differentiate);
+        if differentiate {
+            let (logits, dhidden) = (&scratch.logits, &mut scratch.dhidden);
+            products.put(rows, (logits, count), &frozen(model, first, count, false), (dhidden, width), later);
         }
     }
-    nll
+    if differentiate {
+        finish_gradients(model, scored, scratch);
+    }
+    scratch.rows.iter().map(Row::nll).collect()
+}
+
+impl Row {
+    /// −log p of the target: ln(1 + Σ others e^(logit − target)).
+    fn nll(&self) -> f32 {
+        let over = self.others() - self.target;
+        over.max(0.0) + (-over.abs()).exp().ln_1p()
+    }
+
+    /// Log-sum-exp of the others.
+    fn others(&self) -> f32 {
+        self.max + self.sum.ln()
+    }
+}
+
+/// dhidden = weight · (Σ_others p_v W_v − (1 − p_target) W_target), from Σ_others e^(logit_v − max) W_v.
+fn finish_gradients(model: &BaseModel, scored: &[Scored], scratch: &mut HeadScratch) {
+    let (head, width) = (model.head(), model.config.hidden_size);
+    let HeadScratch { dhidden, rows, embedding, .. } = scratch;
+    resize(embedding, width);
+    for ((scored, row), dhidden) in scored.iter().zip(&*rows).zip(dhidden.chunks_exact_mut(width)) {
+        let scale = scored.weight * (row.max - row.target - row.nll()).exp();
+        head.range_to_f32(scored.target as usize * width, embedding);
+        for (gradient, embedding) in dhidden.iter_mut().zip(&*embedding) {
+            *gradient = scale * (*gradient - row.sum * embedding);
+        }
+    }
 }
 
 /// Vocabulary entries of a chunk for `rows` rows: whole blocks of a matrix kept in tiles, or all.
@@ -91,48 +122,23 @@ fn chunk_logits(
     products.put(rows, (hidden, model.config.hidden_size), &frozen(model, first, count, true), (logits, count), false);
 }
 
-/// Folds a chunk into the running log-sum-exp and notes the targets' logits. Logits become e^(logit − the row's maximum).
-fn absorb(scored: &[Scored], first: usize, count: usize, scratch: &mut HeadScratch) {
-    resize(&mut scratch.last_max, scored.len());
+/// Folds a chunk into what is known of each row. Logits become e^(logit − the row's maximum so far), the target's 0. With
+/// `rescale`, brings what was summed in dhidden down to the new maximum.
+fn absorb(scored: &[Scored], first: usize, count: usize, scratch: &mut HeadScratch, rescale: bool) {
+    let width = scratch.dhidden.len() / scored.len().max(1);
     for (index, scored) in scored.iter().enumerate() {
-        let row = &mut scratch.logits[index * count..(index + 1) * count];
+        let logits = &mut scratch.logits[index * count..(index + 1) * count];
+        let row = &mut scratch.rows[index];
         if let Some(offset) = (scored.target as usize).checked_sub(first).filter(|offset| *offset < count) {
-            scratch.target[index] = row[offset];
+            row.target = std::mem::replace(&mut logits[offset], softmax::MASKED);
         }
-        let (chunk_max, chunk_sum) = softmax::exponentials(row);
-        scratch.last_max[index] = chunk_max;
-        let (max, sum) = scratch.lse[index];
-        let larger = max.max(chunk_max);
-        scratch.lse[index] = (larger, sum * (max - larger).exp() + chunk_sum * (chunk_max - larger).exp());
+        let (max, sum) = softmax::exponentials(logits, row.max);
+        let shrink = (row.max - max).exp();
+        if rescale && shrink < 1.0 {
+            softmax::scale(&mut scratch.dhidden[index * width..(index + 1) * width], shrink);
+        }
+        (row.max, row.sum) = (max, row.sum * shrink + sum);
     }
-}
-
-/// dhidden += (weight · (softmax − one-hot)) · matrix for a chunk whose logits are in place; of the last chunk, which comes
-/// first, their exponentials.
-fn chunk_backward(
-    model: &BaseModel,
-    products: &mut Products,
-    scored: &[Scored],
-    first: usize,
-    count: usize,
-    last: bool,
-    scratch: &mut HeadScratch,
-) {
-    let (rows, width) = (scored.len(), model.config.hidden_size);
-    for (index, scored) in scored.iter().enumerate() {
-        let row = &mut scratch.logits[index * count..(index + 1) * count];
-        let (max, sum) = scratch.lse[index];
-        if last {
-            softmax::scale(row, scored.weight * (scratch.last_max[index] - max).exp() / sum);
-        } else {
-            softmax::probabilities(row, max + sum.ln(), scored.weight);
-        }
-        if let Some(offset) = (scored.target as usize).checked_sub(first).filter(|offset| *offset < count) {
-            row[offset] -= scored.weight;
-        }
-    }
-    let HeadScratch { logits, dhidden, .. } = scratch;
-    products.put(rows, (logits, count), &frozen(model, first, count, false), (dhidden, width), !last);
 }
 
 /// Logits of every row of `hidden` (N, C), whole: (N, V).

@@ -127,13 +127,10 @@ impl Unit {
                 add_tiles(a, b, depth, out.as_mut_ptr(), stride);
             },
             Kernel::Avx512 => {
-                for (i, a) in a.iter().enumerate() {
-                    for (j, b) in b.iter().enumerate() {
-                        // SAFETY: `product` has checked the processor's features.
-                        unsafe {
-                            add_vectors(a, b, &mut out[i * SIDE * stride + j * SIDE..], stride, self.accumulate);
-                        };
-                    }
+                for row in (0..BLOCK).step_by(ROWS) {
+                    let out = &mut out[row * stride..];
+                    // SAFETY: `product` has checked the processor's features.
+                    unsafe { add_vectors(a[row / SIDE], row % SIDE, b, out, stride, self.accumulate) };
                 }
             }
         }
@@ -224,25 +221,33 @@ unsafe fn add_tiles(a: [&[Tile]; 2], b: [&[Tile]; 2], depth: usize, out: *mut f3
     }
 }
 
-/// out (16, 16) = or += a · b for one panel of each.
+/// Rows of the result that are summed at once in vector registers: each value of the left operand is loaded for two
+/// vectors of the right one, so that loading keeps pace with multiplying.
+const ROWS: usize = 8;
+
+/// out (8, 32) = or += rows `first`.. of the panel a · both panels b.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn add_vectors(a: &[Tile], b: &[Tile], out: &mut [f32], stride: usize, accumulate: bool) {
-    let mut sums = [_mm512_setzero_ps(); SIDE];
-    for (a, b) in a.iter().zip(b) {
+fn add_vectors(a: &[Tile], first: usize, b: [&[Tile]; 2], out: &mut [f32], stride: usize, accumulate: bool) {
+    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+    for (a, (left, right)) in a.iter().zip(b[0].iter().zip(b[1])) {
+        let rows: &[[u32; SIDE]; ROWS] = a.0[first..first + ROWS].try_into().expect("eight rows");
         for pair in 0..SIDE {
-            let columns = as_pairs(load(&b.0[pair]));
-            for row in 0..SIDE {
-                let value = as_pairs(_mm512_set1_epi32(a.0[row][pair].cast_signed()));
-                sums[row] = _mm512_dpbf16_ps(sums[row], value, columns);
+            let columns = [as_pairs(load(&left.0[pair])), as_pairs(load(&right.0[pair]))];
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                let value = as_pairs(_mm512_set1_epi32(row[pair].cast_signed()));
+                for (sum, columns) in sums.iter_mut().zip(columns) {
+                    *sum = _mm512_dpbf16_ps(*sum, value, columns);
+                }
             }
         }
     }
-    for (row, sum) in sums.into_iter().enumerate() {
-        let row: &mut [f32; SIDE] = (&mut out[row * stride..][..SIDE]).try_into().expect("a row of 16");
-        // SAFETY: a row is 16 floats.
-        unsafe {
-            let sum = if accumulate { _mm512_add_ps(_mm512_loadu_ps(row.as_ptr()), sum) } else { sum };
-            _mm512_storeu_ps(row.as_mut_ptr(), sum);
+    for (sums, out) in sums.into_iter().zip(out.chunks_mut(stride)) {
+        for (sum, out) in sums.into_iter().zip(out.as_chunks_mut::<SIDE>().0) {
+            // SAFETY: 16 floats are a vector.
+            unsafe {
+                let sum = if accumulate { _mm512_add_ps(_mm512_loadu_ps(out.as_ptr()), sum) } else { sum };
+                _mm512_storeu_ps(out.as_mut_ptr(), sum);
+            }
         }
     }
 }
