@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use rldp_control::{Action, ControlError, Controller, Observation};
 use rldp_privacy::{Observable, verify};
 use serde_json::Value;
@@ -12,15 +17,16 @@ use crate::{
     testing::{demo_inputs, demo_settings, demo_trainer},
 };
 
-/// Does the same at every decision.
-struct Always(Action);
+/// Does the same at every decision, and counts those after which no interval follows.
+struct Always(Action, Arc<AtomicUsize>);
 
 impl Controller for Always {
     fn name(&self) -> &'static str {
         "always"
     }
 
-    fn act(&mut self, _observation: &Observation, _reward: Option<Observable>, _done: bool) -> Action {
+    fn act(&mut self, _observation: &Observation, _reward: Option<Observable>, done: bool) -> Action {
+        self.1.fetch_add(usize::from(done), Ordering::Relaxed);
         self.0.clone()
     }
 
@@ -49,10 +55,12 @@ fn a_controller_that_stops_closes_the_ledger_at_the_price_of_the_plan() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
     let mut trainer = demo_trainer(&settings);
+    let ends = Arc::new(AtomicUsize::new(0));
     let pairs = trainer.adapter.layout().pairs().len();
-    trainer.controller = Box::new(Always(Action { stop_delta: 0.4, ..Action::idle(pairs) }));
+    trainer.controller = Box::new(Always(Action { stop_delta: 0.4, ..Action::idle(pairs) }, ends.clone()));
     let outcome = trainer.run(&mut Silent).unwrap();
     assert_eq!((outcome.steps, outcome.finished), (3, true));
+    assert_eq!(ends.load(Ordering::Relaxed), 1, "the controller was not told that its move ended the run");
     drop(trainer);
     let ledger = || fs_err::read_to_string(settings.output.out.join(files::LEDGER)).unwrap();
     let text = ledger();
@@ -73,7 +81,7 @@ fn a_frozen_pair_stays_where_it_was_and_the_mean_of_iterates_is_kept() {
     let pairs = trainer.adapter.layout().pairs().to_vec();
     let mut action = Action { averaging_log_delta: 1.5, ..Action::idle(pairs.len()) };
     action.step_log_delta[0] = -9.0;
-    trainer.controller = Box::new(Always(action));
+    trainer.controller = Box::new(Always(action, Arc::default()));
     let release = trainer.private_step().unwrap().unwrap();
     trainer.update(1, &release).unwrap();
     trainer.steer(1, false).unwrap();

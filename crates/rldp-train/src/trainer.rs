@@ -246,6 +246,10 @@ impl Trainer {
         }
         let action = self.controller.act(&observation, reward, done);
         let projected = steer::apply(&mut self.now, &self.start, &action, self.settings.privacy.regime);
+        if self.now.post.stops() && !done {
+            // Nothing follows a move that ends the run, and nothing is what it earns.
+            self.controller.act(&observation, Some(Public::declare(0.0).into()), true);
+        }
         self.recorder.metric(&ControlRecord {
             projected,
             controller: self.controller.telemetry(),

@@ -14,18 +14,19 @@ const ROW: f64 = 20.0;
 pub(super) type Row = (String, Vec<f64>);
 
 /// Horizontal boxes from the first to the third quartile with the median, whiskers to the extremes, and every value as a
-/// dot. Rows without values are left out; without any there is no figure.
+/// dot, on a logarithmic axis: one method that fails does not squeeze the others. Rows without positive values are left out;
+/// without any there is no figure.
 pub(super) fn boxes(title: &str, label: &str, rows: &[Row]) -> String {
     let rows: Vec<(&str, Vec<f64>)> =
         rows.iter().filter_map(|(name, values)| Some((name.as_str(), sorted(values)?))).collect();
     let all = || rows.iter().flat_map(|(_, values)| values.iter().copied());
-    let (low, high) = all().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+    let ends = all().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value.ln()), high.max(value.ln())));
     if rows.is_empty() {
         return String::new();
     }
-    let room = if high > low { 0.05 * (high - low) } else { 0.1 * high.abs().max(1e-9) };
-    let (low, high) = (low - room, high + room);
-    let x = |value: f64| LEFT + WIDTH * (value - low) / (high - low);
+    let room = if ends.1 > ends.0 { 0.05 * (ends.1 - ends.0) } else { 0.1 };
+    let (low, high) = (ends.0 - room, ends.1 + room);
+    let x = |value: f64| LEFT + WIDTH * (value.ln() - low) / (high - low);
     let bottom = TOP + ROW * rows.len() as f64;
     let mut svg = format!(
         "<svg class=\"figure\" role=\"img\" aria-label=\"{0}\" viewBox=\"0 0 560 {1:.0}\"><text x=\"280\" y=\"18\" \
@@ -34,7 +35,7 @@ pub(super) fn boxes(title: &str, label: &str, rows: &[Row]) -> String {
         bottom + 44.0
     );
     for tick in 0..=4 {
-        let value = low + (high - low) * (f64::from(tick) + 0.5) / 5.0;
+        let value = (low + (high - low) * (f64::from(tick) + 0.5) / 5.0).exp();
         let _ = write!(
             svg,
             "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{bottom}\" stroke=\"currentColor\" stroke-opacity=\"0.2\"/>\
@@ -85,9 +86,9 @@ pub(super) fn boxes(title: &str, label: &str, rows: &[Row]) -> String {
     svg
 }
 
-/// Finite values in order; `None` when there are none.
+/// Finite positive values in order; `None` when there are none.
 fn sorted(values: &[f64]) -> Option<Vec<f64>> {
-    let mut values: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    let mut values: Vec<f64> = values.iter().copied().filter(|value| value.is_finite() && *value > 0.0).collect();
     values.sort_by(f64::total_cmp);
     (!values.is_empty()).then_some(values)
 }
@@ -114,10 +115,19 @@ mod tests {
 
     #[test]
     fn every_seed_is_a_dot_and_what_diverged_is_none() {
-        let rows = [("a<b".to_owned(), vec![1.0, 2.0, f64::INFINITY]), ("none".to_owned(), vec![f64::NAN])];
+        let rows = [("a<b".to_owned(), vec![1.0, 2.0, f64::INFINITY, 0.0]), ("none".to_owned(), vec![f64::NAN])];
         let svg = boxes("title", "perplexity", &rows);
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(svg.contains("a&lt;b") && !svg.contains("none") && !svg.contains("NaN"), "{svg}");
         assert_eq!(boxes("title", "perplexity", &rows[1..]), "");
+    }
+
+    /// Equal ratios are equally far apart.
+    #[test]
+    fn the_axis_is_logarithmic() {
+        let svg = boxes("title", "perplexity", &[("a".to_owned(), vec![1.0, 10.0, 100.0])]);
+        let places = svg.split("cx=\"").skip(1).map(|rest| rest.split('"').next().unwrap().parse::<f64>().unwrap());
+        let places: Vec<f64> = places.collect();
+        assert!((places[1] - places[0] - (places[2] - places[1])).abs() < 0.11, "{places:?}");
     }
 }

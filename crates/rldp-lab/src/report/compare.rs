@@ -146,7 +146,7 @@ fn spread(entries: &[Entry], cell: &Cell) -> String {
     let finals = |method: &str| own(entries, cell, method).filter_map(|entry| entry.result.perplexity_after).collect();
     let rows: Vec<_> = cell.methods.iter().map(|method| (method.method.clone(), finals(&method.method))).collect();
     let title = format!("{} on {} {}", cell.model, cell.dataset, cell.axes);
-    boxes(title.trim_end(), "perplexity after the last step", &rows)
+    boxes(title.trim_end(), "perplexity after the last step, logarithmic", &rows)
 }
 
 /// The runs of a method in a cell.

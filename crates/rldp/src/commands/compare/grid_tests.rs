@@ -119,7 +119,11 @@ fn the_grids_that_come_with_the_source_plan() {
         (include_str!("../../../../../grids/small.toml"), 4),
         (include_str!("../../../../../grids/slice.toml"), 510),
         (include_str!("../../../../../grids/ceiling.toml"), 10),
-        (include_str!("../../../../../grids/smollm2.toml"), 8),
+        (include_str!("../../../../../grids/smollm2.toml"), 15),
+        (include_str!("../../../../../grids/smollm2_geometry.toml"), 3),
+        (include_str!("../../../../../grids/headroom.toml"), 68),
+        (include_str!("../../../../../grids/tuned.toml"), 300),
+        (include_str!("../../../../../grids/untuned.toml"), 360),
         (include_str!("../../../../../grids/paper.toml"), 1_600),
     ] {
         assert_eq!(expand(text).len(), count);
