@@ -241,8 +241,8 @@ fn add_vectors(a: &[Tile], first: usize, b: [&[Tile]; 2], out: &mut [f32], strid
             }
         }
     }
-    for (sums, out) in sums.into_iter().zip(out.chunks_mut(stride)) {
-        for (sum, out) in sums.into_iter().zip(out.as_chunks_mut::<SIDE>().0) {
+    for (sums, out) in sums.iter().zip(out.chunks_mut(stride)) {
+        for (&sum, out) in sums.iter().zip(out.as_chunks_mut::<SIDE>().0) {
             // SAFETY: 16 floats are a vector.
             unsafe {
                 let sum = if accumulate { _mm512_add_ps(_mm512_loadu_ps(out.as_ptr()), sum) } else { sum };
