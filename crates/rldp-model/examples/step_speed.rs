@@ -1,7 +1,7 @@
 //! Tokens per second of a whole step (losses and per-unit gradients) of one model.
 //!
 //! `step_speed MODEL [--rank R] [--units B] [--tokens T] [--spread S] [--lengths FILE] [--repeats N]
-//! [--micro M] [--precision f32|bf16]`, where MODEL is a Hugging
+//! [--micro M] [--limit MIB] [--precision f32|bf16]`, where MODEL is a Hugging
 //! Face directory or `gpt2-small` or `llama-1b`, which make a model of that shape with random weights, of the latter in bf16,
 //! in a temporary folder. Units have T ± S random tokens each, or as many as the
 //! first B lines of FILE say.
@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use rldp_model::{
     Adapter, AdapterLayout, Engine as _, LoraSettings, ModelConfig, ModelFiles, ModelSource, Sequence, UnitGradient,
     UnitInput,
-    cpu::{CpuEngine, CpuOptions, Precision},
+    cpu::{CpuEngine, CpuOptions, MemoryLimit, Precision},
 };
 
 const GPT2_SMALL: &str = r#"{"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": 768,
@@ -35,6 +35,8 @@ struct Arguments {
     lengths: Option<Vec<usize>>,
     repeats: usize,
     micro: Option<usize>,
+    /// Memory for the process, in MiB.
+    limit: Option<usize>,
     precisions: Vec<Precision>,
 }
 
@@ -50,6 +52,7 @@ fn arguments() -> Arguments {
         lengths: None,
         repeats: 5,
         micro: None,
+        limit: None,
         precisions: vec![Precision::F32, Precision::Bf16],
     };
     while let Some(name) = words.next() {
@@ -74,6 +77,7 @@ fn arguments() -> Arguments {
             "--spread" => found.spread = value,
             "--repeats" => found.repeats = value,
             "--micro" => found.micro = Some(value),
+            "--limit" => found.limit = Some(value),
             other => panic!("unknown option {other}"),
         }
     }
@@ -155,7 +159,12 @@ fn main() {
         .map(|tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, weight: 0.01 }] })
         .collect();
     let tokens: usize = texts.iter().map(Vec::len).sum();
-    let options = |precision| CpuOptions { micro_batch_tokens: arguments.micro, precision, ..CpuOptions::default() };
+    let memory_limit = arguments.limit.map(|mib| MemoryLimit {
+        bytes: mib << 20,
+        adapter_parameters: adapter.layout().parameter_count(),
+        longest: texts.iter().map(Vec::len).max().unwrap_or(0),
+    });
+    let options = |precision| CpuOptions { micro_batch_tokens: arguments.micro, memory_limit, precision };
     let mut sum = vec![0.0_f32; adapter.layout().parameter_count()];
     let mut runs: Vec<Run> =
         arguments.precisions.iter().map(|precision| Run::new(&files, options(*precision))).collect();

@@ -39,6 +39,8 @@ pub(crate) struct MemoryPlan {
     pub(crate) gradient_bytes: usize,
     /// Whether products in bf16 keep the matrices they have laid out.
     pub(crate) keeps_tiles: bool,
+    /// Whether activations are made again: a third more arithmetic, for memory that hardly grows with the number of blocks.
+    pub(crate) recomputes: bool,
 }
 
 impl MemoryPlan {
@@ -52,24 +54,30 @@ impl MemoryPlan {
         in_tiles: bool,
         limit: Option<MemoryLimit>,
     ) -> Result<Self, ModelError> {
-        let within = |bytes: usize| bytes / (4 * model.floats_per_token());
+        let within = |bytes: usize| bytes / (4 * model.floats_per_token(false));
         let cached = within(CACHED_BYTES);
         let most = if cached >= CACHED_TOKENS { cached } else { within(ACTIVATION_BYTES) }.clamp(64, 1024);
         let keeps_tiles = in_tiles && model.tile_bytes() <= KEPT_BYTES;
-        let free = Self { micro_batch_tokens: most, gradient_bytes: GRADIENT_BYTES, keeps_tiles };
+        let free = Self { micro_batch_tokens: most, gradient_bytes: GRADIENT_BYTES, keeps_tiles, recomputes: false };
         let Some(limit) = limit else { return Ok(free) };
         let gradient_bytes = (limit.bytes / 8).min(GRADIENT_BYTES);
-        let plans = [keeps_tiles, false].map(|keeps_tiles| Self { gradient_bytes, keeps_tiles, ..free });
-        // A batch of half the size is as good as one without kept tiles.
-        for (plan, least) in plans.into_iter().zip([limit.longest.max(most / 2), limit.longest]) {
+        let plan = |keeps_tiles, recomputes| Self { gradient_bytes, keeps_tiles, recomputes, ..free };
+        // From the fastest to the smallest. A batch of half the size is as good as one without kept tiles.
+        let plans = [
+            (plan(keeps_tiles, false), limit.longest.max(most / 2)),
+            (plan(false, false), limit.longest),
+            (plan(keeps_tiles, true), limit.longest),
+            (plan(false, true), limit.longest),
+        ];
+        for (plan, least) in plans {
             let room = limit.bytes.saturating_sub(plan.fixed_bytes(model, workers, limit));
-            let tokens = room / (workers * model.bytes_per_token());
+            let tokens = room / (workers * model.bytes_per_token(plan.recomputes));
             if tokens >= least.max(1) {
                 return Ok(Self { micro_batch_tokens: tokens.min(most.max(limit.longest)), ..plan });
             }
         }
-        let needed =
-            plans[1].fixed_bytes(model, workers, limit) + workers * limit.longest.max(1) * model.bytes_per_token();
+        let smallest = plan(false, true).fixed_bytes(model, workers, limit);
+        let needed = smallest + workers * limit.longest.max(1) * model.bytes_per_token(true);
         Err(ModelError::Memory { limit: limit.bytes, needed, workers })
     }
 

@@ -89,7 +89,7 @@ impl CpuEngine {
         let in_tiles = options.precision == Precision::Bf16 && bf16::fastest().is_some();
         let mut plan = MemoryPlan::new(&model, count, in_tiles, options.memory_limit)?;
         plan.micro_batch_tokens = options.micro_batch_tokens.unwrap_or(plan.micro_batch_tokens).max(1);
-        model.keeps_tiles = plan.keeps_tiles;
+        (model.keeps_tiles, model.recomputes) = (plan.keeps_tiles, plan.recomputes);
         let workers = (0..count).map(|_| Worker::new(options.precision)).collect();
         Ok(Self { model, plan, workers, spare: Mutex::default() })
     }

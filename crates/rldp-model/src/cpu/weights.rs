@@ -48,6 +48,8 @@ pub(crate) struct BaseModel {
     pub(crate) frequencies: Vec<f32>,
     /// Whether products in bf16 keep the matrices they have laid out.
     pub(crate) keeps_tiles: bool,
+    /// Whether the backward pass makes each block's activations again from the block's input.
+    pub(crate) recomputes: bool,
     /// The head's matrix in tiles.
     pub(crate) kept_head: KeptTiles,
 }
@@ -88,7 +90,7 @@ impl BaseModel {
         let final_norm = norm(config.final_norm())?;
         let frequencies = config.rope.as_ref().map_or_else(Vec::new, |rope| rope.frequencies(config.head_dim));
         let kept_head = KeptTiles::default();
-        Ok(Self { config, weights, blocks, final_norm, frequencies, keeps_tiles: false, kept_head })
+        Ok(Self { config, weights, blocks, final_norm, frequencies, keeps_tiles: false, recomputes: false, kept_head })
     }
 
     /// A tensor whose presence and shape were checked when the model was opened.
@@ -116,25 +118,26 @@ impl BaseModel {
         self.config.heads * self.config.head_dim
     }
 
-    /// Floats that the backward pass needs for one token.
-    pub(crate) fn floats_per_token(&self) -> usize {
+    /// Floats of one token that the forward pass leaves for the backward pass: every block's activations, or every block's
+    /// input and one block's activations when those are made again.
+    pub(crate) fn floats_per_token(&self, recomputes: bool) -> usize {
         let config = &self.config;
         let mlp = if config.family == Family::Gpt2 { 2 } else { 3 } * config.intermediate_size;
         let heads = if self.blocks.iter().any(|block| block.head_norms.is_some()) { self.turned_width() } else { 0 };
         let block = 4 * config.hidden_size + self.fused_width() + self.attention_width() + mlp + heads;
-        config.layers * block
+        if recomputes { config.layers * config.hidden_size + block } else { config.layers * block }
     }
 
     /// Bytes of one core for each token of a micro-batch.
-    pub(crate) fn bytes_per_token(&self) -> usize {
+    pub(crate) fn bytes_per_token(&self, recomputes: bool) -> usize {
         let config = &self.config;
         // Streams, norms, the head's rows and the backward pass, and an operand in bf16.
         let scratch = 12 * config.hidden_size
             + 2 * self.fused_width()
             + 2 * self.attention_width()
             + 4 * config.intermediate_size;
-        let narrow = config.layers * (config.heads + 7 * 16);
-        4 * (self.floats_per_token() + scratch + narrow)
+        let narrow = if recomputes { 1 } else { config.layers } * (config.heads + 7 * 16);
+        4 * (self.floats_per_token(recomputes) + scratch + narrow)
     }
 
     /// Bytes of all tensors as they are stored.

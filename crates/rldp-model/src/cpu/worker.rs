@@ -10,11 +10,24 @@ use super::{
 };
 use crate::kernels::norm::{self, RowStatistics};
 
+/// What a forward pass leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// Its last stream alone.
+    Nothing,
+    /// Every block's input, and the last block's activations.
+    Inputs,
+    /// Every block's activations.
+    All,
+}
+
 /// Buffers of one core, reused from micro-batch to micro-batch and step to step.
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
     products: Products,
     caches: Vec<BlockCache>,
+    /// Inputs of the blocks (N, C), when activations are made again.
+    inputs: Vec<Vec<f32>>,
     stream: Vec<f32>,
     normed: Vec<f32>,
     statistics: Vec<RowStatistics>,
@@ -30,12 +43,17 @@ impl Worker {
     }
 
     /// The stream after the last block, and its norm.
-    fn forward(&mut self, pass: &Pass, keep: bool) {
+    fn forward(&mut self, pass: &Pass, keep: Keep) {
         let layers = pass.model.blocks.len();
-        self.caches.resize_with(if keep { layers } else { 1 }, BlockCache::default);
+        let all = keep == Keep::All;
+        self.caches.resize_with(if all { layers } else { 1 }, BlockCache::default);
+        self.inputs.resize_with(if keep == Keep::Inputs { layers } else { 0 }, Vec::new);
         pass.embed(&mut self.stream);
         for layer in 0..layers {
-            let cache = &mut self.caches[if keep { layer } else { 0 }];
+            if let Some(input) = self.inputs.get_mut(layer) {
+                input.clone_from(&self.stream);
+            }
+            let cache = &mut self.caches[if all { layer } else { 0 }];
             std::mem::swap(&mut cache.input, &mut self.stream);
             pass.block(layer, &mut self.products, cache, &mut self.stream);
         }
@@ -44,13 +62,13 @@ impl Worker {
 
     /// Logits of every row (N, V).
     pub(crate) fn logits(&mut self, pass: &Pass) -> Vec<f32> {
-        self.forward(pass, false);
+        self.forward(pass, Keep::Nothing);
         all_logits(pass.model, &mut self.products, self.normed.clone())
     }
 
     /// NLL of every scored prediction of the batch.
     pub(crate) fn losses(&mut self, pass: &Pass) -> Vec<f32> {
-        self.forward(pass, false);
+        self.forward(pass, Keep::Nothing);
         self.gather(pass.batch, pass.model.config.hidden_size);
         cross_entropy(pass.model, &mut self.products, &pass.batch.scored, &mut self.head, false)
     }
@@ -63,7 +81,8 @@ impl Worker {
         parameters: usize,
         values: &mut [f32],
     ) -> Vec<f32> {
-        self.forward(pass, true);
+        let again = pass.model.recomputes;
+        self.forward(pass, if again { Keep::Inputs } else { Keep::All });
         let width = pass.model.config.hidden_size;
         self.gather(pass.batch, width);
         let nll = cross_entropy(pass.model, &mut self.products, &pass.batch.scored, &mut self.head, true);
@@ -78,12 +97,18 @@ impl Worker {
         }
         let last = &pass.model.final_norm;
         norm::backward(&self.stream, &last.weight, last.bias.is_some(), &self.statistics, dnormed, dstream);
+        let layers = pass.model.blocks.len();
         let lowest = pass.pairs.iter().position(|maps| maps.iter().any(Option::is_some)).unwrap_or(0);
-        for layer in (lowest..pass.model.blocks.len()).rev() {
+        for layer in (lowest..layers).rev() {
             let at_bottom = layer == lowest;
+            // The last block's activations are still there.
+            if again && layer + 1 < layers {
+                std::mem::swap(&mut self.caches[0].input, &mut self.inputs[layer]);
+                pass.block(layer, &mut self.products, &mut self.caches[0], &mut self.stream);
+            }
             pass.block_backward(
                 layer,
-                &self.caches[layer],
+                &self.caches[if again { 0 } else { layer }],
                 dstream,
                 &mut self.products,
                 &mut self.backward,

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rldp_model::{ModelConfig, ModelFiles, ModelSource};
 use safetensors::{Dtype, tensor::TensorView};
 use tempfile::TempDir;
 
@@ -61,4 +62,25 @@ pub fn edit_json(path: &Path, edit: impl FnOnce(&mut serde_json::Value)) {
     let mut value = serde_json::from_str(&fs_err::read_to_string(path).unwrap()).unwrap();
     edit(&mut value);
     fs_err::write(path, value.to_string()).unwrap();
+}
+
+const TEN_BLOCKS: &str = r#"{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 2000,
+    "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 10, "num_attention_heads": 8,
+    "num_key_value_heads": 4, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+    "hidden_act": "silu", "tie_word_embeddings": true}"#;
+
+/// A model with ten blocks of 256 features, written to a folder.
+pub fn ten_blocks(folder: &Path) -> ModelFiles {
+    let tensors = ModelConfig::from_json(TEN_BLOCKS).unwrap().tensors();
+    let entries: Vec<Entry> = tensors
+        .into_iter()
+        .map(|spec| {
+            let count: usize = spec.shape.iter().product();
+            let values = (0..count).flat_map(|i| (((i * 7919 % 1009) as f32 - 504.0) / 16_000.0).to_le_bytes());
+            (spec.name, Dtype::F32, spec.shape, values.collect())
+        })
+        .collect();
+    fs_err::write(folder.join("config.json"), TEN_BLOCKS).unwrap();
+    write(&folder.join("model.safetensors"), &entries);
+    ModelSource::open(folder).unwrap()
 }
