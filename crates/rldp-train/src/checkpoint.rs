@@ -207,7 +207,7 @@ mod tests {
                 noise_multiplier: 1.25,
                 first_weight: 0.9,
                 post: PostProcessing::start(2),
-                rate_search: Some(RateSearch::default()),
+                rate_search: Some(RateSearch::new(0.0)),
                 ledger: LedgerPosition { lines: 8, hash: "ab".into() },
                 metrics: 99,
                 observer: ObserverState::default(),

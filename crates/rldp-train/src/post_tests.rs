@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use rldp_control::{Action, ControlError, Controller, Observation};
+use rldp_control::{Action, ControlError, Controller, Observation, RateSearch};
 use rldp_privacy::{Observable, verify};
 use serde_json::Value;
 
@@ -116,8 +116,9 @@ fn a_step_that_overshot_is_taken_again() {
     settings.privacy.unsafe_noise_seed = Some(0);
     settings.model.rank = 1;
     settings.optimizer.learning_rate = 3.0;
-    settings.control.rate_search = true;
     let mut trainer = demo_trainer(&settings);
+    // Nothing but the given rate is believed in.
+    trainer.rate_search = Some(RateSearch::new(0.0));
     let mut iterates = vec![trainer.adapter.parameters().to_vec()];
     let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
     let mut again = 0;

@@ -23,7 +23,7 @@ use crate::{
     promise::changes,
     raw::RawObserver,
     recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_json, write_settings},
-    settings::{TrainSettings, Trainable},
+    settings::{OptimizerKind, TrainSettings, Trainable, default_learning_rate},
     storage::{Disk, Storage, replace},
     trainer::{NonFinite, Outcome, Trainer},
 };
@@ -195,7 +195,7 @@ fn assemble(
         first_noise_std: Vec::new(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
-        rate_search: settings.control.rate_search.then(RateSearch::default),
+        rate_search: settings.control.rate_search.then(|| rate_search(&settings)),
         last_step: None,
         average: Average::default(),
         raw: raw_observer(&settings, &plan)?,
@@ -358,4 +358,16 @@ fn read_policy(path: &Path) -> Result<serde_json::Value, TrainError> {
         path: path.display().to_string(),
         reason: format!("not a saved policy: {error}"),
     })
+}
+
+/// The search believes in the rule, where there is one, rather than in a rate that its user is not sure of.
+fn rate_search(settings: &TrainSettings) -> RateSearch {
+    let given = settings.optimizer.learning_rate;
+    let believed = match settings.optimizer.optimizer {
+        OptimizerKind::Adamw | OptimizerKind::AdamBc => {
+            default_learning_rate(settings.privacy.steps, settings.model.lora_alpha)
+        }
+        OptimizerKind::Sgd => given,
+    };
+    RateSearch::new((believed / given).ln())
 }

@@ -1,6 +1,7 @@
 //! Everything that decides a run, resolved: written to `config.toml` before the first step and enough to repeat it.
 
 mod kinds;
+mod rate;
 mod validate;
 
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use kinds::{ClippingKind, Decay, EngineKind, GeometryKind, OptimizerKind, PrecisionKind, RegimeKind, Trainable};
 
 use crate::{error::TrainError, memory_size::MemorySize};
+
+pub use rate::default_learning_rate;
 
 pub use crate::data_settings::{CanarySettings, DataSettings};
 
@@ -147,7 +150,7 @@ pub struct ControlSettings {
     pub controller: ControllerKind,
     /// Steps between two decisions.
     pub interval: u64,
-    /// Whether the learning rate is searched for from released gradients, starting from the given one.
+    /// Whether the learning rate is searched for from released gradients.
     #[serde(default)]
     pub rate_search: bool,
     /// A saved policy to start from.

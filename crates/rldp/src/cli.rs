@@ -112,7 +112,7 @@ pub(crate) struct TrainArguments {
     /// Expected batch size in units (Poisson sampling)
     #[arg(long)]
     pub(crate) batch_size: Option<f64>,
-    /// Peak learning rate of AdamW; 0.1/√steps and at most 0.02 when it is not given
+    /// Peak learning rate; 1.6/(lora_alpha·√steps) when it is not given, with 25 steps at least
     #[arg(long)]
     pub(crate) learning_rate: Option<f64>,
     /// Joint L2 bound on one unit's contribution at the start
@@ -190,7 +190,7 @@ pub(crate) struct TrainArguments {
     /// Decoupled weight decay
     #[arg(long)]
     pub(crate) weight_decay: Option<f64>,
-    /// Search for the learning rate from released gradients, starting from the given one: true or false
+    /// Search for the learning rate from released gradients; AdamW's is believed near the default, whatever is given: true or false
     #[arg(long)]
     pub(crate) rate_search: Option<bool>,
     /// Saved policy to start from

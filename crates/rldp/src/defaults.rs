@@ -3,18 +3,6 @@
 use rldp_model::{ModelConfig, cpu::Precision};
 use toml::Table;
 
-/// Longer runs get a smaller learning rate, by the root of their length, so that the noise that all steps carry into the
-/// adapter together stays the same.
-const LEARNING_RATE_BY_ROOT_OF_STEPS: f64 = 0.1;
-
-/// Shorter runs than this would by the same rule move so far in a step that the loss grows.
-const FEWEST_STEPS_OF_THE_RULE: u64 = 25;
-
-/// Learning rate of a run of `steps` steps, at most 0.02: `docs/results/controller.md`.
-pub(crate) fn learning_rate(steps: u64) -> f64 {
-    LEARNING_RATE_BY_ROOT_OF_STEPS / (steps.max(FEWEST_STEPS_OF_THE_RULE) as f64).sqrt()
-}
-
 /// Defaults of everything that is not required but the learning rate, given the model's architecture when it could be opened.
 pub(crate) fn table(config: Option<&ModelConfig>) -> Table {
     let limit = config.map_or(128, |config| config.max_positions);

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
-use rldp_train::settings::TrainSettings;
+use rldp_train::settings::{TrainSettings, default_learning_rate};
 use toml::{Table, Value};
 
-use crate::{defaults, exit::Wrong};
+use crate::exit::Wrong;
 
 /// Every setting and the section it lives in; top-level keys stand alone.
 const KEYS: &[(&str, &str)] = &[
@@ -176,10 +176,14 @@ impl Given {
     }
 }
 
-/// The default rate follows from the number of steps, whoever gave that.
+/// The default rate follows from the number of steps and `lora_alpha`, whoever gave them. Where one is no number, checks of
+/// their own refuse it.
 fn fill_learning_rate(table: &mut Table) {
-    let steps = table.get("privacy").and_then(|section| section.get("steps")).and_then(Value::as_integer);
-    let rate = defaults::learning_rate(steps.and_then(|steps| u64::try_from(steps).ok()).unwrap_or(1));
+    let of = |section: &str, key: &str| table.get(section).and_then(|section| section.get(key));
+    let steps = of("privacy", "steps").and_then(Value::as_integer).and_then(|steps| u64::try_from(steps).ok());
+    let alpha =
+        of("model", "lora_alpha").and_then(|alpha| alpha.as_float().or(alpha.as_integer().map(|alpha| alpha as f64)));
+    let rate = default_learning_rate(steps.unwrap_or(1), alpha.filter(|alpha| *alpha > 0.0).unwrap_or(1.0));
     let optimizer = section_table(table, "optimizer");
     optimizer.entry("learning_rate").or_insert_with(|| rate.into());
 }

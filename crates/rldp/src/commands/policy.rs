@@ -8,7 +8,10 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 use rldp_control::{Action, ControllerKind, GlobalObservation, Observation, PairObservation, SacSettings, controller};
 use rldp_privacy::{Observable, Public};
-use rldp_train::{files, settings::TrainSettings};
+use rldp_train::{
+    files,
+    settings::{TrainSettings, default_learning_rate},
+};
 use serde_json::Value;
 
 use super::{demo, print_line, train::train};
@@ -25,6 +28,9 @@ const CONTROLLER: &str = "set-scratch";
 const HIDDEN: i64 = 24;
 /// Significant digits of a saved policy.
 const DIGITS: usize = 4;
+
+/// Of every run, whatever its rank: so the rates around which runs begin are alike.
+const LORA_ALPHA: f64 = 16.0;
 
 /// Learns over many short runs on public records, each with its own budget, rates and rank; every run goes on from the
 /// policy of the one before.
@@ -71,7 +77,7 @@ fn episode(
     let clipping = if rng.random_bool(0.75) { "joint" } else { "pair-wise" };
     let rank = if rng.random_bool(0.5) { 4 } else { 8 };
     let steps: u32 = rng.random_range(24..=48);
-    let rate = off * defaults::learning_rate(steps.into());
+    let rate = off * default_learning_rate(steps.into(), LORA_ALPHA);
     let seed = i64::from(rng.random::<u32>());
     let path = |given: &Option<std::path::PathBuf>, name: &str| {
         given.clone().unwrap_or_else(|| folder.join(name)).display().to_string()
@@ -89,6 +95,7 @@ fn episode(
     given.set("learning_rate", Some(rate));
     given.set("clip_norm", Some(clip_norm));
     given.set("rank", Some(rank));
+    given.set("lora_alpha", Some(LORA_ALPHA));
     given.set("seed", Some(seed));
     given.set("unsafe_noise_seed", Some(seed));
     given.set("controller", Some(CONTROLLER));
