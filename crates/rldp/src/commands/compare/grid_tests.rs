@@ -125,7 +125,7 @@ fn the_grids_that_come_with_the_source_plan() {
         (include_str!("../../../../../grids/tuned.toml"), 300),
         (include_str!("../../../../../grids/untuned.toml"), 120),
         (include_str!("../../../../../grids/heuristics.toml"), 162),
-        (include_str!("../../../../../grids/short.toml"), 120),
+        (include_str!("../../../../../grids/short.toml"), 72),
         (include_str!("../../../../../grids/paper.toml"), 1_600),
     ] {
         assert_eq!(expand(text).len(), count);
