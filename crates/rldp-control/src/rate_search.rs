@@ -144,7 +144,7 @@ impl RateSearch {
         };
         match self.phase {
             Phase::Search(None) if step_fraction >= PATIENCE => {
-                (self.log_gain, self.phase) = (self.anchor, Phase::Rest)
+                (self.log_gain, self.phase) = (self.anchor, Phase::Rest);
             }
             Phase::Search(_) if step_fraction >= LAST => self.phase = Phase::Rest,
             _ => {}
