@@ -122,8 +122,8 @@ fn the_grids_that_come_with_the_source_plan() {
         (include_str!("../../../../../grids/smollm2.toml"), 10),
         (include_str!("../../../../../grids/smollm2_geometry.toml"), 3),
         (include_str!("../../../../../grids/headroom.toml"), 68),
-        (include_str!("../../../../../grids/tuned.toml"), 180),
-        (include_str!("../../../../../grids/untuned.toml"), 72),
+        (include_str!("../../../../../grids/tuned.toml"), 300),
+        (include_str!("../../../../../grids/untuned.toml"), 120),
         (include_str!("../../../../../grids/short.toml"), 72),
         (include_str!("../../../../../grids/paper.toml"), 1_600),
     ] {
