@@ -125,6 +125,9 @@ fn the_grids_that_come_with_the_source_plan() {
         (include_str!("../../../../../grids/tuned.toml"), 300),
         (include_str!("../../../../../grids/untuned.toml"), 120),
         (include_str!("../../../../../grids/short.toml"), 72),
+        (include_str!("../../../../../grids/search.toml"), 24),
+        (include_str!("../../../../../grids/scales.toml"), 40),
+        (include_str!("../../../../../grids/few_steps.toml"), 20),
         (include_str!("../../../../../grids/paper.toml"), 1_600),
     ] {
         assert_eq!(expand(text).len(), count);
