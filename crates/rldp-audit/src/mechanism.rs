@@ -3,7 +3,7 @@
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Regime, Sensitive, Spender,
+    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Past, Regime, Sensitive, Spender,
     accounting::{AccountantKind, Event, gaussian_epsilon},
     ideal_delta, noise_delta,
 };
@@ -116,7 +116,7 @@ fn step(z: f64, delta: f64, included: &[bool], noise: &mut NoiseSource) -> Resul
         sum.add_unit(Sensitive::new(&gradient), Sensitive::new(0.0));
         (gradient[canary], gradient[m + canary]) = (0.0, 0.0);
     }
-    let release = sum.release(noise, 1.0)?;
+    let release = sum.release(noise, &mut Past::default(), 1.0)?;
     let g = release.mean_gradient.get();
     let part =
         |pair: usize, canary: usize| f64::from(g[pair * m + canary]) * CLIP[pair] / release.noise_std[pair].powi(2);
@@ -135,6 +135,7 @@ fn claim(z: f64, delta: f64, m: usize, secret: bool) -> Result<Claim, AuditError
     Ok(Claim {
         target_epsilon: gaussian_epsilon(1.0 / z, ideal_delta(delta, reserve)).max(rough),
         delta,
+        noise_bands: 1,
         other_steps: 0,
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),

@@ -7,6 +7,7 @@ use std::{
 
 use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha12Rng;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::DataError,
@@ -36,6 +37,8 @@ pub struct PrivacyUnits {
     units: Vec<Unit>,
     /// Rows of each unit's records.
     rows: Vec<Vec<usize>>,
+    /// What decides each unit's class.
+    keys: Vec<u64>,
     /// Who is trained on; a unit that is held out stays a unit, and contributes nothing.
     included: Vec<bool>,
     /// Expected number of included units, public.
@@ -50,7 +53,7 @@ impl PrivacyUnits {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn by_record(records: &[TokenRecord], policy: &UnitPolicy) -> Result<Self, DataError> {
-        Self::group(records.iter().map(|record| vec![record]).collect(), policy)
+        Self::group(records.iter().map(|record| vec![record]).collect(), keys_of_records(records), policy)
     }
 
     /// Records with the same value in the unit column are one unit, wherever they stand in the file.
@@ -59,19 +62,20 @@ impl PrivacyUnits {
     /// When a record names no unit, or the operating system gives no randomness.
     pub fn by_column(records: &[TokenRecord], policy: &UnitPolicy) -> Result<Self, DataError> {
         let mut order: HashMap<&str, usize> = HashMap::new();
-        let mut groups: Vec<Vec<&TokenRecord>> = Vec::new();
+        let (mut groups, mut keys): (Vec<Vec<&TokenRecord>>, Vec<u64>) = (Vec::new(), Vec::new());
         for record in records {
             let key = record.unit.as_deref().unwrap_or_default();
             let group = *order.entry(key).or_insert_with(|| {
                 groups.push(Vec::new());
+                keys.push(stable_hash([key.as_bytes()]));
                 groups.len() - 1
             });
             groups[group].push(record);
         }
-        Self::group(groups, policy)
+        Self::group(groups, keys, policy)
     }
 
-    fn group(mut groups: Vec<Vec<&TokenRecord>>, policy: &UnitPolicy) -> Result<Self, DataError> {
+    fn group(mut groups: Vec<Vec<&TokenRecord>>, keys: Vec<u64>, policy: &UnitPolicy) -> Result<Self, DataError> {
         let duplicates = duplicates_across(&groups);
         if let Some(most) = policy.max_records {
             let mut rng = match policy.unsafe_seed {
@@ -87,7 +91,7 @@ impl PrivacyUnits {
         let units: Vec<Unit> = groups.iter().map(|group| unit(group, policy.max_length)).collect();
         let rows = groups.iter().map(|group| group.iter().map(|record| record.row).collect()).collect();
         let (included, expected) = (vec![true; units.len()], units.len() as f64);
-        Ok(Self { units, rows, included, expected, records, duplicates })
+        Ok(Self { units, rows, keys, included, expected, records, duplicates })
     }
 
     /// Keeps the units whose coin is true. Each fell so with probability `chance`, on its own and in secret.
@@ -110,6 +114,7 @@ impl PrivacyUnits {
     pub fn and(mut self, others: Self) -> Self {
         self.units.extend(others.units);
         self.rows.extend(others.rows);
+        self.keys.extend(others.keys);
         self.included.extend(others.included);
         self.expected += others.expected;
         self.records += others.records;
@@ -120,6 +125,13 @@ impl PrivacyUnits {
     /// Whether a unit is trained on. Secret when coins decided.
     pub fn includes(&self, index: usize) -> bool {
         self.included[index]
+    }
+
+    /// The class of a unit among `classes`. It depends on the unit alone, not on who else is there nor on a secret, so that it is the
+    /// same in every process of a run: on the name in the unit column, or where records are units, on what the record holds and
+    /// on how many alike stand before it, which of those that are alike being all the same.
+    pub fn class(&self, index: usize, classes: u64) -> u64 {
+        self.keys[index] % classes
     }
 
     /// Rows of the records of a unit.
@@ -166,6 +178,31 @@ fn unit(records: &[&TokenRecord], max_length: usize) -> Unit {
         blocks.map(move |(tokens, scored_from)| Block { tokens, scored_from, weight })
     });
     Unit { blocks: blocks.collect() }
+}
+
+/// What decides the class of every record that is a unit of its own.
+fn keys_of_records(records: &[TokenRecord]) -> Vec<u64> {
+    let mut alike: HashMap<u64, u64> = HashMap::new();
+    let keys = records.iter().map(|record| {
+        let tokens = record.tokens.iter().map(|token| token.to_le_bytes());
+        let ranges = record.scored.iter().flat_map(|range| [range.start, range.end]);
+        let scored = ranges.map(|at| (at as u64).to_le_bytes());
+        let held = stable_hash([tokens.flatten().collect::<Vec<_>>(), scored.flatten().collect()]);
+        let before = alike.entry(held).or_insert(0);
+        *before += 1;
+        stable_hash([held.to_le_bytes(), before.to_le_bytes()])
+    });
+    keys.collect()
+}
+
+/// Eight bytes of SHA-256 over parts, each with its length before it: the same in every version of the program.
+fn stable_hash<const N: usize>(parts: [impl AsRef<[u8]>; N]) -> u64 {
+    let mut hasher = Sha256::new();
+    for part in &parts {
+        hasher.update((part.as_ref().len() as u64).to_le_bytes());
+        hasher.update(part.as_ref());
+    }
+    hasher.finalize().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
 }
 
 fn duplicates_across(groups: &[Vec<&TokenRecord>]) -> usize {
@@ -225,6 +262,42 @@ mod tests {
         assert_eq!(units.unit(0).blocks.len(), 3);
         assert_eq!(units.records(), 4);
         assert_eq!(units.duplicates(), 1);
+    }
+
+    /// Who is in which class does not change for others when a unit leaves, wherever it stood, nor when it has a twin.
+    #[test]
+    fn a_unit_that_leaves_moves_nobody() {
+        let all_but = |gone: Option<u32>| -> Vec<TokenRecord> {
+            (0..60).filter(|i| Some(*i) != gone).map(|i| record("a", i % 20..i % 20 + 5)).collect()
+        };
+        let policy = UnitPolicy { max_length: 8, max_records: None, unsafe_seed: None };
+        let classes = |records: &[TokenRecord]| {
+            let units = PrivacyUnits::by_record(records, &policy).unwrap();
+            let mut held: Vec<_> =
+                (0..units.len()).map(|i| (units.unit(i).blocks[0].tokens.clone(), units.class(i, 4))).collect();
+            held.sort();
+            held
+        };
+        let all = classes(&all_but(None));
+        assert!((0..4).all(|class| all.iter().filter(|(_, of)| *of == class).count() >= 5), "{all:?}");
+        for gone in [0, 25, 59] {
+            let left = classes(&all_but(Some(gone)));
+            let mut rest = all.clone();
+            left.iter().for_each(|unit| drop(rest.remove(rest.iter().position(|other| other == unit).unwrap())));
+            assert_eq!(rest.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_persons_class_follows_from_the_name() {
+        let records: Vec<TokenRecord> = (0..40).map(|i| record(&format!("p{}", i / 2), i..i + 5)).collect();
+        let policy = UnitPolicy { max_length: 8, max_records: Some(1), unsafe_seed: None };
+        let classes = |records: &[TokenRecord]| {
+            let units = PrivacyUnits::by_column(records, &policy).unwrap();
+            (0..units.len()).map(|i| units.class(i, 4)).collect::<Vec<_>>()
+        };
+        assert_eq!(classes(&records), classes(&records));
+        assert_eq!(classes(&records)[1..], classes(&records[2..]));
     }
 
     #[test]

@@ -29,6 +29,7 @@ fn claim() -> Claim {
     Claim {
         target_epsilon: 1.01 * gaussian_epsilon(1.0, 0.9 * delta),
         delta,
+        noise_bands: 1,
         other_steps: 0,
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),

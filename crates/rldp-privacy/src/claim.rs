@@ -40,8 +40,11 @@ pub struct Claim {
     pub adjacency: Adjacency,
     /// One unit in words: `record`, or the column that names it.
     pub unit: String,
-    /// q.
+    /// q: the chance of a unit to be in a batch, over all classes.
     pub sampling_rate: f64,
+    /// b, how many steps noise is correlated over, and classes that units are sampled from in turn: [`crate::Bands`].
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub noise_bands: u64,
     /// B, public.
     pub expected_batch_size: f64,
     /// Most steps the run may make.
@@ -97,6 +100,21 @@ impl Claim {
         )))
     }
 
+    /// q': the chance of a unit to be in a batch when its class has its turn.
+    pub fn turn_rate(&self) -> f64 {
+        self.sampling_rate * self.noise_bands as f64
+    }
+
+    /// Rounds over all classes that `steps` steps are a part of: how often a unit can have its turn, and what is priced.
+    pub fn rounds(&self, steps: u64) -> u64 {
+        steps.div_ceil(self.noise_bands.max(1))
+    }
+
+    /// The round, counted from 0, of the step after `steps` steps.
+    pub(crate) fn round_of(&self, steps: u64) -> u64 {
+        steps / self.noise_bands.max(1)
+    }
+
     /// Steps that the target covers: this run's and those of other runs.
     pub fn covered_steps(&self) -> u64 {
         self.steps.saturating_add(self.other_steps)
@@ -149,10 +167,14 @@ impl Claim {
         };
         format!(
             "Everything released by this run (adapter, policy, metrics, ledger and report) is ({}, {:?})-differentially \
-             private with respect to {neighbours} {unit}; {}.{}",
+             private with respect to {neighbours} {unit}; {}.{}{}",
             self.target_epsilon,
             self.delta,
             self.regime.words(),
+            match self.noise_bands {
+                1 => String::new(),
+                bands => format!(" It is correlated over {bands} steps, of which each unit may be in one alone."),
+            },
             match self.other_steps {
                 0 => String::new(),
                 steps =>
@@ -160,6 +182,15 @@ impl Claim {
             }
         )
     }
+}
+
+fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(value: &u64) -> bool {
+    *value == 1
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -2,6 +2,7 @@
 
 pub mod accounting;
 mod allocation;
+mod bands;
 mod boundary;
 mod claim;
 mod clipped_sum;
@@ -17,9 +18,10 @@ mod verify;
 
 pub use accounting::Adjacency;
 pub use allocation::Allocation;
+pub use bands::{Bands, MOST_BANDS};
 pub use boundary::{NoGuarantee, Observable, Public, Released, Sensitive, TakenOver};
 pub use claim::{Claim, Guarantee};
-pub use clipped_sum::{ClippedSum, NoisyRelease, NormBins, PartialSum, ReleasedStatistics, StatisticSpec};
+pub use clipped_sum::{ClippedSum, NoisyRelease, NormBins, PartialSum, Past, ReleasedStatistics, StatisticSpec};
 pub use error::PrivacyError;
 pub use ledger::{LedgerPosition, LedgerSink, charged_steps};
 pub use noise::{NoiseSource, STEPS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, noise_delta};

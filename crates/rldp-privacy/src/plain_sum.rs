@@ -48,6 +48,7 @@ impl PlainSum {
     pub fn release(self, expected_batch_size: f64) -> NoisyRelease {
         let mean = self.gradient.iter().map(|sum| (sum / expected_batch_size) as f32).collect();
         NoisyRelease {
+            noise_correlation: 0.0,
             mean_gradient: Released::mint(mean),
             noise_std: vec![0.0; self.pairs],
             statistics: self.spec.map(|spec| spec.read(&self.statistic, 0.0, expected_batch_size)),
@@ -85,6 +86,7 @@ mod tests {
             other_steps: 0,
             adjacency: Adjacency::AddRemove,
             unit: "record".into(),
+            noise_bands: 1,
             sampling_rate: 0.5,
             expected_batch_size: 2.0,
             steps: 2,

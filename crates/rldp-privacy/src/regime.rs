@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     accounting::{AccountantKind, Adjacency, Event, FilterSpec, NoiseDeck, accountant},
+    bands::Bands,
     claim::{Claim, Guarantee},
     error::PrivacyError,
 };
@@ -39,6 +40,7 @@ pub enum Regime {
 impl Regime {
     /// Checks that the regime proves the claim's target, under the claim's adjacency.
     pub(crate) fn validate(&self, claim: &Claim) -> Result<(), PrivacyError> {
+        self.validate_bands(claim)?;
         match self {
             Self::Committed { segments, accountant } => validate_plan(claim, segments, *accountant),
             Self::Deck { cards, accountant } => {
@@ -50,8 +52,31 @@ impl Regime {
         }
     }
 
-    /// The noise multiplier that a committed plan fixes for step `index`, counted from 0; `None` past its end, and in the
-    /// other regimes.
+    /// Checks that noise is correlated only where the theorem of [`Bands`] holds.
+    fn validate_bands(&self, claim: &Claim) -> Result<(), PrivacyError> {
+        let refuse =
+            |reason: &str| Err(PrivacyError::Claim(format!("noise has {} bands, {reason}", claim.noise_bands)));
+        Bands::new(claim.noise_bands)?;
+        if claim.noise_bands == 1 {
+            return Ok(());
+        }
+        if !matches!(self, Self::Committed { .. }) {
+            return refuse("which only noise that is fixed in advance can have");
+        }
+        if claim.adjacency == Adjacency::ReplaceOne {
+            return refuse("but a unit that replaces another may be of another class");
+        }
+        if claim.other_steps > 0 {
+            return refuse("whose rounds steps of other runs do not share; use one band");
+        }
+        if claim.turn_rate() > 1.0 {
+            return refuse("more than there are batches in the data; use fewer");
+        }
+        Ok(())
+    }
+
+    /// The noise multiplier that a committed plan fixes for round `index`, counted from 0; `None` past its end, and in the
+    /// other regimes. With one band a round is a step.
     pub(crate) fn committed_noise(&self, index: u64) -> Option<f64> {
         let Self::Committed { segments, .. } = self else { return None };
         let mut end = 0;
@@ -76,12 +101,13 @@ impl Regime {
 
 fn validate_plan(claim: &Claim, plan: &[Event], kind: AccountantKind) -> Result<(), PrivacyError> {
     let refuse = |reason: String| Err(PrivacyError::Claim(reason));
-    if let Some(event) = plan.iter().find(|event| event.sampling_rate != claim.sampling_rate) {
-        return refuse(format!("a segment samples at {}, the claim at {}", event.sampling_rate, claim.sampling_rate));
+    if let Some(event) = plan.iter().find(|event| event.sampling_rate != claim.turn_rate()) {
+        return refuse(format!("a segment samples at {}, the claim at {}", event.sampling_rate, claim.turn_rate()));
     }
     let planned = plan.iter().fold(0_u64, |sum, event| sum.saturating_add(event.steps));
-    if planned != claim.covered_steps() {
-        return refuse(format!("the plan has {planned} steps, the claim covers {}", claim.covered_steps()));
+    let covered = claim.rounds(claim.covered_steps());
+    if planned != covered {
+        return refuse(format!("the plan has {planned} rounds, the claim covers {covered}"));
     }
     let epsilon = accountant(kind).epsilon_under(claim.adjacency, plan, claim.ideal_delta())?;
     if epsilon > claim.target_epsilon {

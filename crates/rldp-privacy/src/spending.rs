@@ -1,7 +1,10 @@
 //! Charging: the only way to a step's noise.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::{
     accounting::{Event, NoiseDeck, RenyiFilter},
+    bands::Bands,
     boundary::TakenOver,
     claim::Claim,
     error::PrivacyError,
@@ -15,7 +18,9 @@ use crate::{
 pub struct Charge {
     noise_multiplier: f64,
     noise_coordinates: u64,
+    bands: u64,
     step: u64,
+    run: u64,
 }
 
 impl Charge {
@@ -24,14 +29,29 @@ impl Charge {
         self.step
     }
 
-    /// z, and the most numbers that may get noise.
-    pub(crate) fn spend(self) -> (f64, u64) {
-        (self.noise_multiplier, self.noise_coordinates)
+    /// Number of the run, unlike that of any other in this process.
+    pub(crate) fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// The most numbers that may get noise.
+    pub(crate) fn noise_coordinates(&self) -> u64 {
+        self.noise_coordinates
+    }
+
+    /// z, and how noise is correlated over steps.
+    pub(crate) fn spend(self) -> Result<(f64, Bands), PrivacyError> {
+        Ok((self.noise_multiplier, Bands::new(self.bands)?))
     }
 
     #[cfg(test)]
     pub(crate) fn for_test(noise_multiplier: f64, noise_coordinates: u64) -> Self {
-        Self { noise_multiplier, noise_coordinates, step: 1 }
+        Self::for_test_of(noise_multiplier, noise_coordinates, 1, 1, 0)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test_of(noise_multiplier: f64, noise_coordinates: u64, bands: u64, step: u64, run: u64) -> Self {
+        Self { noise_multiplier, noise_coordinates, bands, step, run }
     }
 }
 
@@ -59,7 +79,11 @@ pub struct Spender {
     steps: u64,
     exhausted: bool,
     taken_over: Option<TakenOver>,
+    run: u64,
 }
+
+/// Numbers of runs in this process.
+static RUNS: AtomicU64 = AtomicU64::new(0);
 
 impl Spender {
     /// Checks the claim and writes it as the ledger's first line.
@@ -112,7 +136,9 @@ impl Spender {
             Regime::Adaptive { filter } => Guard::Filter(RenyiFilter::new(*filter)),
             Regime::NonPrivate => Guard::Nothing,
         };
-        Ok(Self { claim, chain, guard, costs: PrefixCosts::default(), steps: 0, exhausted: false, taken_over: None })
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let costs = PrefixCosts::default();
+        Ok(Self { claim, chain, guard, costs, steps: 0, exhausted: false, taken_over: None, run })
     }
 
     fn replay(&mut self, entry: &Entry) -> Result<(), PrivacyError> {
@@ -142,7 +168,13 @@ impl Spender {
             return Err(PrivacyError::Claim("it promises nothing, so no charge can be made under it".into()));
         }
         let step = self.count(noise_multiplier)?;
-        Ok(step.map(|step| Charge { noise_multiplier, noise_coordinates: self.claim.noise_coordinates, step }))
+        Ok(step.map(|step| Charge {
+            noise_multiplier,
+            noise_coordinates: self.claim.noise_coordinates,
+            bands: self.claim.noise_bands,
+            step,
+            run: self.run,
+        }))
     }
 
     /// Counts one step without clipping and noise in the ledger. `None` when all steps are made.
@@ -196,7 +228,7 @@ impl Spender {
             Guard::Filter(filter) => filter.try_charge(event).err().map(|refusal| refusal.to_string()),
             Guard::Deck(deck) => deck.try_charge(event).err().map(|refusal| refusal.to_string()),
             Guard::Plan => {
-                let planned = self.claim.regime.committed_noise(self.steps);
+                let planned = self.claim.regime.committed_noise(self.claim.round_of(self.steps));
                 let differs = planned != Some(event.noise_multiplier);
                 differs.then(|| format!("noise multiplier {} is not the committed {planned:?}", event.noise_multiplier))
             }

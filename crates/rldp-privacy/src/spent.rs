@@ -36,7 +36,7 @@ impl PrefixCosts {
         }
         let place = (steps * PLACES).div_ceil(claim.steps.max(1)).min(PLACES);
         if place != self.place {
-            let prefix = prefix(segments, place * claim.steps / PLACES);
+            let prefix = prefix(segments, claim.rounds(place * claim.steps / PLACES));
             let epsilon = price(*kind, &prefix, claim, place == PLACES);
             (self.place, self.epsilon) = (place, epsilon.min(claim.target_epsilon));
         }

@@ -148,7 +148,9 @@ impl Verification {
         };
         let wrong = charges.iter().enumerate().find(|(index, event)| {
             let allowed = match &claim.regime {
-                Regime::Committed { .. } => claim.regime.committed_noise(*index as u64) == Some(event.noise_multiplier),
+                Regime::Committed { .. } => {
+                    claim.regime.committed_noise(claim.round_of(*index as u64)) == Some(event.noise_multiplier)
+                }
                 Regime::Deck { .. } => deck.as_mut().is_some_and(|deck| deck.try_charge(event).is_ok()),
                 Regime::Adaptive { .. } => true,
                 Regime::NonPrivate => event.noise_multiplier == 0.0,
@@ -171,7 +173,11 @@ impl Verification {
         if claim.regime == Regime::NonPrivate {
             return self.check("epsilon", false, "steps without noise have no epsilon");
         }
-        let events = match merge(charges) {
+        // One round over all classes is one event for a unit, whichever of its steps is its turn.
+        let rounds = charges.chunks(usize::try_from(claim.noise_bands.max(1)).unwrap_or(usize::MAX));
+        let rounds: Vec<Event> =
+            rounds.filter_map(|steps| Some(Event { sampling_rate: claim.turn_rate(), ..*steps.first()? })).collect();
+        let events = match merge(&rounds) {
             Ok(events) => events,
             Err(error) => return self.check("epsilon", false, error.to_string()),
         };

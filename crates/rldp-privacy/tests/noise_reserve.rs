@@ -6,7 +6,7 @@ use std::{
 };
 
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Regime, Sensitive, Spender,
+    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Past, Regime, Sensitive, Spender,
     accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier},
     ideal_delta, noise_delta, verify,
 };
@@ -42,6 +42,7 @@ fn claim(adaptive: bool) -> (Claim, f64) {
     let claim = Claim {
         target_epsilon: 2.0,
         delta: DELTA,
+        noise_bands: 1,
         other_steps: 0,
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
@@ -69,7 +70,7 @@ fn a_charged_step_releases_and_its_ledger_verifies() {
             let allocation = Allocation::pair_wise(vec![1.0], vec![1.0], 0.0).unwrap();
             let mut sum = ClippedSum::new(charge, &[8], allocation, None, 100).unwrap();
             sum.add_unit(Sensitive::new(&[0.5; 8]), Sensitive::new(1.0));
-            assert_eq!(sum.release(&mut noise, 10.0).unwrap().mean_gradient.get().len(), 8);
+            assert_eq!(sum.release(&mut noise, &mut Past::default(), 10.0).unwrap().mean_gradient.get().len(), 8);
         }
         spender.close().unwrap();
         let found = verify(&lines.0.lock().unwrap());

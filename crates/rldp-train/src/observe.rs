@@ -126,6 +126,8 @@ impl Observer {
     /// release. The next release is compared with this one, or, when `stands` is false because the step before is taken
     /// again, with the one that this one was compared with.
     ///
+    /// Where noise is correlated with that of the release before, its known part in their product is taken off.
+    ///
     /// Per pair: signal-to-noise (‖g‖² − d s²) / (d s²), an unbiased estimate of the clipped mean gradient's energy over
     /// the noise's; cosines of the release with the momentum and with the previous release.
     pub fn record(
@@ -139,16 +141,21 @@ impl Observer {
         let gradient = &release.mean_gradient;
         let previous = self.previous.as_ref().map(Released::get);
         let sums = gradient.as_ref().map(|gradient| {
-            let pairs = layout.pairs().iter().zip(&release.noise_std);
+            let pairs = layout.pairs().iter().zip(&release.noise_std).enumerate();
             pairs
-                .map(|(pair, &noise_std)| {
+                .map(|(k, (pair, &noise_std))| {
                     let g = &gradient[pair.range()];
-                    let noise = pair.parameter_count() as f64 * noise_std * noise_std;
+                    let count = pair.parameter_count() as f64;
+                    let noise = count * noise_std * noise_std;
+                    let shared = self
+                        .previous_noise_std
+                        .get(k)
+                        .map_or(0.0, |before| count * release.noise_correlation * noise_std * before);
                     let energy = dot(g, g);
                     PairSums {
                         snr: if noise > 0.0 { energy / noise - 1.0 } else { 0.0 },
-                        momentum_cosine: cosine(g, &momentum[pair.range()]),
-                        previous_cosine: previous.map_or(0.0, |previous| cosine(g, &previous[pair.range()])),
+                        momentum_cosine: cosine(g, &momentum[pair.range()], 0.0),
+                        previous_cosine: previous.map_or(0.0, |previous| cosine(g, &previous[pair.range()], shared)),
                     }
                 })
                 .collect::<Vec<_>>()
@@ -200,10 +207,11 @@ impl Observer {
             pairs.map(|(pair, (s, t))| dot(&g[pair.range()], &before[pair.range()]) / (s * t)).sum::<f64>()
         });
         let trained = layout.pairs().iter().map(rldp_model::Pair::parameter_count).sum::<usize>() as f64;
+        let correlation = release.noise_correlation;
         Some(Consecutive {
             energy: energy.map(|energy| energy - trained).into(),
-            product: product.into(),
-            deviation: public(trained.sqrt()),
+            product: product.map(|product| product - trained * correlation).into(),
+            deviation: public((trained * (1.0 + correlation * correlation)).sqrt()),
         })
     }
 
@@ -314,7 +322,8 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
+/// Cosine of two vectors whose product has the known part `shared`, which does not count.
+fn cosine(a: &[f32], b: &[f32], shared: f64) -> f64 {
     let norms = (dot(a, a) * dot(b, b)).sqrt();
-    if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
+    if norms > 0.0 { (dot(a, b) - shared) / norms } else { 0.0 }
 }

@@ -28,6 +28,9 @@ pub struct Step<'a> {
     pub rescale: &'a [f64],
     /// Deviation of the noise in each pair's gradient after that (K).
     pub noise_std: &'a [f64],
+    /// What of that deviation stays in a sum over steps, over √steps: 1 where every step has noise of its own, less where later
+    /// steps take back what earlier ones added ([`rldp_privacy::Bands::lasting`]).
+    pub lasting: f64,
     /// Factor on each pair's step size (K); 0 freezes the pair.
     pub gains: &'a [f64],
     /// β₁ of this update.
@@ -84,12 +87,13 @@ impl Optimizer {
 
     /// One update of the adapter by the released mean gradient `gradient` (P).
     ///
-    /// With m̂ and v̂ AdamW's corrected moments, DP-AdamBC moves by m̂ / √max(v̂ − Φ, γ'), where Φ = s² is the noise's variance
+    /// With m̂ and v̂ AdamW's corrected moments, AdamW moves by m̂ / √v̂. Of noise that later steps take back only what stays counts: with λ what
+    /// lasts of the noise's variance Φ, by m̂ / √max(v̂ − (1 − λ²)Φ, λ²Φ). DP-AdamBC moves by m̂ / √max(v̂ − Φ, γ'), where Φ = s² is the noise's variance
     /// and the floor γ' is given in units of Φ. Gradient descent keeps m = β₁ m + g and moves by m.
     pub fn update(&mut self, adapter: &mut Adapter, gradient: &[f32], step: Step) -> UpdateSummary {
         self.updates += 1;
         let OptimizerSettings { optimizer, beta2, adam_epsilon, noise_floor, weight_decay, .. } = self.settings;
-        let Step { rescale, noise_std, gains, beta1, learning_rate } = step;
+        let Step { rescale, noise_std, lasting, gains, beta1, learning_rate } = step;
         let power = i32::try_from(self.updates).unwrap_or(i32::MAX);
         self.first_weight = beta1 * self.first_weight + (1.0 - beta1);
         let (correct1, correct2) = (self.first_weight, 1.0 - beta2.powi(power));
@@ -107,7 +111,10 @@ impl Optimizer {
                 self.second[index] = v as f32;
                 let old = f64::from(parameters[index]);
                 let direction = match optimizer {
-                    OptimizerKind::Adamw => (m / correct1) / ((v / correct2).sqrt() + adam_epsilon),
+                    OptimizerKind::Adamw => {
+                        let second = without_passing_noise(v / correct2, noise, lasting);
+                        (m / correct1) / (second.sqrt() + adam_epsilon)
+                    }
                     OptimizerKind::AdamBc => (m / correct1) / (v / correct2 - noise).max(noise_floor * noise).sqrt(),
                     OptimizerKind::Sgd => m,
                 };
@@ -118,6 +125,12 @@ impl Optimizer {
         }
         UpdateSummary { update_norm: change.sqrt(), learning_rate }
     }
+}
+
+/// The second moment without the part of the noise that later steps take back; itself, to the bit, where nothing is.
+fn without_passing_noise(second: f64, noise: f64, lasting: f64) -> f64 {
+    let stays = lasting * lasting;
+    if stays < 1.0 { (second - (1.0 - stays) * noise).max(stays * noise) } else { second }
 }
 
 impl OptimizerSettings {
@@ -143,7 +156,7 @@ mod tests {
 
     /// One pair, its noise, and AdamW's usual momentum.
     const STEP: Step<'static> =
-        Step { rescale: &[1.0], noise_std: &[0.2], gains: &[1.0], beta1: 0.9, learning_rate: 0.1 };
+        Step { rescale: &[1.0], noise_std: &[0.2], lasting: 1.0, gains: &[1.0], beta1: 0.9, learning_rate: 0.1 };
 
     fn settings() -> OptimizerSettings {
         OptimizerSettings {

@@ -1,7 +1,7 @@
 //! From settings and the public number of units to the mechanism of every step, and the claim it supports.
 
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, Guarantee, NormBins, Regime, Scaling, StatisticSpec,
+    Adjacency, Allocation, Bands, Claim, Guarantee, NormBins, Regime, Scaling, StatisticSpec,
     accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier, calibrate_noise_scale},
     ideal_delta, noise_delta,
 };
@@ -79,6 +79,15 @@ impl Steering {
     }
 }
 
+/// Numbers of bands that are compared where none is asked for.
+const CHOICES_OF_BANDS: [u64; 3] = [1, 2, 4];
+/// Fewest rounds over all classes: shorter runs are bounded by their steps and not by noise (`docs/results/bands.md`).
+const FEWEST_ROUNDS: u64 = 7;
+/// More bands are taken when they leave less than this of the noise: each takes memory for another two adapters.
+const WORTH_IT: f64 = 0.97;
+/// Runs of more steps are compared as if they had as many.
+const LONGEST_COMPARED: usize = 256;
+
 /// Bins of the histogram of norms: each is wider than the last by √2.
 const NORM_BINS: usize = 24;
 
@@ -117,12 +126,15 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
     // How losses are bounded does not change how many numbers are released.
     let statistics = statistic_spec(settings, 2).map_or(0, |spec| spec.length(pairs));
     let noise_coordinates = (parameters + statistics) as u64;
+    let mut noise_bands = 1;
     let (reserve, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
         (0.0, (Regime::NonPrivate, 0.0))
     } else {
         let reserve =
             noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps + privacy.other_steps)?;
-        (reserve, regime(privacy, sampling_rate, ideal_delta(privacy.delta, reserve))?)
+        let delta = ideal_delta(privacy.delta, reserve);
+        noise_bands = choose_bands(settings, sampling_rate, delta)?;
+        (reserve, regime(privacy, sampling_rate, noise_bands, delta)?)
     };
     let claim = Claim {
         target_epsilon: privacy.epsilon,
@@ -130,6 +142,7 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         adjacency: Adjacency::AddRemove,
         unit: settings.data.unit_column.clone().unwrap_or_else(|| "record".to_owned()),
         sampling_rate,
+        noise_bands,
         expected_batch_size: privacy.batch_size,
         steps: privacy.steps,
         other_steps: privacy.other_steps,
@@ -145,15 +158,40 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
     Ok(Plan { claim, noise_multiplier, steering: Steering::even(privacy, pairs, noise_multiplier) })
 }
 
-/// The regime with the first step's noise multiplier, for exact Gaussian noise at `delta`.
-fn regime(privacy: &PrivacySettings, sampling_rate: f64, delta: f64) -> Result<(Regime, f64), TrainError> {
+/// The number of bands that was asked for, or that leaves the least noise in the iterates; one where there must be one.
+fn choose_bands(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Result<u64, TrainError> {
+    let privacy = &settings.privacy;
+    if let Some(bands) = privacy.noise_bands {
+        return Ok(bands);
+    }
+    if settings.reason_for_one_band().is_some() {
+        return Ok(1);
+    }
+    let steps = usize::try_from(privacy.steps).unwrap_or(usize::MAX).min(LONGEST_COMPARED);
+    let (mut best, mut least) = (1, f64::INFINITY);
+    for bands in CHOICES_OF_BANDS {
+        if sampling_rate * bands as f64 > 1.0 || bands * FEWEST_ROUNDS > privacy.steps && bands > 1 {
+            break;
+        }
+        let (_, noise_multiplier) = regime(privacy, sampling_rate, bands, delta)?;
+        let noise = noise_multiplier * Bands::new(bands)?.noise_of_iterates(steps);
+        if noise < least * WORTH_IT {
+            (best, least) = (bands, noise);
+        }
+    }
+    Ok(best)
+}
+
+/// The regime with the first step's noise multiplier, for exact Gaussian noise of `bands` bands at `delta`.
+fn regime(privacy: &PrivacySettings, sampling_rate: f64, bands: u64, delta: f64) -> Result<(Regime, f64), TrainError> {
     let PrivacySettings { epsilon, .. } = *privacy;
     let steps = privacy.steps + privacy.other_steps;
-    let calibrate = |kind| calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps);
     match privacy.regime {
         RegimeKind::Committed => {
-            let noise_multiplier = calibrate(privacy.accountant)?.noise_multiplier;
-            let segments = vec![Event::new(sampling_rate, noise_multiplier, steps)];
+            let (rate, rounds) = (sampling_rate * bands as f64, steps.div_ceil(bands));
+            let calibrated = calibrate_noise_multiplier(privacy.accountant, epsilon, delta, rate, rounds)?;
+            let noise_multiplier = calibrated.noise_multiplier;
+            let segments = vec![Event::new(rate, noise_multiplier, rounds)];
             Ok((Regime::Committed { segments, accountant: privacy.accountant }, noise_multiplier))
         }
         RegimeKind::Deck => {
@@ -164,7 +202,9 @@ fn regime(privacy: &PrivacySettings, sampling_rate: f64, delta: f64) -> Result<(
             Ok((Regime::Deck { cards, accountant: privacy.accountant }, scale))
         }
         RegimeKind::Adaptive => {
-            let noise_multiplier = calibrate(AccountantKind::Rdp)?.noise_multiplier;
+            let kind = AccountantKind::Rdp;
+            let calibrated = calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps)?;
+            let noise_multiplier = calibrated.noise_multiplier;
             let filter = FilterSpec::plan(epsilon, delta, sampling_rate, noise_multiplier, steps)?;
             Ok((Regime::Adaptive { filter }, noise_multiplier))
         }

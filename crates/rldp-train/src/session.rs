@@ -7,7 +7,7 @@ use rand_chacha::ChaCha12Rng;
 use rldp_control::{Controller, RateSearch, RewardTracker, controller};
 use rldp_data::PoissonSampler;
 use rldp_model::{Adapter, AdapterLayout, adapter::LoraSettings, peft};
-use rldp_privacy::{NoiseSource, Spender, TakenOver, charged_steps};
+use rldp_privacy::{Bands, NoiseSource, Past, Spender, TakenOver, charged_steps};
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointState, SavedEvaluation},
@@ -45,10 +45,15 @@ pub fn start(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainEr
 ///
 /// # Errors
 /// As [`start`].
-pub fn start_on(storage: Arc<dyn Storage>, settings: TrainSettings, mut inputs: Inputs) -> Result<Trainer, TrainError> {
+pub fn start_on(
+    storage: Arc<dyn Storage>,
+    mut settings: TrainSettings,
+    mut inputs: Inputs,
+) -> Result<Trainer, TrainError> {
     let adapter = initial_adapter(&settings, &inputs)?;
     preflight(inputs.engine.as_mut(), &adapter, settings.seed)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
+    settings.privacy.noise_bands = Some(plan.claim.noise_bands);
     let mut controller = build_controller(&settings, &adapter)?;
     if let Some(policy) = &settings.control.policy {
         controller.restore(&read_policy(policy)?)?;
@@ -81,10 +86,18 @@ pub fn resume(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainE
 ///
 /// # Errors
 /// As [`resume`].
-pub fn resume_on(storage: Arc<dyn Storage>, settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainError> {
+pub fn resume_on(
+    storage: Arc<dyn Storage>,
+    mut settings: TrainSettings,
+    inputs: Inputs,
+) -> Result<Trainer, TrainError> {
     let folder = settings.output.out.clone();
     let lock = FolderLock::take(&folder)?;
-    let changed = changes(&read_settings(&folder)?, &settings)?;
+    let mut begun = read_settings(&folder)?;
+    // Runs from before there was a choice had noise of its own in every step.
+    begun.privacy.noise_bands.get_or_insert(1);
+    settings.privacy.noise_bands = settings.privacy.noise_bands.or(begun.privacy.noise_bands);
+    let changed = changes(&begun, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
     let mut controller = build_controller(&settings, &adapter)?;
@@ -182,10 +195,10 @@ fn assemble(
     recorder: Recorder,
     controller: Box<dyn Controller>,
 ) -> Result<Trainer, TrainError> {
-    let sampling_rate = plan.claim.sampling_rate;
+    let turn_rate = plan.claim.turn_rate();
     let (sampler, noise) = match settings.privacy.unsafe_noise_seed {
-        None => (PoissonSampler::os(sampling_rate)?, NoiseSource::os()?),
-        Some(seed) => (PoissonSampler::unsafe_seeded(sampling_rate, seed)?, NoiseSource::unsafe_seeded(seed)),
+        None => (PoissonSampler::os(turn_rate)?, NoiseSource::os()?),
+        Some(seed) => (PoissonSampler::unsafe_seeded(turn_rate, seed)?, NoiseSource::unsafe_seeded(seed)),
     };
     let mut trainer = Trainer {
         statistics: statistic_spec(&settings, inputs.engine.config().vocab_size),
@@ -193,6 +206,8 @@ fn assemble(
         geometry: geometry::geometry(&settings.privacy, adapter.layout()),
         optimizer: Optimizer::new(settings.optimizer.clone(), adapter.parameters().len()),
         first_noise_std: Vec::new(),
+        bands: Bands::new(plan.claim.noise_bands)?,
+        past: Past::default(),
         reward: RewardTracker::default(),
         observer: Observer::default(),
         rate_search: settings.control.rate_search.then(|| rate_search(&settings)),

@@ -33,6 +33,9 @@ pub struct PrivacySettings {
     pub other_steps: u64,
     /// B, expected batch size in units.
     pub batch_size: f64,
+    /// b, how many steps noise is correlated over; chosen from the other settings when absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub noise_bands: Option<u64>,
     /// Committed or adaptive noise.
     pub regime: RegimeKind,
     /// Accountant of the committed regime.

@@ -44,6 +44,7 @@ pub(crate) fn settings() -> TrainSettings {
             delta: 1e-5,
             steps: 50,
             other_steps: 0,
+            noise_bands: Some(1),
             batch_size: 20.0,
             regime: RegimeKind::Committed,
             accountant: AccountantKind::Rdp,

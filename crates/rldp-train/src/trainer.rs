@@ -4,7 +4,7 @@ use rldp_control::{Controller, RateSearch, RewardTracker};
 use rldp_data::{PoissonSampler, PrivacyUnits};
 use rldp_model::{Adapter, AdapterLayout, Engine, Sequence, UnitInput};
 use rldp_privacy::{
-    ClippedSum, NoiseSource, NoisyRelease, Observable, Public, Released, Sensitive, Spender, StatisticSpec,
+    Bands, ClippedSum, NoiseSource, NoisyRelease, Observable, Past, Public, Released, Sensitive, Spender, StatisticSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,9 @@ pub struct Trainer {
     pub(crate) spender: Spender,
     pub(crate) sampler: PoissonSampler,
     pub(crate) noise: NoiseSource,
+    pub(crate) bands: Bands,
+    /// What earlier steps left for the noise of later ones. Private; not in any checkpoint.
+    pub(crate) past: Past,
     pub(crate) geometry: Option<Box<dyn Geometry>>,
     pub(crate) adapter: Adapter,
     pub(crate) first_parameters: Vec<f32>,
@@ -136,7 +139,7 @@ impl Trainer {
         let sum = ClippedSum::new(charge, &self.pair_sizes(), allocation, self.statistics.clone(), self.units.len())?;
         let batch = self.sampled();
         let sum = self.add_units(sum, &batch)?;
-        let release = sum.release(&mut self.noise, self.settings.privacy.batch_size)?;
+        let release = sum.release(&mut self.noise, &mut self.past, self.settings.privacy.batch_size)?;
         let inner_noise = release.noise_std.clone();
         let release = Passage::new(self.adapter.layout(), self.geometry.as_deref()).back(release);
         if let Some(geometry) = &mut self.geometry {
@@ -153,10 +156,14 @@ impl Trainer {
         self.adapter.layout().pairs().iter().map(rldp_model::Pair::parameter_count).collect()
     }
 
-    /// A Poisson sample of all units, without those that are held out: they contribute nothing.
+    /// A Poisson sample of the units whose turn it is in the step that was charged, without those that are held out: they
+    /// contribute nothing.
     pub(crate) fn sampled(&mut self) -> Vec<usize> {
+        let classes = self.bands.count() as u64;
+        let turn = (self.spender.steps_charged() + classes - 1) % classes;
         let batch = self.sampler.sample(self.units.len());
-        batch.indices().iter().copied().filter(|unit| self.units.includes(*unit)).collect()
+        let due = |unit: &usize| self.units.class(*unit, classes) == turn && self.units.includes(*unit);
+        batch.indices().iter().copied().filter(due).collect()
     }
 
     fn add_units(&mut self, mut sum: ClippedSum, batch: &[usize]) -> Result<ClippedSum, TrainError> {
@@ -268,10 +275,11 @@ impl Trainer {
         self.reward.observe(utility?, Public::declare(self.spender.spent_fraction()).into())
     }
 
-    /// Standard deviation of the noise on each coordinate of the mean gradient (K), public.
+    /// Standard deviation of the noise on each coordinate of the mean gradient of a step (K), public. Where noise has bands, it is
+    /// smaller in the first steps after it began anew.
     pub(crate) fn noise_std(&self) -> Result<Vec<f64>, TrainError> {
         let allocation = self.now.allocation()?;
-        let scale = 1.0 / self.settings.privacy.batch_size;
+        let scale = self.bands.deviation() / self.settings.privacy.batch_size;
         Ok((0..self.now.clip_norms.len()).map(|k| allocation.noise_std(self.now.noise_multiplier, k) * scale).collect())
     }
 

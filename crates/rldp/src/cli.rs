@@ -109,6 +109,10 @@ pub(crate) struct TrainArguments {
     /// budget
     #[arg(long)]
     pub(crate) other_steps: Option<u64>,
+    /// Steps that noise is correlated over, so that later steps take back a part of it, 1 to 16; chosen by what leaves the least noise
+    /// when it is not given, 1 where noise may not be correlated
+    #[arg(long)]
+    pub(crate) noise_bands: Option<u64>,
     /// Expected batch size in units (Poisson sampling)
     #[arg(long)]
     pub(crate) batch_size: Option<f64>,

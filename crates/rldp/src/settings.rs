@@ -19,6 +19,7 @@ const KEYS: &[(&str, &str)] = &[
     ("delta", "privacy"),
     ("steps", "privacy"),
     ("other_steps", "privacy"),
+    ("noise_bands", "privacy"),
     ("batch_size", "privacy"),
     ("regime", "privacy"),
     ("accountant", "privacy"),

@@ -2,6 +2,7 @@
 
 use crate::{
     allocation::Allocation,
+    bands::Bands,
     error::PrivacyError,
     noise::{LARGEST_DRAW, STEPS_PER_DEVIATION},
 };
@@ -18,7 +19,7 @@ const MAGIC: f64 = 6_755_399_441_055_744.0;
 /// Contributions below take the fast way: half of what [`truncate_small`] bears, so that a factor's last bits do not matter.
 const SMALL: f64 = (1_u64 << 50) as f64;
 
-/// Grid steps: noise deviations over 2^32. They depend on the allocation and z only, hence are public.
+/// Grid steps of contributions: noise deviations over 2^32, times the scale of the weights where noise has bands. They depend on the allocation and z only, hence are public.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Grid {
     /// γ_k of each pair (K).
@@ -30,11 +31,11 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// The grid of `allocation` at noise multiplier z, for sums of up to `most_units` contributions (public).
+    /// The grid of `allocation` at noise multiplier z under noise of `bands`, for sums of up to `most_units` contributions (public).
     ///
     /// # Errors
     /// When a number is so extreme that rounding could not be bounded, or a sum could leave 64 bits.
-    pub(super) fn new(allocation: &Allocation, z: f64, most_units: usize) -> Result<Self, PrivacyError> {
+    pub(super) fn new(allocation: &Allocation, z: f64, bands: &Bands, most_units: usize) -> Result<Self, PrivacyError> {
         let (mut steps, mut small) = (Vec::with_capacity(allocation.pairs()), Vec::with_capacity(allocation.pairs()));
         for pair in 0..allocation.pairs() {
             let (clip, deviation) = (allocation.clip_norm(pair), allocation.noise_std(z, pair));
@@ -44,8 +45,8 @@ impl Grid {
                      between 1e-150 and 1e150; change its clip norm or share"
                 )));
             }
-            let step = deviation / STEPS_PER_DEVIATION;
-            check_room(&format!("pair {pair}"), clip / step, most_units)?;
+            let step = deviation / STEPS_PER_DEVIATION * bands.scale();
+            check_room(&format!("pair {pair}"), clip / step * bands.scale() * bands.growth(), most_units)?;
             steps.push(step);
             small.push(clip / step < SMALL);
         }

@@ -1,8 +1,11 @@
 //! The sum of clipped contributions, which begins with a charge and ends in noise.
 
+#[cfg(test)]
+mod band_tests;
 mod grid;
 mod norm_bins;
 mod partial;
+mod past;
 pub(crate) mod statistic;
 #[cfg(test)]
 mod tests;
@@ -12,6 +15,7 @@ use std::sync::Arc;
 pub use norm_bins::NormBins;
 use partial::Frame;
 pub use partial::PartialSum;
+pub use past::Past;
 pub use statistic::{ReleasedStatistics, StatisticSpec};
 
 use crate::{
@@ -37,9 +41,14 @@ use crate::{
 /// rounded to the grid, up to a total-variation distance that the claim pays for; with Poisson sampling at the charge's
 /// rate it is the event that the charge paid for. Steps, layout, batch size and deviations are public.
 ///
+/// With noise of more than one band ([`crate::Bands`]) the same holds of each release together with the ones that a unit's contribution
+/// still reaches.
+///
 /// A sum cannot even begin without a [`Charge`], and its release consumes it.
 pub struct ClippedSum {
     total: PartialSum,
+    run: u64,
+    step: u64,
 }
 
 /// What a charged step lets out.
@@ -49,6 +58,8 @@ pub struct NoisyRelease {
     pub mean_gradient: Released<Vec<f32>>,
     /// Standard deviation of the noise on each coordinate of `mean_gradient`, for each pair (K); public.
     pub noise_std: Vec<f64>,
+    /// Correlation of that noise with the noise of the release before; 0 where every step has noise of its own. Public.
+    pub noise_correlation: f64,
     /// The paid statistics, when a share bought them.
     pub statistics: Option<ReleasedStatistics>,
 }
@@ -69,15 +80,16 @@ impl ClippedSum {
         spec: Option<StatisticSpec>,
         most_units: usize,
     ) -> Result<Self, PrivacyError> {
-        let (noise_multiplier, paid) = charge.spend();
-        let frame = Frame::new(noise_multiplier, pair_sizes, allocation, spec, most_units)?;
+        let (run, step, paid) = (charge.run(), charge.step(), charge.noise_coordinates());
+        let (noise_multiplier, bands) = charge.spend()?;
+        let frame = Frame::new(noise_multiplier, bands, pair_sizes, allocation, spec, most_units)?;
         let drawn = frame.coordinates();
         if drawn as u64 > paid {
             return Err(PrivacyError::Shape(format!(
                 "a step draws noise for {drawn} numbers, but the claim pays for {paid}; plan with the adapter's size"
             )));
         }
-        Ok(Self { total: PartialSum::empty(Arc::new(frame)) })
+        Ok(Self { total: PartialSum::empty(Arc::new(frame)), run, step })
     }
 
     /// Clips and adds one unit's gradient (P) and its statistic. Every unit of the batch is added once.
@@ -103,32 +115,53 @@ impl ClippedSum {
 
     /// Adds the noise that the charge paid for and divides by the expected batch size. An empty batch releases noise.
     ///
+    /// `past` is the run's: its noise takes back a part of what the steps before left, where the claim's noise has bands.
+    ///
     /// # Errors
-    /// When the expected batch size is not positive.
-    pub fn release(self, noise: &mut NoiseSource, expected_batch_size: f64) -> Result<NoisyRelease, PrivacyError> {
+    /// When the expected batch size is not positive, or the past is another run's.
+    pub fn release(
+        self,
+        noise: &mut NoiseSource,
+        past: &mut Past,
+        expected_batch_size: f64,
+    ) -> Result<NoisyRelease, PrivacyError> {
         if !(expected_batch_size > 0.0 && expected_batch_size.is_finite()) {
             return Err(PrivacyError::Shape(format!(
                 "the expected batch size is {expected_batch_size}, but must be positive"
             )));
         }
-        let PartialSum { frame, mut sum, mut statistic } = self.total;
-        noise.perturb(&mut sum);
+        past.begin(self.run, self.step)?;
+        let PartialSum { frame, sum, mut statistic } = self.total;
+        let bands = &frame.bands;
+        let mut noisy = past.weighted(bands, &sum);
+        noise.perturb(&mut noisy);
         noise.perturb(&mut statistic);
-        // From here on, everything is post-processing.
+        // From here on, everything but the sum that is kept is post-processing.
         let mean_draw = noise.mean();
         let centred = |value: i64| value as f64 - mean_draw;
-        let mut mean = Vec::with_capacity(sum.len());
+        let (mut mean, mut read) = (Vec::with_capacity(sum.len()), Vec::new());
         for (pair, step) in frame.grid.steps.iter().enumerate() {
             let unit = step / expected_batch_size;
-            mean.extend(sum[frame.range(pair)].iter().map(|&value| (unit * centred(value)) as f32));
+            for at in frame.range(pair) {
+                let value = past.read_off(bands, at, centred(noisy[at]));
+                mean.push((unit * value) as f32);
+                if bands.count() > 1 {
+                    read.push(value as f32);
+                }
+            }
         }
+        let (deviation, covariance) = bands.noise_of(past.position());
+        let (before, _) = bands.noise_of(past.position().saturating_sub(1));
+        past.keep(bands, sum, read);
         let statistics = frame.spec.as_ref().zip(frame.grid.statistic_step).map(|(spec, step)| {
             let sum: Vec<f64> = statistic.iter().map(|&value| step * centred(value)).collect();
             spec.read(&sum, step * STEPS_PER_DEVIATION, expected_batch_size)
         });
+        let drawn = |step: &f64| step * STEPS_PER_DEVIATION / expected_batch_size * (deviation / bands.scale());
         Ok(NoisyRelease {
             mean_gradient: Released::mint(mean),
-            noise_std: frame.grid.steps.iter().map(|s| s * STEPS_PER_DEVIATION / expected_batch_size).collect(),
+            noise_std: frame.grid.steps.iter().map(drawn).collect(),
+            noise_correlation: covariance / (deviation * before),
             statistics,
         })
     }

@@ -6,7 +6,7 @@ use super::{
     grid::{Grid, add_truncated, truncate},
     statistic::StatisticSpec,
 };
-use crate::{allocation::Allocation, boundary::Sensitive, error::PrivacyError, scaling::STABILITY};
+use crate::{allocation::Allocation, bands::Bands, boundary::Sensitive, error::PrivacyError, scaling::STABILITY};
 
 /// What a step's sums have in common; public.
 pub(super) struct Frame {
@@ -15,6 +15,7 @@ pub(super) struct Frame {
     allocation: Allocation,
     pub(super) spec: Option<StatisticSpec>,
     pub(super) grid: Grid,
+    pub(super) bands: Bands,
     /// Geometric mean of the clip norms.
     mean_scale: f64,
 }
@@ -30,6 +31,7 @@ pub struct PartialSum {
 impl Frame {
     pub(super) fn new(
         noise_multiplier: f64,
+        bands: Bands,
         pair_sizes: &[usize],
         allocation: Allocation,
         spec: Option<StatisticSpec>,
@@ -57,7 +59,7 @@ impl Frame {
                 "{bins:?} are no bins of norms; they must ascend from a positive norm"
             )));
         }
-        let grid = Grid::new(&allocation, noise_multiplier, most_units)?;
+        let grid = Grid::new(&allocation, noise_multiplier, &bands, most_units)?;
         let mut offsets = vec![0];
         offsets.extend(pair_sizes.iter().scan(0, |end, size| {
             *end += size;
@@ -65,7 +67,7 @@ impl Frame {
         }));
         let logs = (0..pairs).map(|pair| allocation.clip_norm(pair).ln());
         let mean_scale = (logs.sum::<f64>() / pairs as f64).exp();
-        Ok(Self { offsets, allocation, spec, grid, mean_scale })
+        Ok(Self { offsets, allocation, spec, grid, bands, mean_scale })
     }
 
     /// Where pair `pair` lies among P.

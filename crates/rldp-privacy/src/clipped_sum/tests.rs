@@ -9,13 +9,13 @@ use super::{
 
 use crate::scaling::Scaling;
 
-const SIZES: [usize; 2] = [5, 3];
+pub(super) const SIZES: [usize; 2] = [5, 3];
 
-fn spec() -> StatisticSpec {
+pub(super) fn spec() -> StatisticSpec {
     StatisticSpec { loss_low: 0.0, loss_high: 4.0, norms: None }
 }
 
-fn pair_wise() -> Allocation {
+pub(super) fn pair_wise() -> Allocation {
     Allocation::pair_wise(vec![0.5, 2.0], vec![0.6, 0.38], 0.02).unwrap()
 }
 
@@ -36,7 +36,7 @@ fn binned() -> StatisticSpec {
     StatisticSpec { norms: Some(NormBins::logarithmic(1.0, 16.0, 6)), ..spec() }
 }
 
-fn sum_of(allocation: Allocation, z: f64, units: &[(Vec<f32>, f64)]) -> ClippedSum {
+pub(super) fn sum_of(allocation: Allocation, z: f64, units: &[(Vec<f32>, f64)]) -> ClippedSum {
     sum_with(spec(), allocation, z, units)
 }
 
@@ -54,7 +54,7 @@ fn integers(sum: &ClippedSum) -> Vec<i64> {
 }
 
 /// Exact Σ x² over the values.
-fn energy(values: &[i64]) -> u128 {
+pub(super) fn energy(values: &[i64]) -> u128 {
     values.iter().map(|value| u128::from(value.unsigned_abs()).pow(2)).sum()
 }
 
@@ -75,7 +75,7 @@ fn finite() -> impl Strategy<Value = f32> {
     adversarial().prop_map(|value| if value.is_finite() { value } else { 1.5 })
 }
 
-fn unit() -> impl Strategy<Value = (Vec<f32>, f64)> {
+pub(super) fn unit() -> impl Strategy<Value = (Vec<f32>, f64)> {
     let gradient = prop_oneof![vec(adversarial(), 8), vec(finite(), 8), vec(-0.1_f32..0.1, 8)];
     (gradient, prop_oneof![9 => -1.0..9.0, 1 => Just(f64::NAN), 1 => Just(f64::INFINITY)])
 }
@@ -161,7 +161,7 @@ proptest! {
             }
             prop_assert_eq!(integers(&whole), integers(&split));
             let release = |sum: ClippedSum| {
-                let released = sum.release(&mut NoiseSource::unsafe_seeded(3), 4.0).unwrap();
+                let released = sum.release(&mut NoiseSource::unsafe_seeded(3), &mut Past::default(), 4.0).unwrap();
                 released.mean_gradient.into_inner().iter().map(|value| value.to_bits()).collect::<Vec<_>>()
             };
             prop_assert_eq!(release(whole), release(split));
@@ -230,7 +230,9 @@ fn partial_sums_of_another_sum_are_rejected() {
 #[test]
 fn a_release_is_the_clipped_mean_with_the_stated_noise() {
     let units = vec![(vec![0.125, -0.125, 0.0625, 0.0, 0.25, 0.5, -0.5, 1.0], 1.0); 200];
-    let release = sum_of(pair_wise(), 0.05, &units).release(&mut NoiseSource::unsafe_seeded(5), 200.0).unwrap();
+    let release = sum_of(pair_wise(), 0.05, &units)
+        .release(&mut NoiseSource::unsafe_seeded(5), &mut Past::default(), 200.0)
+        .unwrap();
     for (i, (value, exact)) in release.mean_gradient.get().iter().zip(&units[0].0).enumerate() {
         let noise = release.noise_std[usize::from(i >= 5)];
         assert!((f64::from(*value) - f64::from(*exact)).abs() < 6.0 * noise, "{i}: {value} for {exact} ± {noise}");
@@ -250,7 +252,7 @@ fn an_empty_batch_releases_noise_of_the_stated_deviation() {
     let allocation = Allocation::pair_wise(vec![0.5, 2.0], vec![0.6, 0.4], 0.0).unwrap();
     let sizes = [200_000, 100_000];
     let sum = ClippedSum::new(Charge::for_test(1.3, 300_000), &sizes, allocation.clone(), None, 10).unwrap();
-    let release = sum.release(&mut NoiseSource::unsafe_seeded(6), 8.0).unwrap();
+    let release = sum.release(&mut NoiseSource::unsafe_seeded(6), &mut Past::default(), 8.0).unwrap();
     for (k, range) in [0..200_000, 200_000..300_000].into_iter().enumerate() {
         assert!((release.noise_std[k] / (allocation.noise_std(1.3, k) / 8.0) - 1.0).abs() < 1e-15);
         let values = &release.mean_gradient.get()[range];
@@ -299,7 +301,8 @@ fn normalizing_follows_auto_s_pair_wise_and_jointly() {
 fn norms_are_released_as_a_histogram() {
     let units: Vec<(Vec<f32>, f64)> = (0..400).map(|i| (vec![if i < 100 { 0.1 } else { 3.0 }; 8], 1.0)).collect();
     let sum = sum_with(binned(), Allocation::joint(vec![0.5, 0.5], 0.5).unwrap(), 1.0, &units);
-    let released = sum.release(&mut NoiseSource::os().unwrap(), 400.0).unwrap().statistics.unwrap();
+    let released =
+        sum.release(&mut NoiseSource::os().unwrap(), &mut Past::default(), 400.0).unwrap().statistics.unwrap();
     let bins = NormBins::logarithmic(1.0, 16.0, 6);
     let fractions = released.norm_fractions.unwrap().into_inner();
     for (bin, fraction) in fractions.iter().enumerate() {

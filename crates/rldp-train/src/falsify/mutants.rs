@@ -63,7 +63,7 @@ fn release(trainer: &mut Trainer, charge: Charge, units: &[(Vec<f32>, f64)], bat
     for (gradient, loss) in units {
         sum.add_unit(Sensitive::new(gradient.as_slice()), Sensitive::new(*loss));
     }
-    Ok(Some(sum.release(&mut trainer.noise, batch)?))
+    Ok(Some(sum.release(&mut trainer.noise, &mut trainer.past, batch)?))
 }
 
 /// What every step begins with.

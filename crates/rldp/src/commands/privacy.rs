@@ -169,6 +169,7 @@ fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
         ("delta", format!("{:?}", claim.delta), format!("{:?}", privacy.delta)),
         ("steps", claim.steps.to_string(), privacy.steps.to_string()),
         ("other_steps", claim.other_steps.to_string(), privacy.other_steps.to_string()),
+        ("noise_bands", claim.noise_bands.to_string(), privacy.noise_bands.unwrap_or(1).to_string()),
         ("batch_size", format!("{:?}", claim.expected_batch_size), format!("{:?}", privacy.batch_size)),
         ("regime", format!("{regime:?}"), format!("{:?}", privacy.regime)),
         ("unit", claim.unit.clone(), unit.to_owned()),

@@ -197,6 +197,7 @@ fn flags(arguments: &TrainArguments) -> Given {
     given.set("delta", arguments.delta);
     given.set("steps", whole(arguments.steps));
     given.set("other_steps", whole(arguments.other_steps));
+    given.set("noise_bands", whole(arguments.noise_bands));
     given.set("batch_size", arguments.batch_size);
     given.set("regime", arguments.regime.clone());
     given.set("accountant", arguments.accountant.map(|kind| kind.to_string()));
