@@ -88,6 +88,11 @@ impl Bands {
         &self.weights
     }
 
+    /// c_j (b).
+    pub fn fractions(&self) -> Vec<f64> {
+        self.weights.iter().map(|&a| a as f64 / self.scale()).collect()
+    }
+
     /// What a weight of 1 is: grid steps of the noise in one of the contributions.
     pub(crate) fn scale(&self) -> f64 {
         if self.weights.len() == 1 { 1.0 } else { f64::from(1_u32 << WEIGHT_BITS) }
@@ -100,7 +105,7 @@ impl Bands {
 
     /// The first `count` coefficients of 1 / Σ c_j x^j: what of Z_(t−i) is in n_t.
     fn inverse(&self, count: usize) -> Vec<f64> {
-        let c: Vec<f64> = self.weights.iter().map(|&a| a as f64 / self.scale()).collect();
+        let c = self.fractions();
         let mut inverse: Vec<f64> = Vec::with_capacity(count);
         for t in 0..count {
             let earlier: f64 = c.iter().skip(1).zip(inverse.iter().rev()).map(|(c, d)| c * d).sum();

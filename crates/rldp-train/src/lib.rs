@@ -3,6 +3,8 @@
 //! The loop of [`Trainer`] reads like the algorithm: charge, sample, clip and sum, add noise, update; every interval
 //! observe and steer. Un-noised values live inside one step, as [`rldp_privacy::Sensitive`].
 
+#[cfg(test)]
+mod band_tests;
 pub mod checkpoint;
 mod data_settings;
 mod eigen;

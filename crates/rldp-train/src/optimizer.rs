@@ -208,6 +208,16 @@ mod tests {
         }
     }
 
+    /// Of noise that is taken back later, what lasts is left: a second moment of noise alone counts as λ² of it, one of signal alone nearly
+    /// as itself; and noise of every step's own counts in full, even where a moment falls below it.
+    #[test]
+    fn noise_that_passes_does_not_shorten_a_step() {
+        assert!((without_passing_noise(1.0, 1.0, 0.4) - 0.16).abs() < 1e-12);
+        assert!((without_passing_noise(0.2, 1.0, 0.4) - 0.16).abs() < 1e-12);
+        assert!((without_passing_noise(100.0, 1.0, 0.4) - 99.16).abs() < 1e-12);
+        assert_eq!(without_passing_noise(0.2, 1.0, 1.0), 0.2);
+    }
+
     /// The floor holds when noise is all there is: no step is longer than m̂ / (√γ' s).
     #[test]
     fn a_second_moment_below_the_noise_is_floored() {

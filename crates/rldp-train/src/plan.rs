@@ -80,9 +80,9 @@ impl Steering {
 }
 
 /// Numbers of bands that are compared where none is asked for.
-const CHOICES_OF_BANDS: [u64; 3] = [1, 2, 4];
+const CHOICES_OF_BANDS: [u64; 4] = [1, 2, 4, 8];
 /// Fewest rounds over all classes: shorter runs are bounded by their steps and not by noise (`docs/results/bands.md`).
-const FEWEST_ROUNDS: u64 = 7;
+const FEWEST_ROUNDS: u64 = 12;
 /// More bands are taken when they leave less than this of the noise: each takes memory for another two adapters.
 const WORTH_IT: f64 = 0.97;
 /// Runs of more steps are compared as if they had as many.
@@ -162,6 +162,14 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
 fn choose_bands(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Result<u64, TrainError> {
     let privacy = &settings.privacy;
     if let Some(bands) = privacy.noise_bands {
+        if bands > 1 && sampling_rate * bands as f64 > 1.0 {
+            return Err(TrainError::Refused(format!(
+                "noise of {bands} bands needs {bands} batches in the data, which hold {:.1}; use --noise-bands {} or less, or a smaller \
+                 --batch-size",
+                1.0 / sampling_rate,
+                (1.0 / sampling_rate).floor().max(1.0)
+            )));
+        }
         return Ok(bands);
     }
     if settings.reason_for_one_band().is_some() {

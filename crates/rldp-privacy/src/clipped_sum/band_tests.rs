@@ -31,8 +31,8 @@ proptest! {
             for step in 1..=steps {
                 let here: Vec<_> = units.iter().cloned().chain((with && step == 1).then(|| one.clone())).collect();
                 let sum = banded(step, 0, &here);
-                past.begin(sum.run, sum.step).unwrap();
                 let bands = &sum.total.frame.bands;
+                past.begin(bands, sum.run, sum.step).unwrap();
                 rows.push([past.weighted(bands, &sum.total.sum), sum.total.statistic.clone()].concat());
                 past.keep(bands, sum.total.sum, vec![0.0; 8]);
             }

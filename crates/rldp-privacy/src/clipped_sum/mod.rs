@@ -130,9 +130,9 @@ impl ClippedSum {
                 "the expected batch size is {expected_batch_size}, but must be positive"
             )));
         }
-        past.begin(self.run, self.step)?;
         let PartialSum { frame, sum, mut statistic } = self.total;
         let bands = &frame.bands;
+        past.begin(bands, self.run, self.step)?;
         let mut noisy = past.weighted(bands, &sum);
         noise.perturb(&mut noisy);
         noise.perturb(&mut statistic);

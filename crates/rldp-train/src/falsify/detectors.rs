@@ -59,6 +59,55 @@ pub(super) fn one_unit_moves_the_release_too_far(step: Step) -> Result<f64, Stri
     Ok(largest)
 }
 
+/// The same under noise of four bands, everybody sampled when it is their turn: undone of their correlation, the releases of the four
+/// steps that a turn reaches differ by no more than one step's bound together.
+///
+/// Deterministic. `Ok` is the largest move of a window over the bound.
+pub(super) fn one_unit_moves_a_window_too_far(step: Step) -> Result<f64, String> {
+    const STEPS: usize = 8;
+    let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let of = |folder: &TempDir, units: fn(&Path) -> usize| {
+        let mut settings = settings(folder.path(), PATIENTS);
+        settings.privacy.statistics_share = 0.0;
+        settings.privacy.steps = STEPS as u64;
+        settings.privacy.noise_bands = Some(4);
+        settings.privacy.batch_size = units(&settings.data.train) as f64 / 4.0;
+        demo_trainer(&settings)
+    };
+    let (mut with, mut without) = (of(&folder, |_| PATIENTS), of(&other, remove_last_patient));
+    without.settings.privacy.batch_size = with.settings.privacy.batch_size;
+    let stds: Vec<f64> = with.noise_std().unwrap().iter().map(|std| std / with.bands.deviation()).collect();
+    let mut apart: Vec<Vec<f64>> = Vec::new();
+    for index in 1..=STEPS as u64 {
+        let (one, two) = (step(&mut with).unwrap().unwrap(), step(&mut without).unwrap().unwrap());
+        let pairs = with.adapter.layout().pairs().iter().zip(&stds);
+        let of_pair = |(pair, std): (&rldp_model::Pair, &f64)| {
+            let both = one.mean_gradient.get()[pair.range()].iter().zip(&two.mean_gradient.get()[pair.range()]);
+            both.map(|(a, b)| f64::from(a - b) / std).collect::<Vec<_>>()
+        };
+        apart.push(pairs.flat_map(of_pair).collect());
+        with.update(index, &one).map_err(|error| error.to_string())?;
+        without.adapter.parameters_mut().copy_from_slice(with.adapter.parameters());
+    }
+    let (z, weights) = (with.now.noise_multiplier, with.bands.fractions());
+    let moved: Vec<f64> = (0..STEPS)
+        .map(|at| {
+            let row = (0..apart[at].len()).map(|i| {
+                let parts = weights.iter().enumerate().filter(|(j, _)| *j <= at);
+                parts.map(|(j, c)| c * apart[at - j][i]).sum::<f64>()
+            });
+            z * z * row.map(|u| u * u).sum::<f64>()
+        })
+        .collect();
+    let first = moved.iter().position(|move_of| *move_of > 1e-6).ok_or("nobody had a turn")?;
+    let windows = moved[first..].chunks(4).map(|window| window.iter().sum::<f64>().sqrt());
+    let largest = windows.fold(0.0, f64::max);
+    if largest > 1.0 + 1e-3 {
+        return Err(format!("one unit moved the releases of a window by {largest} times what was charged"));
+    }
+    Ok(largest)
+}
+
 /// L2 distance of two releases in units of each number's noise.
 fn distance(trainer: &Trainer, one: &NoisyRelease, two: &NoisyRelease) -> f64 {
     let mut square = 0.0;

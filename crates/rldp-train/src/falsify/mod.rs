@@ -12,7 +12,8 @@ use rldp_privacy::{NoiseSource, NoisyRelease};
 
 use self::detectors::{
     batch_sizes_vary, empty_batches_release_noise, noise_has_the_charged_energy, observation_is_post_processing,
-    one_unit_moves_the_release_too_far, resumed_noise_repeats, unplanned_noise_is_granted,
+    one_unit_moves_a_window_too_far, one_unit_moves_the_release_too_far, resumed_noise_repeats,
+    unplanned_noise_is_granted,
 };
 use crate::{TrainError, Trainer};
 
@@ -24,6 +25,8 @@ const HONEST: Step = Trainer::private_step;
 #[test]
 fn the_honest_step_passes_every_detector() {
     let largest = one_unit_moves_the_release_too_far(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
+    assert!(largest > 0.7, "no unit came near its bound ({largest}): the detector sees nothing");
+    let largest = one_unit_moves_a_window_too_far(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
     assert!(largest > 0.7, "no unit came near its bound ({largest}): the detector sees nothing");
     empty_batches_release_noise(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
     noise_has_the_charged_energy(HONEST).unwrap_or_else(|fault| panic!("{fault}"));
@@ -41,6 +44,11 @@ fn bug_one_sigma_is_charged_for_all_pairs() {
 #[test]
 fn bug_division_by_the_realised_batch() {
     one_unit_moves_the_release_too_far(mutants::realised_batch_size).unwrap_err();
+}
+
+#[test]
+fn bug_turns_are_ignored_under_correlated_noise() {
+    one_unit_moves_a_window_too_far(mutants::ignores_turns).unwrap_err();
 }
 
 #[test]

@@ -110,6 +110,15 @@ pub(super) fn blocks_as_units(trainer: &mut Trainer) -> Stepped {
     release(trainer, charge, &units, batch)
 }
 
+/// Samples from all units in every step, whosever turn it is.
+pub(super) fn ignores_turns(trainer: &mut Trainer) -> Stepped {
+    let Some((charge, _)) = charge_and_sample(trainer)? else { return Ok(None) };
+    let everybody: Vec<usize> = (0..trainer.units.len()).collect();
+    let units = gradients(trainer, &everybody, false)?;
+    let batch = trainer.settings.privacy.batch_size;
+    release(trainer, charge, &units, batch)
+}
+
 /// Takes B units in turn, as an epoch over shuffled data does.
 pub(super) fn shuffled_batches(trainer: &mut Trainer) -> Stepped {
     let Some(charge) = trainer.spender.charge(trainer.now.noise_multiplier)? else { return Ok(None) };
