@@ -162,6 +162,7 @@ fn main() {
     let memory_limit = arguments.limit.map(|mib| MemoryLimit {
         bytes: mib << 20,
         adapter_parameters: adapter.layout().parameter_count(),
+        past_bytes: 0,
         longest: texts.iter().map(Vec::len).max().unwrap_or(0),
     });
     let options = |precision| CpuOptions { micro_batch_tokens: arguments.micro, memory_limit, precision };

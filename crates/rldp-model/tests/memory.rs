@@ -32,7 +32,7 @@ fn the_peak_stays_below_the_limit_whatever_the_batch() {
     let adapter_parameters = layout.parameter_count();
     let parameters = (0..adapter_parameters).map(|i| (i as f32 * 0.7).sin() * 0.02).collect();
     let adapter = Adapter::from_parameters(layout, parameters);
-    let limit = |bytes| Some(MemoryLimit { bytes, adapter_parameters, longest: LONGEST });
+    let limit = |bytes| Some(MemoryLimit { bytes, adapter_parameters, past_bytes: 0, longest: LONGEST });
     let engine = |precision, bytes| {
         CpuEngine::new(&files, CpuOptions { memory_limit: limit(bytes), precision, ..CpuOptions::default() })
     };

@@ -28,7 +28,8 @@ fn activations_made_again_are_the_same() {
             .map(|tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, weight: 0.01 }] })
             .into();
         let gradients = |bytes: Option<usize>| {
-            let memory_limit = bytes.map(|bytes| MemoryLimit { bytes, adapter_parameters, longest: LONGEST });
+            let memory_limit =
+                bytes.map(|bytes| MemoryLimit { bytes, adapter_parameters, past_bytes: 0, longest: LONGEST });
             let options = CpuOptions { memory_limit, micro_batch_tokens: Some(LONGEST), ..CpuOptions::default() };
             let mut found = Vec::new();
             CpuEngine::new(&files, options).map(|mut engine| {

@@ -177,8 +177,8 @@ fn choose_bands(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Res
     }
     let steps = usize::try_from(privacy.steps).unwrap_or(usize::MAX).min(LONGEST_COMPARED);
     let (mut best, mut least) = (1, f64::INFINITY);
-    for bands in CHOICES_OF_BANDS {
-        if sampling_rate * bands as f64 > 1.0 || bands * FEWEST_ROUNDS > privacy.steps && bands > 1 {
+    for bands in CHOICES_OF_BANDS.into_iter().filter(|bands| *bands <= most_chosen_bands(privacy.steps)) {
+        if sampling_rate * bands as f64 > 1.0 {
             break;
         }
         let (_, noise_multiplier) = regime(privacy, sampling_rate, bands, delta)?;
@@ -188,6 +188,12 @@ fn choose_bands(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Res
         }
     }
     Ok(best)
+}
+
+/// Most bands that are chosen for a run of `steps` steps, whatever its data and budget.
+pub(crate) fn most_chosen_bands(steps: u64) -> u64 {
+    let fits = |bands: &u64| *bands * FEWEST_ROUNDS <= steps;
+    CHOICES_OF_BANDS.into_iter().filter(fits).max().unwrap_or(1)
 }
 
 /// The regime with the first step's noise multiplier, for exact Gaussian noise of `bands` bands at `delta`.

@@ -27,6 +27,8 @@ pub struct MemoryLimit {
     pub bytes: usize,
     /// P, parameters of the adapter.
     pub adapter_parameters: usize,
+    /// What is kept of earlier steps, in bytes a parameter of the adapter.
+    pub past_bytes: usize,
     /// Tokens of the longest sequence.
     pub longest: usize,
 }
@@ -86,7 +88,7 @@ impl MemoryPlan {
         let gradient = 4 * limit.adapter_parameters;
         let gradients = self.gradient_bytes.max(queue::AHEAD * workers * gradient) + gradient;
         let tiles = if self.keeps_tiles { model.tile_bytes() } else { 0 };
-        let own = PARAMETER_BYTES * limit.adapter_parameters + BASE_BYTES + workers * WORKER_BYTES;
+        let own = (PARAMETER_BYTES + limit.past_bytes) * limit.adapter_parameters + BASE_BYTES + workers * WORKER_BYTES;
         model.stored_bytes() + tiles + gradients + own
     }
 }

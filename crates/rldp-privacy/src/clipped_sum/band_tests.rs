@@ -33,8 +33,9 @@ proptest! {
                 let sum = banded(step, 0, &here);
                 let bands = &sum.total.frame.bands;
                 past.begin(bands, sum.run, sum.step).unwrap();
-                rows.push([past.weighted(bands, &sum.total.sum), sum.total.statistic.clone()].concat());
-                past.keep(bands, sum.total.sum, vec![0.0; 8]);
+                let (weighted, kept) = past.weighted(bands, sum.total.sum);
+                rows.push([weighted, sum.total.statistic].concat());
+                past.keep(bands, kept, vec![0.0; 8]);
             }
             rows
         };

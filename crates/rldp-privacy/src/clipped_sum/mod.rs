@@ -133,13 +133,13 @@ impl ClippedSum {
         let PartialSum { frame, sum, mut statistic } = self.total;
         let bands = &frame.bands;
         past.begin(bands, self.run, self.step)?;
-        let mut noisy = past.weighted(bands, &sum);
+        let (mut noisy, sum) = past.weighted(bands, sum);
         noise.perturb(&mut noisy);
         noise.perturb(&mut statistic);
         // From here on, everything but the sum that is kept is post-processing.
         let mean_draw = noise.mean();
         let centred = |value: i64| value as f64 - mean_draw;
-        let (mut mean, mut read) = (Vec::with_capacity(sum.len()), Vec::new());
+        let (mut mean, mut read) = (Vec::with_capacity(noisy.len()), Vec::new());
         for (pair, step) in frame.grid.steps.iter().enumerate() {
             let unit = step / expected_batch_size;
             for at in frame.range(pair) {

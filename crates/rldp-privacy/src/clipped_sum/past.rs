@@ -43,16 +43,19 @@ impl Past {
         self.position
     }
 
-    /// Σ_j a_j S_(t−j) of this step's exact sum and those before it (P): what gets noise.
-    pub(super) fn weighted(&self, bands: &Bands, sum: &[i64]) -> Vec<i64> {
+    /// Σ_j a_j S_(t−j) of this step's exact sum and those before it (P): what gets noise. Second, what [`Self::keep`] is to be given.
+    pub(super) fn weighted(&self, bands: &Bands, sum: Vec<i64>) -> (Vec<i64>, Vec<i64>) {
         let (first, rest) = (bands.weights()[0], &bands.weights()[1..]);
+        if rest.is_empty() {
+            return (sum, Vec::new());
+        }
         let mut weighted: Vec<i64> = sum.iter().map(|s| s.wrapping_mul(first)).collect();
         for (weight, earlier) in rest.iter().zip(&self.sums) {
             for (total, s) in weighted.iter_mut().zip(earlier) {
                 *total = total.wrapping_add(s.wrapping_mul(*weight));
             }
         }
-        weighted
+        (weighted, sum)
     }
 
     /// y_t of the noisy value u_t of coordinate `at`, in grid steps of contributions. Post-processing.

@@ -4,7 +4,7 @@ use rldp_control::ControllerKind;
 use rldp_privacy::MOST_BANDS;
 
 use super::{ClippingKind, GeometryKind, OptimizerKind, RegimeKind, TrainSettings};
-use crate::error::TrainError;
+use crate::{error::TrainError, plan::most_chosen_bands};
 
 /// Beyond any run.
 const MOST_STEPS: u64 = 1_000_000_000;
@@ -110,6 +110,16 @@ impl TrainSettings {
             ),
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
+    }
+
+    /// Bytes a parameter of the adapter that are kept of earlier steps, at most: of each an exact sum and what was read off it.
+    pub fn past_bytes(&self) -> usize {
+        const OF_A_STEP: u64 = 12;
+        let chosen = if self.reason_for_one_band().is_some() { 1 } else { most_chosen_bands(self.privacy.steps) };
+        match self.privacy.noise_bands.unwrap_or(chosen) {
+            1 => 0,
+            bands => (OF_A_STEP * bands) as usize,
+        }
     }
 
     /// Whether the controller finds what it needs.

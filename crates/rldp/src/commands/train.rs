@@ -104,6 +104,7 @@ fn memory_limit(settings: &TrainSettings, config: &ModelConfig) -> Result<Option
     Ok(Some(MemoryLimit {
         bytes: usize::try_from(size.0).unwrap_or(usize::MAX),
         adapter_parameters: layout.map_err(Wrong::input)?.parameter_count(),
+        past_bytes: settings.past_bytes(),
         longest: settings.data.max_length,
     }))
 }

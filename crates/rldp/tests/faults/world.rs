@@ -33,6 +33,7 @@ epsilon = 4.0
 delta = 1e-5
 steps = 5
 batch_size = 3.0
+noise_bands = 2
 regime = "committed"
 accountant = "rdp"
 clipping = "pair-wise"
