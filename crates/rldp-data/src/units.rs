@@ -67,7 +67,7 @@ impl PrivacyUnits {
             let key = record.unit.as_deref().unwrap_or_default();
             let group = *order.entry(key).or_insert_with(|| {
                 groups.push(Vec::new());
-                keys.push(stable_hash([key.as_bytes()]));
+                keys.push(stable_hash(&[key.as_bytes()]));
                 groups.len() - 1
             });
             groups[group].push(record);
@@ -187,20 +187,20 @@ fn keys_of_records(records: &[TokenRecord]) -> Vec<u64> {
         let tokens = record.tokens.iter().map(|token| token.to_le_bytes());
         let ranges = record.scored.iter().flat_map(|range| [range.start, range.end]);
         let scored = ranges.map(|at| (at as u64).to_le_bytes());
-        let held = stable_hash([tokens.flatten().collect::<Vec<_>>(), scored.flatten().collect()]);
+        let held = stable_hash(&[&tokens.flatten().collect::<Vec<_>>(), &scored.flatten().collect::<Vec<_>>()]);
         let before = alike.entry(held).or_insert(0);
         *before += 1;
-        stable_hash([held.to_le_bytes(), before.to_le_bytes()])
+        stable_hash(&[&held.to_le_bytes(), &before.to_le_bytes()])
     });
     keys.collect()
 }
 
 /// Eight bytes of SHA-256 over parts, each with its length before it: the same in every version of the program.
-fn stable_hash<const N: usize>(parts: [impl AsRef<[u8]>; N]) -> u64 {
+fn stable_hash(parts: &[&[u8]]) -> u64 {
     let mut hasher = Sha256::new();
-    for part in &parts {
-        hasher.update((part.as_ref().len() as u64).to_le_bytes());
-        hasher.update(part.as_ref());
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
     }
     hasher.finalize().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
 }
