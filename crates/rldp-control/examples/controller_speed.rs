@@ -7,45 +7,12 @@ use std::time::Instant;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
-use rldp_control::{ControllerKind, GlobalObservation, Observation, PairObservation, SacSettings, controller};
-use rldp_privacy::{Observable, Public};
+use rldp_control::{ControllerKind, Observation, SacSettings, controller};
+use rldp_privacy::Public;
 
 const PAIRS: [usize; 3] = [35, 48, 210];
 const WARM: usize = 24;
 const TIMED: usize = 40;
-
-/// Numbers of no meaning, about as large as real ones.
-fn observation(pairs: usize, rng: &mut ChaCha12Rng) -> Observation {
-    let mut some = || -> Observable { Public::declare(rng.random_range(-1.0..1.0)).into() };
-    let global = GlobalObservation {
-        step_fraction: some(),
-        budget_fraction: some(),
-        snr: some(),
-        persistence: some(),
-        evidence: some(),
-        loss: some(),
-        loss_change: some(),
-        log_noise_multiplier: some(),
-        log_learning_rate_gain: some(),
-        log_momentum: some(),
-        log_averaging: some(),
-        last_reward: some(),
-        noise_energy: some(),
-    };
-    let pair = |_| PairObservation {
-        snr: some(),
-        momentum_cosine: some(),
-        previous_cosine: some(),
-        drift: some(),
-        clip_fraction: some(),
-        log_clip_norm: some(),
-        log_share: some(),
-        log_step_gain: some(),
-        spectral_tail: some(),
-    };
-    let pairs = (0..pairs).map(pair).collect();
-    Observation { global, pairs, norms: None }
-}
 
 fn main() {
     println!("controller, pairs, ms a decision (median, largest)");
@@ -56,7 +23,8 @@ fn main() {
                 controller(kind, pairs, &SacSettings::default(), 1).expect("the defaults are in range");
             let mut seconds = Vec::new();
             for decision in 0..WARM + TIMED {
-                let seen = observation(pairs, &mut rng);
+                // Numbers of no meaning, about as large as real ones.
+                let seen = Observation::filled(pairs, || Public::declare(rng.random_range(-1.0..1.0)).into());
                 let reward = Public::declare(rng.random_range(-0.1..0.1)).into();
                 let start = Instant::now();
                 let action = controller.act(&seen, Some(reward), false);

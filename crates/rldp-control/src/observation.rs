@@ -88,6 +88,37 @@ impl Observation {
     /// Numbers about each pair.
     pub const PAIR_FEATURES: usize = 8;
 
+    /// An observation of `pairs` pairs whose numbers are what `number` gives, one after another; no histogram.
+    pub fn filled(pairs: usize, mut number: impl FnMut() -> Observable) -> Self {
+        let global = GlobalObservation {
+            step_fraction: number(),
+            budget_fraction: number(),
+            snr: number(),
+            persistence: number(),
+            evidence: number(),
+            loss: number(),
+            loss_change: number(),
+            log_noise_multiplier: number(),
+            log_learning_rate_gain: number(),
+            log_momentum: number(),
+            log_averaging: number(),
+            last_reward: number(),
+            noise_energy: number(),
+        };
+        let mut pair = || PairObservation {
+            snr: number(),
+            momentum_cosine: number(),
+            previous_cosine: number(),
+            drift: number(),
+            clip_fraction: number(),
+            log_clip_norm: number(),
+            log_share: number(),
+            log_step_gain: number(),
+            spectral_tail: number(),
+        };
+        Self { global, pairs: (0..pairs).map(|_| pair()).collect(), norms: None }
+    }
+
     /// Length of the flat vector over `pairs` pairs.
     pub const fn flat_length(pairs: usize) -> usize {
         Self::GLOBAL_FEATURES + Self::PAIR_FEATURES * pairs
@@ -152,36 +183,10 @@ fn unit(value: Observable) -> f64 {
 pub(crate) mod testing {
     use rldp_privacy::{Observable, Public};
 
-    use super::{GlobalObservation, Observation, PairObservation};
+    use super::Observation;
 
     pub(crate) fn observation(pairs: usize) -> Observation {
         let zero: Observable = Public::declare(0.0).into();
-        let pair = PairObservation {
-            snr: zero,
-            momentum_cosine: zero,
-            previous_cosine: zero,
-            drift: zero,
-            clip_fraction: zero,
-            log_clip_norm: zero,
-            log_share: zero,
-            log_step_gain: zero,
-            spectral_tail: zero,
-        };
-        let global = GlobalObservation {
-            step_fraction: zero,
-            budget_fraction: zero,
-            snr: zero,
-            persistence: zero,
-            evidence: zero,
-            loss: zero,
-            loss_change: zero,
-            log_noise_multiplier: zero,
-            log_learning_rate_gain: zero,
-            log_momentum: zero,
-            log_averaging: zero,
-            last_reward: zero,
-            noise_energy: zero,
-        };
-        Observation { global, pairs: vec![pair; pairs], norms: None }
+        Observation::filled(pairs, || zero)
     }
 }

@@ -221,39 +221,15 @@ const FEATURES: [(&str, Place); 20] = [
 
 /// Two pairs in the middle of a run, with one feature of the run or of the first pair at `level`.
 fn observation(place: Place, level: f64) -> Observation {
-    let zero: Observable = Public::declare(0.0).into();
-    let half: Observable = Public::declare(0.5).into();
-    let pair = PairObservation {
-        snr: zero,
-        momentum_cosine: zero,
-        previous_cosine: zero,
-        drift: zero,
-        clip_fraction: half,
-        log_clip_norm: zero,
-        log_share: zero,
-        log_step_gain: zero,
-        spectral_tail: zero,
-    };
-    let mut pairs = vec![pair; 2];
-    let mut global = GlobalObservation {
-        step_fraction: half,
-        budget_fraction: half,
-        snr: zero,
-        persistence: zero,
-        evidence: zero,
-        loss: zero,
-        loss_change: zero,
-        log_noise_multiplier: zero,
-        log_learning_rate_gain: zero,
-        log_momentum: zero,
-        log_averaging: zero,
-        last_reward: zero,
-        noise_energy: zero,
-    };
+    let [zero, half]: [Observable; 2] = [0.0, 0.5].map(|value| Public::declare(value).into());
+    let mut observed = Observation::filled(2, || zero);
+    observed.global.step_fraction = half;
+    observed.global.budget_fraction = half;
+    observed.pairs.iter_mut().for_each(|pair| pair.clip_fraction = half);
     let value = Public::declare(level).into();
     match place {
-        Place::Global(set) => set(&mut global, value),
-        Place::Pair(set) => set(&mut pairs[0], value),
+        Place::Global(set) => set(&mut observed.global, value),
+        Place::Pair(set) => set(&mut observed.pairs[0], value),
     }
-    Observation { global, pairs, norms: None }
+    observed
 }
