@@ -11,7 +11,9 @@ use rldp_privacy::{
 fn main() {
     let numbers: Vec<f64> = std::env::args().skip(1).map(|text| text.parse().expect("a number")).collect();
     let [epsilon, rate, steps] = numbers.try_into().expect("epsilon, sampling rate, steps");
-    println!("bands, noise multiplier, noise of a step, noise left in the iterates (the last two over those of one band)");
+    println!(
+        "bands, noise multiplier, noise of a step, noise left in the iterates (the last two over those of one band)"
+    );
     let mut plain = None;
     for count in [1, 2, 4, 8, 16] {
         let rounds = (steps as u64).div_ceil(count);
