@@ -173,7 +173,7 @@ impl Claim {
             self.regime.words(),
             match self.noise_bands {
                 1 => String::new(),
-                bands => format!(" It is correlated over {bands} steps, of which each unit may be in one alone."),
+                bands => format!(" Noise is correlated over {bands} steps, of which each unit may be in one alone."),
             },
             match self.other_steps {
                 0 => String::new(),
