@@ -81,8 +81,8 @@ impl Steering {
 
 /// Numbers of bands that are compared where none is asked for.
 const CHOICES_OF_BANDS: [u64; 4] = [1, 2, 4, 8];
-/// Fewest rounds over all classes: shorter runs are bounded by their steps and not by noise (`docs/results/bands.md`).
-const FEWEST_ROUNDS: u64 = 12;
+/// Shorter runs have one band: they are bounded by their steps and not by noise (`docs/results/bands.md`).
+const FEWEST_STEPS: u64 = 24;
 /// More bands are taken when they leave less than this of the noise: each takes memory for another two adapters.
 const WORTH_IT: f64 = 0.97;
 /// Runs of more steps are compared as if they had as many.
@@ -181,7 +181,12 @@ fn choose_bands(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Res
         if sampling_rate * bands as f64 > 1.0 {
             break;
         }
-        let (_, noise_multiplier) = regime(privacy, sampling_rate, bands, delta)?;
+        let noise_multiplier = match regime(privacy, sampling_rate, bands, delta) {
+            Ok((_, noise_multiplier)) => noise_multiplier,
+            // No noise reaches the target at this rate; at a lower one it may.
+            Err(_) if bands > 1 => break,
+            Err(error) => return Err(error),
+        };
         let noise = noise_multiplier * Bands::new(bands)?.noise_of_iterates(steps);
         if noise < least * WORTH_IT {
             (best, least) = (bands, noise);
@@ -190,10 +195,11 @@ fn choose_bands(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Res
     Ok(best)
 }
 
-/// Most bands that are chosen for a run of `steps` steps, whatever its data and budget.
+/// Most bands that are chosen for a run of `steps` steps, whatever its data and budget: there are half as many rounds again as bands, since
+/// what is not taken back until the end stays.
 pub(crate) fn most_chosen_bands(steps: u64) -> u64 {
-    let fits = |bands: &u64| *bands * FEWEST_ROUNDS <= steps;
-    CHOICES_OF_BANDS.into_iter().filter(fits).max().unwrap_or(1)
+    let fits = |bands: &u64| 3 * bands * bands <= 2 * steps;
+    if steps < FEWEST_STEPS { 1 } else { CHOICES_OF_BANDS.into_iter().filter(fits).max().unwrap_or(1) }
 }
 
 /// The regime with the first step's noise multiplier, for exact Gaussian noise of `bands` bands at `delta`.
