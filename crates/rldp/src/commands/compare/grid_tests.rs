@@ -127,7 +127,7 @@ fn the_grids_that_come_with_the_source_plan() {
         (include_str!("../../../../../grids/short.toml"), 72),
         (include_str!("../../../../../grids/heuristics.toml"), 240),
         (include_str!("../../../../../grids/bands.toml"), 20),
-        (include_str!("../../../../../grids/short_bands.toml"), 72),
+        (include_str!("../../../../../grids/short_bands.toml"), 24),
         (include_str!("../../../../../grids/smollm2_bands.toml"), 9),
         (include_str!("../../../../../grids/search.toml"), 24),
         (include_str!("../../../../../grids/scales.toml"), 40),
