@@ -23,15 +23,16 @@ pub(crate) struct PolicyTrainArguments {
     /// Seed of everything, noise included
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Model directory; the embedded one when absent
+    /// Model directory; may be given more than once, every run then draws one; the embedded one when absent
     #[arg(long)]
-    pub(crate) model: Option<PathBuf>,
-    /// PUBLIC training records with a `text` column; the demo's generated notes when absent
+    pub(crate) model: Vec<PathBuf>,
+    /// PUBLIC training records with a `text` column, as often as `--eval`: every run draws one pair; the demo's generated notes when
+    /// absent
     #[arg(long)]
-    pub(crate) train: Option<PathBuf>,
-    /// PUBLIC evaluation records
+    pub(crate) train: Vec<PathBuf>,
+    /// PUBLIC evaluation records of the `--train` in the same place
     #[arg(long)]
-    pub(crate) eval: Option<PathBuf>,
+    pub(crate) eval: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,9 @@
 //! `rldp policy`: learns the set policy on public runs, and explains one.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result};
 use fs_err as fs;
@@ -35,6 +38,12 @@ const LORA_ALPHA: f64 = 16.0;
 /// Learns over many short runs on public records, each with its own budget, rates and rank; every run goes on from the
 /// policy of the one before.
 pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
+    if arguments.train.len() != arguments.eval.len() {
+        let (train, eval) = (arguments.train.len(), arguments.eval.len());
+        anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+            "--train is given {train} times and --eval {eval} times; give one evaluation file for each training file"
+        )));
+    }
     let scratch = tempfile::tempdir()?;
     demo::unpack(scratch.path())?;
     let mut rng = ChaCha12Rng::seed_from_u64(arguments.seed);
@@ -44,7 +53,9 @@ pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
         let settings = episode(scratch.path(), arguments, &out, policy.as_deref(), &mut rng)?;
         let outcome = train(&settings, false, "policy", true)?;
         print_line(&format!(
-            "run {run}: epsilon {:.2}, {} steps, learning rate {:.4}, clip norm {:.3}, rank {}: perplexity {:.3}",
+            "run {run}: {} on {}, epsilon {:.2}, {} steps, learning rate {:.4}, clip norm {:.3}, rank {}: perplexity {:.3}",
+            name(&settings.model.model),
+            name(&settings.data.train),
             settings.privacy.epsilon,
             settings.privacy.steps,
             settings.optimizer.learning_rate,
@@ -79,13 +90,14 @@ fn episode(
     let steps: u32 = rng.random_range(24..=48);
     let rate = off * default_learning_rate(steps.into(), LORA_ALPHA);
     let seed = i64::from(rng.random::<u32>());
-    let path = |given: &Option<std::path::PathBuf>, name: &str| {
-        given.clone().unwrap_or_else(|| folder.join(name)).display().to_string()
+    let (model, records) = (drawn(arguments.model.len(), rng), drawn(arguments.train.len(), rng));
+    let path = |given: &[PathBuf], at: usize, name: &str| {
+        given.get(at).cloned().unwrap_or_else(|| folder.join(name)).display().to_string()
     };
     let mut given = Given::default();
-    given.set("model", Some(path(&arguments.model, "model")));
-    given.set("train", Some(path(&arguments.train, "train.csv")));
-    given.set("eval", Some(path(&arguments.eval, "eval.csv")));
+    given.set("model", Some(path(&arguments.model, model, "model")));
+    given.set("train", Some(path(&arguments.train, records, "train.csv")));
+    given.set("eval", Some(path(&arguments.eval, records, "eval.csv")));
     given.set("out", Some(out.display().to_string()));
     given.set("epsilon", Some(epsilon));
     given.set("delta", Some(1e-5));
@@ -109,6 +121,16 @@ fn episode(
     given.set_in("sac", "batch_size", Some(64));
     given.set_in("sac", "updates_per_interval", Some(8));
     given.resolve(defaults::table(None))
+}
+
+/// One of `count`; nothing is drawn where there is nothing to choose, so that what one model and one file gave stays what it was.
+fn drawn(count: usize, rng: &mut ChaCha12Rng) -> usize {
+    if count > 1 { rng.random_range(0..count) } else { 0 }
+}
+
+/// Last part of a path.
+fn name(path: &Path) -> std::path::Display<'_> {
+    path.file_name().map_or(path, Path::new).display()
 }
 
 /// A policy without memory of the runs it was learned on, its numbers rounded.
