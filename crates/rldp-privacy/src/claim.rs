@@ -184,12 +184,12 @@ impl Claim {
     }
 }
 
-fn one() -> u64 {
+pub(crate) fn one() -> u64 {
     1
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_one(value: &u64) -> bool {
+pub(crate) fn is_one(value: &u64) -> bool {
     *value == 1
 }
 

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::{claim::Claim, error::PrivacyError};
+use crate::{
+    claim::{Claim, is_one, one},
+    error::PrivacyError,
+};
 
 /// Version of the line format.
 const VERSION: u64 = 1;
@@ -81,6 +84,9 @@ pub(crate) enum Entry {
         sampling_rate: f64,
         /// z.
         noise_multiplier: f64,
+        /// b: the claim's. With more than one, steps are not priced one by one but in rounds of b, at b times the rate.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        noise_bands: u64,
     },
     /// A step was refused; no step follows.
     Refusal {

@@ -143,9 +143,10 @@ impl Spender {
 
     fn replay(&mut self, entry: &Entry) -> Result<(), PrivacyError> {
         match entry {
-            Entry::Charge { step, sampling_rate, noise_multiplier } => {
+            Entry::Charge { step, sampling_rate, noise_multiplier, noise_bands } => {
                 let event = Event::new(*sampling_rate, *noise_multiplier, 1);
-                if *step != self.steps + 1 || self.refusal(&event)?.is_some() {
+                if *step != self.steps + 1 || *noise_bands != self.claim.noise_bands || self.refusal(&event)?.is_some()
+                {
                     return Err(PrivacyError::Ledger(format!("step {step} was charged against the claim's rules")));
                 }
                 self.steps += 1;
@@ -201,7 +202,8 @@ impl Spender {
         }
         let step = self.steps + 1;
         self.steps += 1;
-        let entry = Entry::Charge { step, sampling_rate: self.claim.sampling_rate, noise_multiplier };
+        let Claim { sampling_rate, noise_bands, .. } = self.claim;
+        let entry = Entry::Charge { step, sampling_rate, noise_multiplier, noise_bands };
         if let Err(error) = self.chain.append(&entry) {
             // The line may or may not have survived: nothing more is granted in this process.
             self.exhausted = true;

@@ -88,7 +88,7 @@ impl Verification {
         self.epsilon = Some(claim.target_epsilon).filter(|epsilon| epsilon.is_finite());
         self.delta = Some(claim.delta);
         self.check_claim(claim);
-        let charges = self.check_order(rest);
+        let charges = self.check_order(rest, claim.noise_bands);
         self.check_parameters(claim, &charges);
         let closed = rest.iter().any(|entry| matches!(entry, Entry::Close { .. }));
         self.recompute(claim, &charges, closed);
@@ -115,11 +115,14 @@ impl Verification {
         self.check("noise", needed.is_ok_and(|needed| claim.noise_delta >= needed), detail);
     }
 
-    fn check_order(&mut self, rest: &[Entry]) -> Vec<Event> {
+    fn check_order(&mut self, rest: &[Entry], bands: u64) -> Vec<Event> {
         let (mut charges, mut ended, mut fault) = (Vec::new(), false, None);
         for entry in rest {
             match entry {
-                Entry::Charge { step, sampling_rate, noise_multiplier } => {
+                Entry::Charge { step, sampling_rate, noise_multiplier, noise_bands } => {
+                    if *noise_bands != bands {
+                        fault.get_or_insert(format!("step {step} has noise of {noise_bands} bands, the claim {bands}"));
+                    }
                     if ended {
                         fault.get_or_insert(format!("step {step} was charged after the run had ended"));
                     }

@@ -137,6 +137,8 @@ fn a_run_with_bands_is_resumed_and_verifies() {
     let found = verify(&ledger());
     assert!(found.holds, "{:?}", found.checks);
     assert_eq!(found.steps, 10);
+    let charges = || ledger().lines().filter(|line| line.contains("\"charge\"")).map(str::to_owned).collect::<Vec<_>>();
+    assert!(charges().iter().all(|line| line.contains("\"noise_bands\":4")), "{:?}", charges());
     assert!(found.statement.contains("correlated over 4 steps"), "{}", found.statement);
     let (recomputed, target) = (found.epsilon_recomputed.unwrap(), settings.privacy.epsilon);
     assert!(recomputed <= target && recomputed > 0.98 * target, "three rounds cost {recomputed} of {target}");
