@@ -6,14 +6,12 @@ use rldp_privacy::verify;
 use tempfile::TempDir;
 
 use crate::{
-    Progress, Silent, StepView, Trainer,
-    evaluate::Evaluation,
-    files,
+    Silent, Trainer, files,
     plan::{Plan, plan},
     resume,
     settings::{GeometryKind, OptimizerKind, RegimeKind, TrainSettings},
     start,
-    testing::{demo_inputs, demo_settings, demo_trainer, settings},
+    testing::{StopAfter, demo_inputs, demo_settings, demo_trainer, settings},
 };
 
 /// A run of `steps` steps of four bands on 24 demo patients.
@@ -104,21 +102,6 @@ fn each_unit_has_one_turn_a_round() {
     round.sort_unstable();
     assert_eq!(round, (0..units).collect::<Vec<_>>());
     assert_eq!(batches[..4], batches[4..]);
-}
-
-/// Stops after some steps.
-struct StopAfter(u64);
-
-impl Progress for StopAfter {
-    fn step(&mut self, _view: &StepView) {
-        self.0 -= 1;
-    }
-
-    fn evaluated(&mut self, _step: u64, _evaluation: &Evaluation) {}
-
-    fn should_stop(&self) -> bool {
-        self.0 == 0
-    }
 }
 
 #[test]

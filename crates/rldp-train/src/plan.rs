@@ -126,15 +126,14 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
     // How losses are bounded does not change how many numbers are released.
     let statistics = statistic_spec(settings, 2).map_or(0, |spec| spec.length(pairs));
     let noise_coordinates = (parameters + statistics) as u64;
-    let mut noise_bands = 1;
-    let (reserve, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
-        (0.0, (Regime::NonPrivate, 0.0))
+    let (reserve, noise_bands, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
+        (0.0, 1, (Regime::NonPrivate, 0.0))
     } else {
         let reserve =
             noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps + privacy.other_steps)?;
         let delta = ideal_delta(privacy.delta, reserve);
-        noise_bands = choose_bands(settings, sampling_rate, delta)?;
-        (reserve, regime(privacy, sampling_rate, noise_bands, delta)?)
+        let noise_bands = choose_bands(settings, sampling_rate, delta)?;
+        (reserve, noise_bands, regime(privacy, sampling_rate, noise_bands, delta)?)
     };
     let claim = Claim {
         target_epsilon: privacy.epsilon,
@@ -206,11 +205,13 @@ pub(crate) fn most_chosen_bands(steps: u64) -> u64 {
 fn regime(privacy: &PrivacySettings, sampling_rate: f64, bands: u64, delta: f64) -> Result<(Regime, f64), TrainError> {
     let PrivacySettings { epsilon, .. } = *privacy;
     let steps = privacy.steps + privacy.other_steps;
+    let calibrate = |kind, rate, steps| -> Result<f64, TrainError> {
+        Ok(calibrate_noise_multiplier(kind, epsilon, delta, rate, steps)?.noise_multiplier)
+    };
     match privacy.regime {
         RegimeKind::Committed => {
             let (rate, rounds) = (sampling_rate * bands as f64, steps.div_ceil(bands));
-            let calibrated = calibrate_noise_multiplier(privacy.accountant, epsilon, delta, rate, rounds)?;
-            let noise_multiplier = calibrated.noise_multiplier;
+            let noise_multiplier = calibrate(privacy.accountant, rate, rounds)?;
             let segments = vec![Event::new(rate, noise_multiplier, rounds)];
             Ok((Regime::Committed { segments, accountant: privacy.accountant }, noise_multiplier))
         }
@@ -222,9 +223,7 @@ fn regime(privacy: &PrivacySettings, sampling_rate: f64, bands: u64, delta: f64)
             Ok((Regime::Deck { cards, accountant: privacy.accountant }, scale))
         }
         RegimeKind::Adaptive => {
-            let kind = AccountantKind::Rdp;
-            let calibrated = calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps)?;
-            let noise_multiplier = calibrated.noise_multiplier;
+            let noise_multiplier = calibrate(AccountantKind::Rdp, sampling_rate, steps)?;
             let filter = FilterSpec::plan(epsilon, delta, sampling_rate, noise_multiplier, steps)?;
             Ok((Regime::Adaptive { filter }, noise_multiplier))
         }

@@ -7,28 +7,11 @@ use rldp_privacy::NoiseSource;
 use serde_json::Value;
 
 use crate::{
-    Progress, Silent, StepView, TrainError, Trainer,
-    evaluate::Evaluation,
-    files, resume,
+    Silent, TrainError, Trainer, files, resume,
     settings::TrainSettings,
     start,
-    testing::{demo_inputs as inputs, demo_settings},
+    testing::{StopAfter, demo_inputs as inputs, demo_settings},
 };
-
-/// Asks to stop after some steps.
-struct StopAfter(u64);
-
-impl Progress for StopAfter {
-    fn step(&mut self, _view: &StepView) {
-        self.0 -= 1;
-    }
-
-    fn evaluated(&mut self, _step: u64, _evaluation: &Evaluation) {}
-
-    fn should_stop(&self) -> bool {
-        self.0 == 0
-    }
-}
 
 fn settings(folder: &std::path::Path) -> TrainSettings {
     let mut settings = demo_settings(folder, 12);

@@ -13,13 +13,30 @@ use rldp_model::{
 use rldp_privacy::accounting::AccountantKind;
 
 use crate::{
-    Inputs, Trainer, load_records,
+    Inputs, Progress, StepView, Trainer,
+    evaluate::Evaluation,
+    load_records,
     settings::{
         ClippingKind, ControlSettings, DataSettings, Decay, EngineKind, GeometryKind, ModelSettings, OptimizerKind,
         OptimizerSettings, OutputSettings, PrecisionKind, PrivacySettings, RegimeKind, TrainSettings, Trainable,
     },
     start,
 };
+
+/// Asks to stop after some steps.
+pub(crate) struct StopAfter(pub(crate) u64);
+
+impl Progress for StopAfter {
+    fn step(&mut self, _view: &StepView) {
+        self.0 -= 1;
+    }
+
+    fn evaluated(&mut self, _step: u64, _evaluation: &Evaluation) {}
+
+    fn should_stop(&self) -> bool {
+        self.0 == 0
+    }
+}
 
 /// One pair of rank 1 on a map of one number: two parameters.
 pub(crate) fn smallest_layout() -> AdapterLayout {

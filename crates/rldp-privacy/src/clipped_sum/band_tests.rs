@@ -119,8 +119,7 @@ fn noise_with_bands_is_what_it_says() {
 
 /// d_i of four bands, from the weights.
 fn inverse(i: usize) -> f64 {
-    let bands = Bands::new(4).unwrap();
-    let c: Vec<f64> = bands.weights().iter().map(|&a| a as f64 / bands.scale()).collect();
+    let c = Bands::new(4).unwrap().fractions();
     let mut d = vec![1.0 / c[0]];
     for t in 1..=i {
         d.push(-(1..=t.min(3)).map(|j| c[j] * d[t - j]).sum::<f64>() / c[0]);
