@@ -9,7 +9,7 @@ use rldp_privacy::{
 use crate::{
     error::TrainError,
     post_processing::PostProcessing,
-    settings::{ClippingKind, PrivacySettings, RegimeKind, TrainSettings},
+    settings::{CHOICES_OF_BANDS, ClippingKind, PrivacySettings, RegimeKind, TrainSettings, most_chosen_bands},
     steer::CLIP_RANGE,
 };
 
@@ -79,10 +79,6 @@ impl Steering {
     }
 }
 
-/// Numbers of bands that are compared where none is asked for.
-const CHOICES_OF_BANDS: [u64; 4] = [1, 2, 4, 8];
-/// Shorter runs have one band: they are bounded by their steps and not by noise (`docs/results/bands.md`).
-const FEWEST_STEPS: u64 = 24;
 /// More bands are taken when they leave less than this of the noise: each takes memory for another two adapters.
 const WORTH_IT: f64 = 0.97;
 /// Runs of more steps are compared as if they had as many.
@@ -192,13 +188,6 @@ fn choose_bands(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Res
         }
     }
     Ok(best)
-}
-
-/// Most bands that are chosen for a run of `steps` steps, whatever its data and budget: there are half as many rounds again as bands, since
-/// what is not taken back until the end stays.
-pub(crate) fn most_chosen_bands(steps: u64) -> u64 {
-    let fits = |bands: &u64| 3 * bands * bands <= 2 * steps;
-    if steps < FEWEST_STEPS { 1 } else { CHOICES_OF_BANDS.into_iter().filter(fits).max().unwrap_or(1) }
 }
 
 /// The regime with the first step's noise multiplier, for exact Gaussian noise of `bands` bands at `delta`.

@@ -1,5 +1,6 @@
 //! Everything that decides a run, resolved: written to `config.toml` before the first step and enough to repeat it.
 
+mod bands;
 mod kinds;
 mod rate;
 mod validate;
@@ -14,6 +15,7 @@ pub use kinds::{ClippingKind, Decay, EngineKind, GeometryKind, OptimizerKind, Pr
 
 use crate::{error::TrainError, memory_size::MemorySize};
 
+pub(crate) use bands::{CHOICES_OF_BANDS, most_chosen_bands};
 pub use rate::default_learning_rate;
 
 pub use crate::data_settings::{CanarySettings, DataSettings};

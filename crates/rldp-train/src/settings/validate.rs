@@ -1,10 +1,9 @@
 //! The bounds of settings that need neither data nor model.
 
 use rldp_control::ControllerKind;
-use rldp_privacy::MOST_BANDS;
 
 use super::{ClippingKind, GeometryKind, OptimizerKind, RegimeKind, TrainSettings};
-use crate::{error::TrainError, plan::most_chosen_bands};
+use crate::error::TrainError;
 
 /// Beyond any run.
 const MOST_STEPS: u64 = 1_000_000_000;
@@ -77,49 +76,6 @@ impl TrainSettings {
             ));
         }
         self.validate_controller()
-    }
-
-    /// Whether noise may have the bands that were asked for.
-    fn validate_bands(&self) -> Result<(), TrainError> {
-        let Some(bands) = self.privacy.noise_bands else { return Ok(()) };
-        if !(1..=MOST_BANDS).contains(&bands) {
-            return Err(TrainError::setting("noise-bands", bands, &format!("between 1 and {MOST_BANDS}")));
-        }
-        match self.reason_for_one_band() {
-            Some(reason) if bands > 1 => {
-                Err(TrainError::Usage(format!("--noise-bands is {bands}, but {reason}; use 1, or leave it out")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Why every step must have noise of its own; `None` where noise may be correlated.
-    pub(crate) fn reason_for_one_band(&self) -> Option<&'static str> {
-        let Self { privacy, optimizer, .. } = self;
-        let reasons = [
-            (privacy.unsafe_non_private, "a run without noise correlates none"),
-            (privacy.regime != RegimeKind::Committed, "only --regime committed fixes all noise in advance"),
-            (privacy.other_steps > 0, "steps of other runs (--other-steps) are no part of this run's rounds"),
-            (
-                privacy.geometry != GeometryKind::None,
-                "--geometry changes its coordinates every step, and takes nothing back",
-            ),
-            (
-                optimizer.optimizer == OptimizerKind::AdamBc,
-                "--optimizer adam-bc takes all of a step's noise for lasting",
-            ),
-        ];
-        reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
-    }
-
-    /// Bytes a parameter of the adapter that are kept of earlier steps, at most: of each an exact sum and what was read off it.
-    pub fn past_bytes(&self) -> usize {
-        const OF_A_STEP: u64 = 12;
-        let chosen = if self.reason_for_one_band().is_some() { 1 } else { most_chosen_bands(self.privacy.steps) };
-        match self.privacy.noise_bands.unwrap_or(chosen) {
-            1 => 0,
-            bands => (OF_A_STEP * bands) as usize,
-        }
     }
 
     /// Whether the controller finds what it needs.
