@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{
+    factors::Prepared,
     forward::{BlockCache, Pass, find, head_groups, resize},
     head_norm,
     linear::Columns,
@@ -44,8 +45,8 @@ pub(crate) struct BackwardScratch {
     up: Vec<f32>,
     attended: Vec<f32>,
     fused: Vec<f32>,
-    /// d(x Aᵀ) of the map at hand (N, R).
-    dinner: Vec<f32>,
+    /// d(x Aᵀ) of each map at hand (N, R).
+    dinner: Vec<Vec<f32>>,
 }
 
 impl Pass<'_> {
@@ -81,72 +82,24 @@ impl Pass<'_> {
         let BackwardScratch { input, wide, gate, up, dinner, .. } = scratch;
         resize(wide, rows * width);
         if let Some((map, linear)) = find(block, LinearKind::MlpDown) {
-            let columns = Columns::all(hidden);
-            self.map_backward(
-                products,
-                layer,
-                map,
-                linear,
-                &cache.activated,
-                cache,
-                dstream,
-                columns,
-                Some((wide, false)),
-                dinner,
-                gradients,
-            );
+            let down = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
+            self.adapter_gradients(layer, cache, &cache.activated, &down, dinner, gradients);
+            self.input_gradient(products, layer, &down, dinner, wide);
         }
-        resize(gate, rows * width);
         let gated = find(block, LinearKind::MlpGate);
-        resize(input, rows * hidden);
+        resize(gate, rows * width);
+        resize(up, if gated.is_some() { rows * width } else { 0 });
+        let (other, dother) = (gated.map(|_| cache.up.as_slice()), gated.map(|_| &mut up[..]));
+        activation::backward(config.activation, &cache.gate, other, wide, gate, dother);
         let columns = Columns::all(width);
-        if let Some((gate_map, gate_linear)) = gated {
-            resize(up, rows * width);
-            activation::backward(config.activation, &cache.gate, Some(&cache.up), wide, gate, Some(up));
-            if let Some((map, linear)) = find(block, LinearKind::MlpUp) {
-                self.map_backward(
-                    products,
-                    layer,
-                    map,
-                    linear,
-                    &cache.mlp_input,
-                    cache,
-                    up,
-                    columns,
-                    Some((input, false)),
-                    dinner,
-                    gradients,
-                );
-            }
-            self.map_backward(
-                products,
-                layer,
-                gate_map,
-                gate_linear,
-                &cache.mlp_input,
-                cache,
-                gate,
-                columns,
-                Some((input, true)),
-                dinner,
-                gradients,
-            );
-        } else if let Some((map, linear)) = find(block, LinearKind::MlpUp) {
-            activation::backward(config.activation, &cache.gate, None, wide, gate, None);
-            self.map_backward(
-                products,
-                layer,
-                map,
-                linear,
-                &cache.mlp_input,
-                cache,
-                gate,
-                columns,
-                Some((input, false)),
-                dinner,
-                gradients,
-            );
-        }
+        let branch = |(map, linear), dy| Branch { map, linear, dy, columns };
+        // Without a gate, what is activated is the output of the map up.
+        let dup = if gated.is_some() { &*up } else { &*gate };
+        let up = find(block, LinearKind::MlpUp).map(|up| branch(up, dup));
+        let branches: Vec<Branch> = up.into_iter().chain(gated.map(|found| branch(found, gate))).collect();
+        resize(input, rows * hidden);
+        self.adapter_gradients(layer, cache, &cache.mlp_input, &branches, dinner, gradients);
+        self.input_gradient(products, layer, &branches, dinner, input);
         let branch = &block.norms[1];
         norm::backward(&cache.middle, &branch.weight, branch.bias.is_some(), &cache.statistics[1], input, dstream);
     }
@@ -167,20 +120,9 @@ impl Pass<'_> {
         let BackwardScratch { input, attended, fused, dinner, .. } = scratch;
         resize(attended, rows * out_width);
         if let Some((map, linear)) = find(block, LinearKind::AttentionOutput) {
-            let columns = Columns::all(hidden);
-            self.map_backward(
-                products,
-                layer,
-                map,
-                linear,
-                &cache.attended,
-                cache,
-                dstream,
-                columns,
-                Some((attended, false)),
-                dinner,
-                gradients,
-            );
+            let output = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
+            self.adapter_gradients(layer, cache, &cache.attended, &output, dinner, gradients);
+            self.input_gradient(products, layer, &output, dinner, attended);
         }
         resize(fused, rows * width);
         self.attend_backward(cache, attended, fused);
@@ -189,28 +131,17 @@ impl Pass<'_> {
             self.angles.rotate(&mut row[..turned], position, -1.0);
         }
         head_norm::backward(self.model, block, &cache.head_norm, fused);
-        resize(input, rows * hidden);
-        for (map, linear) in block.linears.iter().enumerate() {
-            let Some(offset) = self.fused_offset(linear.spec.kind) else { continue };
-            let columns = Columns { offset, stride: width };
-            let dx = if lowest { None } else { Some((&mut *input, offset > 0)) };
-            self.map_backward(
-                products,
-                layer,
-                map,
-                linear,
-                &cache.attention_input,
-                cache,
-                fused,
-                columns,
-                dx,
-                dinner,
-                gradients,
-            );
-        }
+        let branches = block.linears.iter().enumerate().filter_map(|(map, linear)| {
+            let columns = Columns { offset: self.fused_offset(linear.spec.kind)?, stride: width };
+            Some(Branch { map, linear, dy: fused, columns })
+        });
+        let branches: Vec<Branch> = branches.collect();
+        self.adapter_gradients(layer, cache, &cache.attention_input, &branches, dinner, gradients);
         if !lowest {
-            let branch = &block.norms[0];
-            norm::backward(&cache.input, &branch.weight, branch.bias.is_some(), &cache.statistics[0], input, dstream);
+            resize(input, rows * hidden);
+            self.input_gradient(products, layer, &branches, dinner, input);
+            let norm = &block.norms[0];
+            norm::backward(&cache.input, &norm.weight, norm.bias.is_some(), &cache.statistics[0], input, dstream);
         }
     }
 
@@ -229,70 +160,84 @@ impl Pass<'_> {
         }
     }
 
-    /// One map: finds the adapter's per-unit gradients, and puts the input's gradient in `dx` when it is wanted, added to
-    /// what is there if the flag says so.
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one pass, borrowed apart")]
-    fn map_backward(
+    /// Per-unit gradients of the adapters on maps that share their input x, unit by unit, so that a unit's rows stay in the
+    /// second cache from one use to the next. Leaves d(x Aᵀ) of each map in `dinner`.
+    fn adapter_gradients(
         &self,
-        products: &mut Products,
         layer: usize,
-        map: usize,
-        linear: &Linear,
-        x: &[f32],
         cache: &BlockCache,
-        dy: &[f32],
-        columns: Columns,
-        dx: Option<(&mut Vec<f32>, bool)>,
-        dinner: &mut Vec<f32>,
+        x: &[f32],
+        branches: &[Branch],
+        dinner: &mut Vec<Vec<f32>>,
         gradients: &mut Gradients,
     ) {
-        let rows = self.batch.rows();
-        let pair = self.pair(layer, map);
-        if let (Some(pair), Some(index)) = (pair, self.pairs[layer][map]) {
-            resize(dinner, rows * pair.rank);
-            lora::narrow(&dy[columns.offset..], columns.stride, pair.narrow_b, dinner);
-            self.adapter_gradients(index, linear, x, &cache.inner[map], dinner, dy, columns, gradients);
+        dinner.resize_with(dinner.len().max(branches.len()), Vec::new);
+        let Some(adapter) = self.adapter else { return };
+        let rank = adapter.adapter.layout().rank();
+        for (branch, dinner) in branches.iter().zip(&mut *dinner) {
+            resize(dinner, if self.pairs[layer][branch.map].is_some() { self.batch.rows() * rank } else { 0 });
         }
-        if let Some((dx, accumulate)) = dx {
-            let pair = pair.map(|pair| (pair, dinner.as_slice()));
-            linear.backward(self.model, products, rows, dy, columns, pair, dx, accumulate);
+        for unit in gradients.units.iter().filter(|unit| !unit.rows.is_empty()) {
+            let own = &mut gradients.values[unit.slot * gradients.parameters..][..gradients.parameters];
+            for (branch, dinner) in branches.iter().zip(&mut *dinner) {
+                if let Some(pair) = self.pairs[layer][branch.map] {
+                    unit_gradient(adapter, pair, unit, x, &cache.inner[branch.map], branch, dinner, own);
+                }
+            }
         }
     }
 
-    /// dA = Σ_t dinner_t ⊗ x_t and dB = scaling · Σ_t dy_t ⊗ inner_t over each unit's rows.
-    fn adapter_gradients(
+    /// dx (N, in) of maps that share their input.
+    fn input_gradient(
         &self,
-        index: usize,
-        linear: &Linear,
-        x: &[f32],
-        inner: &[f32],
-        dinner: &[f32],
-        dy: &[f32],
-        columns: Columns,
-        gradients: &mut Gradients,
+        products: &mut Products,
+        layer: usize,
+        branches: &[Branch],
+        dinner: &[Vec<f32>],
+        dx: &mut [f32],
     ) {
-        let Some(adapter) = self.adapter else { return };
-        let layout = adapter.adapter.layout();
-        let (pair, rank, scaling) = (&layout.pairs()[index], layout.rank(), layout.scaling());
-        let (fan_in, fan_out) = (linear.spec.in_features, linear.spec.out_features);
-        for unit in gradients.units {
-            let Range { start, end } = unit.rows;
-            if start == end {
-                continue;
-            }
-            let own = &mut gradients.values[unit.slot * gradients.parameters..][..gradients.parameters];
-            if pair.trains_a {
-                let (left, right) = (&dinner[start * rank..end * rank], &x[start * fan_in..end * fan_in]);
-                let outer = Outer { left, rank, right, width: fan_in, stride: fan_in };
-                lora::outer_sum(outer, unit.adds, &mut own[pair.a.clone()]);
-            } else if !unit.adds {
-                own[pair.a.clone()].fill(0.0);
-            }
-            let last = (end - 1) * columns.stride + columns.offset + fan_out;
-            let right = &dy[start * columns.stride + columns.offset..last];
-            let left = &inner[start * rank..end * rank];
-            let outer = Outer { left, rank, right, width: fan_out, stride: columns.stride };
-            lora::outer_sum_transposed(outer, scaling, unit.adds, &mut own[pair.b.clone()]);
+        for (index, (branch, dinner)) in branches.iter().zip(dinner).enumerate() {
+            let Branch { map, linear, dy, columns } = *branch;
+            let pair = self.pair(layer, map).map(|pair| (pair, dinner.as_slice()));
+            linear.backward(self.model, products, self.batch.rows(), dy, columns, pair, dx, index > 0);
         }
+    }
+}
+
+/// One of the maps that share an input, and d(its output) in columns of a buffer.
+#[derive(Clone, Copy)]
+struct Branch<'a> {
+    map: usize,
+    linear: &'a Linear,
+    dy: &'a [f32],
+    columns: Columns,
+}
+
+/// dinner = scaling · dy B of a unit's rows, dA = Σ_t `dinner_t` ⊗ `x_t` and dB = scaling · Σ_t `dy_t` ⊗ `inner_t` over them.
+fn unit_gradient(
+    adapter: &Prepared,
+    pair: usize,
+    unit: &UnitRows,
+    x: &[f32],
+    inner: &[f32],
+    branch: &Branch,
+    dinner: &mut [f32],
+    own: &mut [f32],
+) {
+    let layout = adapter.adapter.layout();
+    let (spec, rank, scaling) = (&layout.pairs()[pair], layout.rank(), layout.scaling());
+    let (fan_in, fan_out) = (branch.linear.spec.in_features, branch.linear.spec.out_features);
+    let (Columns { offset, stride }, Range { start, end }) = (branch.columns, unit.rows.clone());
+    let dy = &branch.dy[start * stride + offset..(end - 1) * stride + offset + fan_out];
+    let dinner = &mut dinner[start * rank..end * rank];
+    lora::narrow(dy, stride, adapter.pair(pair).narrow_b, dinner);
+    let outer = Outer { left: &inner[start * rank..end * rank], rank, right: dy, width: fan_out, stride };
+    lora::outer_sum_transposed(outer, scaling, unit.adds, &mut own[spec.b.clone()]);
+    if spec.trains_a {
+        let right = &x[start * fan_in..end * fan_in];
+        let outer = Outer { left: dinner, rank, right, width: fan_in, stride: fan_in };
+        lora::outer_sum(outer, unit.adds, &mut own[spec.a.clone()]);
+    } else if !unit.adds {
+        own[spec.a.clone()].fill(0.0);
     }
 }

@@ -144,6 +144,14 @@ fn two<V: Vector>(row: &[f32], start: usize) -> [V; 2] {
     [V::load_some(low), V::load_some(high)]
 }
 
+/// Fetches the columns after those from `start` on: rows are too far apart for the processor to see that it will need them.
+#[inline(always)]
+fn fetch_next<V: Vector>(row: &[f32], start: usize) {
+    if let Some(next) = row.get(start + COLUMNS..start + 2 * COLUMNS) {
+        next.as_chunks().0.iter().for_each(V::fetch);
+    }
+}
+
 /// The reverse of [`two`].
 #[inline(always)]
 fn put_two<V: Vector>(values: [V; 2], row: &mut [f32], start: usize) {
@@ -171,6 +179,7 @@ fn widen_body<V: Vector>(rank: usize, width: usize, left: &[f32], weights: &[f32
                 }
                 for (left, out) in left.chunks_exact(rank).zip(out.chunks_mut(stride)) {
                     let (left, out) = (eight(&left[ranks..ranks + count], &mut padded), &mut out[..width]);
+                    fetch_next::<V>(out, start);
                     let [mut low, mut high] = two::<V>(out, start);
                     for r in 0..RANKS {
                         let left = V::splat(left[r]);
@@ -212,7 +221,9 @@ impl Outer<'_> {
         let (mut sums, mut padded) = ([[V::zero(); 2]; RANKS], [0.0; RANKS]);
         for (left, right) in self.left.chunks_exact(self.rank).zip(self.right.chunks(self.stride)) {
             let left = eight(&left[ranks..ranks + count], &mut padded);
-            let [low, high] = two::<V>(&right[..self.width], start);
+            let right = &right[..self.width];
+            fetch_next::<V>(right, start);
+            let [low, high] = two::<V>(right, start);
             for r in 0..RANKS {
                 let left = V::splat(left[r]);
                 sums[r] = [low.madd(left, sums[r][0]), high.madd(left, sums[r][1])];
@@ -247,21 +258,46 @@ fn outer_sum_body<V: Vector>(outer: Outer, accumulate: bool, sum: &mut [f32]) {
 fn outer_sum_transposed_body<V: Vector>(outer: Outer, factor: f32, accumulate: bool, sum: &mut [f32]) {
     let factor = V::splat(factor);
     for ranks in (0..outer.rank).step_by(RANKS) {
-        let end = outer.rank.min(ranks + RANKS);
         for start in (0..outer.width).step_by(COLUMNS) {
+            // Eight ranks of sixteen columns, and below them of the next sixteen.
             let part = outer.part::<V>(ranks, start);
-            for half in 0..2 {
-                let mut square = [V::zero(); LANES];
-                for r in 0..RANKS {
-                    square[r] = part[r][half].multiply(factor);
-                }
-                V::transpose(&mut square);
-                let rows = sum.chunks_exact_mut(outer.rank).skip(start + half * LANES);
-                for (column, row) in square.into_iter().zip(rows) {
-                    let row = &mut row[ranks..end];
-                    let old = if accumulate { V::load_some(row) } else { V::zero() };
-                    column.add(old).store_some(row);
-                }
+            let mut square = [V::zero(); LANES];
+            for r in 0..RANKS {
+                square[r] = part[r][0].multiply(factor);
+                square[RANKS + r] = part[r][1].multiply(factor);
+            }
+            V::transpose(&mut square);
+            let end = outer.width.min(start + COLUMNS);
+            let sum = &mut sum[start * outer.rank..end * outer.rank];
+            if outer.rank == RANKS && end - start == COLUMNS {
+                put_columns(square, accumulate, sum);
+            } else {
+                put_some_columns(square, accumulate, sum, outer.rank, ranks);
+            }
+        }
+    }
+}
+
+/// Columns of eight ranks each: the halves of a vector lie 16 columns apart.
+#[inline(always)]
+fn put_columns<V: Vector>(columns: [V; LANES], accumulate: bool, sum: &mut [f32]) {
+    let (low, high) = sum.as_chunks_mut::<RANKS>().0.split_at_mut(LANES);
+    for ((column, low), high) in columns.into_iter().zip(low).zip(high) {
+        let old = if accumulate { V::load_halves([low, high]) } else { V::zero() };
+        column.add(old).store_halves([low, high]);
+    }
+}
+
+/// The same, of some of the columns and of ranks from `ranks` on.
+#[inline(always)]
+fn put_some_columns<V: Vector>(columns: [V; LANES], accumulate: bool, sum: &mut [f32], rank: usize, ranks: usize) {
+    for (i, column) in columns.into_iter().enumerate() {
+        let mut lanes = [0.0; LANES];
+        column.store(&mut lanes);
+        for (half, lanes) in lanes.as_chunks::<RANKS>().0.iter().enumerate() {
+            let Some(row) = sum.chunks_exact_mut(rank).nth(half * LANES + i) else { continue };
+            for (sum, value) in row[ranks..].iter_mut().zip(lanes) {
+                *sum = if accumulate { *sum + value } else { *value };
             }
         }
     }

@@ -8,6 +8,9 @@ pub(crate) const LANES: usize = 16;
 /// Numbers side by side, in memory.
 pub(crate) type Lanes = [f32; LANES];
 
+/// Half of them.
+pub(crate) type Half = [f32; LANES / 2];
+
 /// Sixteen numbers. Implementations for an instruction set are used in functions that are compiled for it only; the
 /// `dispatch_vectors` macro sees to that.
 pub(crate) trait Vector: Copy {
@@ -33,6 +36,12 @@ pub(crate) trait Vector: Copy {
 
     /// Rows become columns.
     fn transpose(rows: &mut [Self; LANES]);
+    /// The first eight numbers and the others, at two places.
+    fn load_halves(halves: [&Half; 2]) -> Self;
+    /// The reverse of `load_halves`.
+    fn store_halves(self, halves: [&mut Half; 2]);
+    /// Fetches what lies there into the first cache: a hint, of which nothing can be seen but its speed.
+    fn fetch(lanes: &Lanes);
 
     #[inline(always)]
     fn zero() -> Self {
@@ -156,6 +165,17 @@ impl<const FMA: bool> Vector for Portable<FMA> {
             }
         }
     }
+    #[inline(always)]
+    fn load_halves([low, high]: [&Half; 2]) -> Self {
+        Self(std::array::from_fn(|i| if i < LANES / 2 { low[i] } else { high[i - LANES / 2] }))
+    }
+    #[inline(always)]
+    fn store_halves(self, [low, high]: [&mut Half; 2]) {
+        low.copy_from_slice(&self.0[..LANES / 2]);
+        high.copy_from_slice(&self.0[LANES / 2..]);
+    }
+    #[inline(always)]
+    fn fetch(_: &Lanes) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -164,7 +184,7 @@ mod avx512 {
 
     use std::arch::x86_64::*;
 
-    use super::{EXP2, LANES, Lanes, Vector};
+    use super::{EXP2, Half, LANES, Lanes, Vector};
 
     /// The places of at most 16 values.
     #[inline(always)]
@@ -281,6 +301,25 @@ mod avx512 {
                 }
             }
         }
+        #[inline(always)]
+        fn load_halves([low, high]: [&Half; 2]) -> Self {
+            unsafe {
+                let low = _mm512_castpd256_pd512(_mm256_loadu_pd(low.as_ptr().cast()));
+                _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_loadu_pd(high.as_ptr().cast())))
+            }
+        }
+        #[inline(always)]
+        fn store_halves(self, [low, high]: [&mut Half; 2]) {
+            unsafe {
+                let values = _mm512_castps_pd(self);
+                _mm256_storeu_pd(low.as_mut_ptr().cast(), _mm512_castpd512_pd256(values));
+                _mm256_storeu_pd(high.as_mut_ptr().cast(), _mm512_extractf64x4_pd::<1>(values));
+            }
+        }
+        #[inline(always)]
+        fn fetch(lanes: &Lanes) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().cast()) }
+        }
     }
 }
 
@@ -328,6 +367,14 @@ mod tests {
         }
         V::splat_pair(&[1.0, 2.0]).store(&mut found);
         assert_eq!(found, std::array::from_fn(|i| (1 + i % 2) as f32));
+        let halves: [Half; 2] = std::array::from_fn(|half| std::array::from_fn(|i| (half * 8 + i) as f32));
+        let both = V::load_halves([&halves[0], &halves[1]]);
+        both.store(&mut found);
+        assert_eq!(found, places);
+        let mut stored = [[0.0; LANES / 2]; 2];
+        let [low, high] = &mut stored;
+        both.store_halves([low, high]);
+        assert_eq!(stored, halves);
         let mut rows: [V; LANES] = std::array::from_fn(|i| V::load(&std::array::from_fn(|j| (i * LANES + j) as f32)));
         V::transpose(&mut rows);
         for (i, row) in rows.into_iter().enumerate() {

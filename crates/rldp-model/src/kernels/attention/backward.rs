@@ -10,38 +10,41 @@ use crate::kernels::{
 };
 
 dispatch_vectors! {
-    /// Adds to `drows` the gradients of the head's queries, keys and values over a whole sequence, given d(out).
-    pub(super) fn backward = backward_body(head: Group, rows: &[f32], out: &[f32], dout: &[f32], out_stride: usize, lse: &[f32], drows: &mut [f32])
+    /// Writes to `drows` the gradients of the heads' queries and of their keys and values over a whole sequence, given d(out).
+    pub(super) fn backward = backward_body(group: Group, rows: &[f32], out: &[f32], dout: &[f32], out_stride: usize, lse: &[f32], lse_stride: usize, drows: &mut [f32])
 }
 
-/// p = e^(score − lse); dv += p·dout; ds = p·(⟨dout, v⟩ − ⟨dout, out⟩); dq += scale·ds·k; dk += ds·scale·q.
+/// p = e^(score − lse); dv = Σ p·dout; ds = p·(⟨dout, v⟩ − ⟨dout, out⟩); dq = scale·Σ ds·k; dk = Σ ds·scale·q.
 #[inline(always)]
 pub(super) fn backward_body<V: Vector>(
-    head: Group,
+    group: Group,
     rows: &[f32],
     out: &[f32],
     dout: &[f32],
     out_stride: usize,
     lse: &[f32],
+    lse_stride: usize,
     drows: &mut [f32],
 ) {
-    let tokens = rows.len() / head.stride;
-    let (padded, scale) = (head.padded(), 1.0 / (head.dim as f32).sqrt());
-    let (keys, values) = (head.gather(rows, 0..tokens, head.key), head.gather(rows, 0..tokens, head.value));
+    let tokens = rows.len() / group.stride;
+    let (padded, scale) = (group.padded(), 1.0 / (group.dim as f32).sqrt());
+    let (keys, values) = (group.gather(rows, 0..tokens, group.key), group.gather(rows, 0..tokens, group.value));
     let (mut dkeys, mut dvalues) = (vec![0.0; keys.len()], vec![0.0; keys.len()]);
     let (mut weights, mut slopes) = (vec![[0.0; LANES]; tokens], vec![[0.0; LANES]; tokens]);
     let mut mixed = vec![[0.0; LANES]; padded];
     // Rows of a block's queries, d(out) and out, and the same as columns.
     let mut straight = [(); 3].map(|()| vec![0.0; LANES * padded]);
     let mut turned = [(); 3].map(|()| vec![[0.0; LANES]; padded]);
-    for start in (0..tokens).step_by(LANES) {
+    let blocks = (0..group.heads).flat_map(|index| (0..tokens).step_by(LANES).map(move |start| (index, start)));
+    for (index, start) in blocks {
+        let head = group.head(index);
         let block = Block::new(&head, start, LANES.min(tokens - start));
         let past = block.past.start * padded..block.past.end * padded;
         let query_rows = &rows[start * head.stride + head.query..];
-        let (out, dout) = (&out[start * out_stride..], &dout[start * out_stride..]);
+        let at = start * out_stride + index * head.dim;
         block.gather(query_rows, head.stride, &head, scale, &mut straight[0]);
-        block.gather(dout, out_stride, &head, 1.0, &mut straight[1]);
-        block.gather(out, out_stride, &head, 1.0, &mut straight[2]);
+        block.gather(&dout[at..], out_stride, &head, 1.0, &mut straight[1]);
+        block.gather(&out[at..], out_stride, &head, 1.0, &mut straight[2]);
         for (straight, turned) in straight.iter().zip(&mut turned) {
             columns::<V>(straight, padded, turned);
         }
@@ -52,25 +55,22 @@ pub(super) fn backward_body<V: Vector>(
         block.mask(weights, f32::MIN);
         // An idle lane's log-sum-exp is the largest number, which makes its weights zero.
         let mut own_lse = [f32::MAX; LANES];
-        own_lse[..block.count].copy_from_slice(&lse[start..start + block.count]);
+        own_lse[..block.count].copy_from_slice(&lse[index * lse_stride + start..][..block.count]);
         differentiate::<V>(weights, slopes, &own_lse, douts, outs);
         mix::<V>(slopes, &keys[past.clone()], padded, head.dim, &mut mixed);
         to_rows::<V>(&mixed, padded, &mut straight[2]);
         for (lane, mixed) in straight[2].chunks_exact(padded).enumerate().take(block.count) {
-            let sum = head.at_mut(drows, start + lane, head.query);
-            for (sum, mixed) in sum.iter_mut().zip(mixed) {
-                *sum += scale * mixed;
+            let dquery = head.at_mut(drows, start + lane, head.query);
+            for (dquery, mixed) in dquery.iter_mut().zip(mixed) {
+                *dquery = scale * mixed;
             }
         }
         spread::<V>(slopes, &straight[0], padded, &mut dkeys[past.clone()]);
         spread::<V>(weights, &straight[1], padded, &mut dvalues[past]);
     }
     for token in 0..tokens {
-        for (offset, gradients) in [(head.key, &dkeys), (head.value, &dvalues)] {
-            let sum = head.at_mut(drows, token, offset);
-            for (sum, gradient) in sum.iter_mut().zip(&gradients[token * padded..]) {
-                *sum += gradient;
-            }
+        for (offset, gradients) in [(group.key, &dkeys), (group.value, &dvalues)] {
+            group.at_mut(drows, token, offset).copy_from_slice(&gradients[token * padded..][..group.dim]);
         }
     }
 }

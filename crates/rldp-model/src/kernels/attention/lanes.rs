@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::Group;
 use crate::kernels::vector::{LANES, Lanes, Vector};
 
-/// Past tokens that are taken side by side.
-const PAST: usize = 4;
+/// Past tokens that are taken side by side: as many sums as keep two units busy.
+const PAST: usize = 8;
 /// Features that are summed side by side.
 const GROUP: usize = 8;
 
@@ -94,31 +94,33 @@ pub(super) fn rows<V: Vector>(columns: &[Lanes], padded: usize, out: &mut [f32])
 /// Products of the queries' columns (at least D, 16) with every row (n, padded D): (n, 16).
 #[inline(always)]
 pub(super) fn scores<V: Vector>(columns: &[Lanes], rows: &[f32], padded: usize, out: &mut [Lanes]) {
-    let (four, rest) = out.as_chunks_mut::<PAST>();
-    let whole = four.len() * PAST * padded;
-    for (out, rows) in four.iter_mut().zip(rows.chunks_exact(PAST * padded)) {
-        let [mut a, mut b, mut c, mut d] = [V::zero(); PAST];
-        let (ab, cd) = rows.split_at(2 * padded);
-        let ((first, second), (third, fourth)) = (ab.split_at(padded), cd.split_at(padded));
-        for ((((column, w), x), y), z) in columns.iter().zip(first).zip(second).zip(third).zip(fourth) {
-            let column = V::load(column);
-            a = column.madd(V::splat(*w), a);
-            b = column.madd(V::splat(*x), b);
-            c = column.madd(V::splat(*y), c);
-            d = column.madd(V::splat(*z), d);
-        }
-        let [first, second, third, fourth] = out;
-        a.store(first);
-        b.store(second);
-        c.store(third);
-        d.store(fourth);
+    let (many, rest) = out.as_chunks_mut::<PAST>();
+    let (rows, last_rows) = rows.split_at(many.len() * PAST * padded);
+    for (out, rows) in many.iter_mut().zip(rows.chunks_exact(PAST * padded)) {
+        scores_some::<V, PAST>(columns, rows, padded, out);
     }
-    for (out, row) in rest.iter_mut().zip(rows[whole..].chunks_exact(padded)) {
-        let mut sum = V::zero();
-        for (column, x) in columns.iter().zip(row) {
-            sum = V::load(column).madd(V::splat(*x), sum);
+    let (pairs, last) = rest.as_chunks_mut::<2>();
+    let (rows, last_row) = last_rows.split_at(pairs.len() * 2 * padded);
+    for (out, rows) in pairs.iter_mut().zip(rows.chunks_exact(2 * padded)) {
+        scores_some::<V, 2>(columns, rows, padded, out);
+    }
+    if let [out] = last {
+        scores_some::<V, 1>(columns, last_row, padded, std::array::from_mut(out));
+    }
+}
+
+#[inline(always)]
+fn scores_some<V: Vector, const N: usize>(columns: &[Lanes], rows: &[f32], padded: usize, out: &mut [Lanes; N]) {
+    let rows: [&[f32]; N] = std::array::from_fn(|n| &rows[n * padded..][..columns.len()]);
+    let mut sums = [V::zero(); N];
+    for i in 0..columns.len() {
+        let column = V::load(&columns[i]);
+        for n in 0..N {
+            sums[n] = column.madd(V::splat(rows[n][i]), sums[n]);
         }
-        sum.store(out);
+    }
+    for n in 0..N {
+        sums[n].store(&mut out[n]);
     }
 }
 
@@ -143,13 +145,18 @@ pub(super) fn mix<V: Vector>(weights: &[Lanes], rows: &[f32], padded: usize, dim
 /// `out_j += Σ_lane weights_j[lane] · rows[lane]`: rows (16, padded D), out (n, padded D).
 #[inline(always)]
 pub(super) fn spread<V: Vector>(weights: &[Lanes], rows: &[f32], padded: usize, out: &mut [f32]) {
-    let (four, rest) = weights.as_chunks::<PAST>();
-    let whole = four.len() * PAST * padded;
-    for (weights, out) in four.iter().zip(out.chunks_exact_mut(PAST * padded)) {
+    let (many, rest) = weights.as_chunks::<PAST>();
+    let (out, last_out) = out.split_at_mut(many.len() * PAST * padded);
+    for (weights, out) in many.iter().zip(out.chunks_exact_mut(PAST * padded)) {
         spread_some::<V, PAST>(weights, rows, padded, out);
     }
-    for (weights, out) in rest.iter().zip(out[whole..].chunks_exact_mut(padded)) {
-        spread_some::<V, 1>(std::array::from_ref(weights), rows, padded, out);
+    let (pairs, last) = rest.as_chunks::<2>();
+    let (out, last_out) = last_out.split_at_mut(pairs.len() * 2 * padded);
+    for (weights, out) in pairs.iter().zip(out.chunks_exact_mut(2 * padded)) {
+        spread_some::<V, 2>(weights, rows, padded, out);
+    }
+    if let [weights] = last {
+        spread_some::<V, 1>(std::array::from_ref(weights), rows, padded, last_out);
     }
 }
 

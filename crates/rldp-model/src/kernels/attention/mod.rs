@@ -61,9 +61,10 @@ impl Group {
     #[inline(always)]
     fn gather(&self, rows: &[f32], tokens: Range<usize>, offset: usize) -> Vec<f32> {
         let padded = self.padded();
-        let mut found = vec![0.0; tokens.len() * padded];
-        for (found, token) in found.chunks_exact_mut(padded).zip(tokens) {
-            found[..self.dim].copy_from_slice(self.at(rows, token, offset));
+        let mut found = Vec::with_capacity(tokens.len() * padded);
+        for token in tokens {
+            found.extend_from_slice(self.at(rows, token, offset));
+            found.resize(found.len().next_multiple_of(padded), 0.0);
         }
         found
     }
@@ -94,10 +95,7 @@ pub(crate) fn forward(
     if group.fits_eight() {
         return eight::forward(group, rows, queries, out, out_stride, lse, lse_stride);
     }
-    for head in 0..group.heads {
-        let (out, lse) = (&mut out[head * group.dim..], &mut lse[head * lse_stride..]);
-        forward::forward(group.head(head), rows, queries, out, out_stride, lse);
-    }
+    forward::forward(group, rows, queries, out, out_stride, lse, lse_stride);
 }
 
 /// Writes to `drows` the gradients of the group's queries, keys and values over a whole sequence, given d(out).
@@ -114,14 +112,5 @@ pub(crate) fn backward(
     if group.fits_eight() {
         return eight::backward(group, rows, out, dout, out_stride, lse, lse_stride, drows);
     }
-    for row in drows.chunks_exact_mut(group.stride) {
-        for (offset, width) in [(group.query, group.heads), (group.key, 1), (group.value, 1)] {
-            row[offset..][..width * group.dim].fill(0.0);
-        }
-    }
-    for head in 0..group.heads {
-        let at = head * group.dim;
-        let lse = &lse[head * lse_stride..];
-        backward::backward(group.head(head), rows, &out[at..], &dout[at..], out_stride, lse, drows);
-    }
+    backward::backward(group, rows, out, dout, out_stride, lse, lse_stride, drows);
 }

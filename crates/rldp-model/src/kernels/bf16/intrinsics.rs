@@ -241,12 +241,16 @@ fn add_vectors(a: &[Tile], first: usize, b: [&[Tile]; 2], out: &mut [f32], strid
             }
         }
     }
-    for (sums, out) in sums.iter().zip(out.chunks_mut(stride)) {
-        for (&sum, out) in sums.iter().zip(out.as_chunks_mut::<SIDE>().0) {
-            // SAFETY: 16 floats are a vector.
+    // Every index is known to the compiler, or it keeps the sums in memory and copies them from there.
+    for row in 0..ROWS {
+        let out: &mut [f32; BLOCK] = out[row * stride..].first_chunk_mut().expect("the output holds the block");
+        for half in 0..2 {
+            let sum = sums[row][half];
+            // SAFETY: 16 floats are a vector, and a row of the block is two.
             unsafe {
-                let sum = if accumulate { _mm512_add_ps(_mm512_loadu_ps(out.as_ptr()), sum) } else { sum };
-                _mm512_storeu_ps(out.as_mut_ptr(), sum);
+                let out = out.as_mut_ptr().add(half * SIDE);
+                let sum = if accumulate { _mm512_add_ps(_mm512_loadu_ps(out), sum) } else { sum };
+                _mm512_storeu_ps(out, sum);
             }
         }
     }
