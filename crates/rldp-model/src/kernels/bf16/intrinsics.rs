@@ -228,6 +228,15 @@ const ROWS: usize = 8;
 /// out (8, 32) = or += rows `first`.. of the panel a · both panels b.
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn add_vectors(a: &[Tile], first: usize, b: [&[Tile]; 2], out: &mut [f32], stride: usize, accumulate: bool) {
+    // Rows of the output are far apart, and it takes as long to fetch them as to make the sums.
+    for row in out.chunks(stride).take(ROWS) {
+        // SAFETY: fetching is a hint and may name any address.
+        #[allow(unused_unsafe, reason = "the oldest supported compiler asks for it")]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().cast());
+            _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().wrapping_add(SIDE).cast());
+        }
+    }
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
     for (a, (left, right)) in a.iter().zip(b[0].iter().zip(b[1])) {
         let rows: &[[u32; SIDE]; ROWS] = a.0[first..first + ROWS].try_into().expect("eight rows");
