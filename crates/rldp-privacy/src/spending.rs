@@ -18,7 +18,7 @@ use crate::{
 pub struct Charge {
     noise_multiplier: f64,
     noise_coordinates: u64,
-    bands: u64,
+    bands: Bands,
     step: u64,
     run: u64,
 }
@@ -40,8 +40,8 @@ impl Charge {
     }
 
     /// z, and how noise is correlated over steps.
-    pub(crate) fn spend(self) -> Result<(f64, Bands), PrivacyError> {
-        Ok((self.noise_multiplier, Bands::new(self.bands)?))
+    pub(crate) fn spend(self) -> (f64, Bands) {
+        (self.noise_multiplier, self.bands)
     }
 
     #[cfg(test)]
@@ -51,6 +51,7 @@ impl Charge {
 
     #[cfg(test)]
     pub(crate) fn for_test_of(noise_multiplier: f64, noise_coordinates: u64, bands: u64, step: u64, run: u64) -> Self {
+        let bands = Bands::new(bands).expect("a number of bands that may be");
         Self { noise_multiplier, noise_coordinates, bands, step, run }
     }
 }
@@ -73,6 +74,7 @@ enum Guard {
 /// Guards a claim: charges steps, refuses what would overspend, for good.
 pub struct Spender {
     claim: Claim,
+    bands: Bands,
     chain: Chain,
     guard: Guard,
     costs: PrefixCosts,
@@ -136,9 +138,10 @@ impl Spender {
             Regime::Adaptive { filter } => Guard::Filter(RenyiFilter::new(*filter)),
             Regime::NonPrivate => Guard::Nothing,
         };
+        let bands = Bands::new(claim.noise_bands)?;
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let costs = PrefixCosts::default();
-        Ok(Self { claim, chain, guard, costs, steps: 0, exhausted: false, taken_over: None, run })
+        Ok(Self { claim, bands, chain, guard, costs, steps: 0, exhausted: false, taken_over: None, run })
     }
 
     fn replay(&mut self, entry: &Entry) -> Result<(), PrivacyError> {
@@ -172,7 +175,7 @@ impl Spender {
         Ok(step.map(|step| Charge {
             noise_multiplier,
             noise_coordinates: self.claim.noise_coordinates,
-            bands: self.claim.noise_bands,
+            bands: self.bands.clone(),
             step,
             run: self.run,
         }))
@@ -260,6 +263,11 @@ impl Spender {
     /// The claim.
     pub fn claim(&self) -> &Claim {
         &self.claim
+    }
+
+    /// How the run's noise is correlated over steps.
+    pub fn bands(&self) -> &Bands {
+        &self.bands
     }
 
     /// Steps charged, in all processes of the run.

@@ -122,14 +122,13 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
     // How losses are bounded does not change how many numbers are released.
     let statistics = statistic_spec(settings, 2).map_or(0, |spec| spec.length(pairs));
     let noise_coordinates = (parameters + statistics) as u64;
-    let (reserve, noise_bands, (regime, noise_multiplier)) = if privacy.unsafe_non_private {
-        (0.0, 1, (Regime::NonPrivate, 0.0))
+    let (reserve, Priced { noise_bands, regime, noise_multiplier }) = if privacy.unsafe_non_private {
+        (0.0, Priced { noise_bands: 1, regime: Regime::NonPrivate, noise_multiplier: 0.0 })
     } else {
         let reserve =
             noise_delta(privacy.epsilon, privacy.delta, noise_coordinates, privacy.steps + privacy.other_steps)?;
         let delta = ideal_delta(privacy.delta, reserve);
-        let noise_bands = choose_bands(settings, sampling_rate, delta)?;
-        (reserve, noise_bands, regime(privacy, sampling_rate, noise_bands, delta)?)
+        (reserve, priced(settings, sampling_rate, delta)?)
     };
     let claim = Claim {
         target_epsilon: privacy.epsilon,
@@ -153,8 +152,23 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
     Ok(Plan { claim, noise_multiplier, steering: Steering::even(privacy, pairs, noise_multiplier) })
 }
 
+/// A number of bands, and what it takes.
+struct Priced {
+    noise_bands: u64,
+    regime: Regime,
+    /// z of the first step.
+    noise_multiplier: f64,
+}
+
+impl Priced {
+    fn new(privacy: &PrivacySettings, sampling_rate: f64, noise_bands: u64, delta: f64) -> Result<Self, TrainError> {
+        let (regime, noise_multiplier) = regime(privacy, sampling_rate, noise_bands, delta)?;
+        Ok(Self { noise_bands, regime, noise_multiplier })
+    }
+}
+
 /// The number of bands that was asked for, or that leaves the least noise in the iterates; one where there must be one.
-fn choose_bands(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Result<u64, TrainError> {
+fn priced(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Result<Priced, TrainError> {
     let privacy = &settings.privacy;
     if let Some(bands) = privacy.noise_bands {
         if bands > 1 && sampling_rate * bands as f64 > 1.0 {
@@ -165,26 +179,24 @@ fn choose_bands(settings: &TrainSettings, sampling_rate: f64, delta: f64) -> Res
                 (1.0 / sampling_rate).floor().max(1.0)
             )));
         }
-        return Ok(bands);
+        return Priced::new(privacy, sampling_rate, bands, delta);
     }
+    let mut best = Priced::new(privacy, sampling_rate, 1, delta)?;
     if settings.reason_for_one_band().is_some() {
-        return Ok(1);
+        return Ok(best);
     }
     let steps = usize::try_from(privacy.steps).unwrap_or(usize::MAX).min(LONGEST_COMPARED);
-    let (mut best, mut least) = (1, f64::INFINITY);
-    for bands in CHOICES_OF_BANDS.into_iter().filter(|bands| *bands <= most_chosen_bands(privacy.steps)) {
-        if sampling_rate * bands as f64 > 1.0 {
-            break;
-        }
-        let noise_multiplier = match regime(privacy, sampling_rate, bands, delta) {
-            Ok((_, noise_multiplier)) => noise_multiplier,
-            // No noise reaches the target at this rate; at a lower one it may.
-            Err(_) if bands > 1 => break,
-            Err(error) => return Err(error),
-        };
-        let noise = noise_multiplier * Bands::new(bands)?.noise_of_iterates(steps);
+    let left = |priced: &Priced| -> Result<f64, TrainError> {
+        Ok(priced.noise_multiplier * Bands::new(priced.noise_bands)?.noise_of_iterates(steps))
+    };
+    let mut least = left(&best)?;
+    let possible = |bands: &u64| *bands <= most_chosen_bands(privacy.steps) && sampling_rate * *bands as f64 <= 1.0;
+    for bands in CHOICES_OF_BANDS.into_iter().filter(possible) {
+        // No noise may reach the target at this rate, though it does at a lower one.
+        let Ok(next) = Priced::new(privacy, sampling_rate, bands, delta) else { break };
+        let noise = left(&next)?;
         if noise < least * WORTH_IT {
-            (best, least) = (bands, noise);
+            (best, least) = (next, noise);
         }
     }
     Ok(best)

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha12Rng;
 use rldp_control::{Controller, RateSearch, RewardTracker, controller};
 use rldp_data::PoissonSampler;
 use rldp_model::{Adapter, AdapterLayout, adapter::LoraSettings, peft};
-use rldp_privacy::{Bands, NoiseSource, Past, Spender, TakenOver, charged_steps};
+use rldp_privacy::{NoiseSource, Past, Spender, TakenOver, charged_steps};
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointState, SavedEvaluation},
@@ -206,7 +206,6 @@ fn assemble(
         geometry: geometry::geometry(&settings.privacy, adapter.layout()),
         optimizer: Optimizer::new(settings.optimizer.clone(), adapter.parameters().len()),
         first_noise_std: Vec::new(),
-        bands: Bands::new(plan.claim.noise_bands)?,
         past: Past::default(),
         reward: RewardTracker::default(),
         observer: Observer::default(),

@@ -4,7 +4,7 @@ use rldp_control::{Controller, RateSearch, RewardTracker};
 use rldp_data::{PoissonSampler, PrivacyUnits};
 use rldp_model::{Adapter, AdapterLayout, Engine, Sequence, UnitInput};
 use rldp_privacy::{
-    Bands, ClippedSum, NoiseSource, NoisyRelease, Observable, Past, Public, Released, Sensitive, Spender, StatisticSpec,
+    ClippedSum, NoiseSource, NoisyRelease, Observable, Past, Public, Released, Sensitive, Spender, StatisticSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,6 @@ pub struct Trainer {
     pub(crate) spender: Spender,
     pub(crate) sampler: PoissonSampler,
     pub(crate) noise: NoiseSource,
-    pub(crate) bands: Bands,
     /// What earlier steps left for the noise of later ones. Private; not in any checkpoint.
     pub(crate) past: Past,
     pub(crate) geometry: Option<Box<dyn Geometry>>,
@@ -159,7 +158,7 @@ impl Trainer {
     /// A Poisson sample of the units whose turn it is in the step that was charged, without those that are held out: they
     /// contribute nothing.
     pub(crate) fn sampled(&mut self) -> Vec<usize> {
-        let classes = self.bands.count() as u64;
+        let classes = self.spender.bands().count() as u64;
         let turn = (self.spender.steps_charged() + classes - 1) % classes;
         let batch = self.sampler.sample(self.units.len());
         let due = |unit: &usize| self.units.class(*unit, classes) == turn && self.units.includes(*unit);
@@ -279,7 +278,7 @@ impl Trainer {
     /// smaller in the first steps after it began anew.
     pub(crate) fn noise_std(&self) -> Result<Vec<f64>, TrainError> {
         let allocation = self.now.allocation()?;
-        let scale = self.bands.deviation() / self.settings.privacy.batch_size;
+        let scale = self.spender.bands().deviation() / self.settings.privacy.batch_size;
         Ok((0..self.now.clip_norms.len()).map(|k| allocation.noise_std(self.now.noise_multiplier, k) * scale).collect())
     }
 

@@ -63,7 +63,7 @@ impl Trainer {
         let made = Step {
             rescale,
             noise_std: &self.first_noise_std,
-            lasting: self.bands.lasting(),
+            lasting: self.spender.bands().lasting(),
             gains: &post.step_factors(),
             beta1: post.beta1(self.settings.optimizer.beta1),
             learning_rate: planned * post.learning_rate_gain * searched,

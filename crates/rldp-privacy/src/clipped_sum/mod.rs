@@ -81,7 +81,7 @@ impl ClippedSum {
         most_units: usize,
     ) -> Result<Self, PrivacyError> {
         let (run, step, paid) = (charge.run(), charge.step(), charge.noise_coordinates());
-        let (noise_multiplier, bands) = charge.spend()?;
+        let (noise_multiplier, bands) = charge.spend();
         let frame = Frame::new(noise_multiplier, bands, pair_sizes, allocation, spec, most_units)?;
         let drawn = frame.coordinates();
         if drawn as u64 > paid {

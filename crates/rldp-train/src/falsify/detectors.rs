@@ -76,7 +76,7 @@ pub(super) fn one_unit_moves_a_window_too_far(step: Step) -> Result<f64, String>
     };
     let (mut with, mut without) = (of(&folder, |_| PATIENTS), of(&other, remove_last_patient));
     without.settings.privacy.batch_size = with.settings.privacy.batch_size;
-    let stds: Vec<f64> = with.noise_std().unwrap().iter().map(|std| std / with.bands.deviation()).collect();
+    let stds: Vec<f64> = with.noise_std().unwrap().iter().map(|std| std / with.spender.bands().deviation()).collect();
     let mut apart: Vec<Vec<f64>> = Vec::new();
     for index in 1..=STEPS as u64 {
         let (one, two) = (step(&mut with).unwrap().unwrap(), step(&mut without).unwrap().unwrap());
@@ -89,7 +89,7 @@ pub(super) fn one_unit_moves_a_window_too_far(step: Step) -> Result<f64, String>
         with.update(index, &one).map_err(|error| error.to_string())?;
         without.adapter.parameters_mut().copy_from_slice(with.adapter.parameters());
     }
-    let (z, weights) = (with.now.noise_multiplier, with.bands.fractions());
+    let (z, weights) = (with.now.noise_multiplier, with.spender.bands().fractions());
     let moved: Vec<f64> = (0..STEPS)
         .map(|at| {
             let row = (0..apart[at].len()).map(|i| {

@@ -5,8 +5,8 @@ use rldp_privacy::MOST_BANDS;
 use super::{GeometryKind, OptimizerKind, RegimeKind, TrainSettings};
 use crate::error::TrainError;
 
-/// Numbers of bands that are compared where none is asked for.
-pub(crate) const CHOICES_OF_BANDS: [u64; 4] = [1, 2, 4, 8];
+/// Numbers of bands that are compared with one where none is asked for.
+pub(crate) const CHOICES_OF_BANDS: [u64; 3] = [2, 4, 8];
 /// Shorter runs have one band: they are bounded by their steps and not by noise (`docs/results/bands.md`).
 const FEWEST_STEPS: u64 = 24;
 
