@@ -177,9 +177,13 @@ impl Verification {
             return self.check("epsilon", false, "steps without noise have no epsilon");
         }
         // One round over all classes is one event for a unit, whichever of its steps is its turn.
-        let rounds = charges.chunks(usize::try_from(claim.noise_bands.max(1)).unwrap_or(usize::MAX));
-        let rounds: Vec<Event> =
-            rounds.filter_map(|steps| Some(Event { sampling_rate: claim.turn_rate(), ..*steps.first()? })).collect();
+        let bands = claim.noise_bands.max(1);
+        let round = |steps: &[Event]| {
+            let first = steps.first()?;
+            Some(Event { sampling_rate: first.sampling_rate * bands as f64, ..*first })
+        };
+        let rounds = charges.chunks(usize::try_from(bands).unwrap_or(usize::MAX));
+        let rounds: Vec<Event> = rounds.filter_map(round).collect();
         let events = match merge(&rounds) {
             Ok(events) => events,
             Err(error) => return self.check("epsilon", false, error.to_string()),

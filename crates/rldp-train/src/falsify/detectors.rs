@@ -31,64 +31,80 @@ fn settings(folder: &Path, patients: usize) -> TrainSettings {
     settings
 }
 
-/// Record and replay: two data sets that differ in one patient, everybody sampled, the same noise, the same adapter before
-/// every step. In units of the noise, the releases then differ by what the patient moved, and 1/z bounds that.
+/// Two data sets that differ in one patient, trained side by side: everybody sampled when it is their turn, the same noise, the
+/// same adapter before every step.
+struct Neighbours {
+    with: Trainer,
+    without: Trainer,
+    /// They hold the records.
+    _folders: [TempDir; 2],
+}
+
+impl Neighbours {
+    /// Noise has `bands` bands, over `steps` steps.
+    fn new(bands: u64, steps: u64) -> Self {
+        let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        let of = |folder: &TempDir, units: fn(&Path) -> usize| {
+            let mut settings = settings(folder.path(), PATIENTS);
+            settings.privacy.steps = steps;
+            settings.privacy.noise_bands = Some(bands);
+            settings.privacy.batch_size = units(&settings.data.train) as f64 / bands as f64;
+            demo_trainer(&settings)
+        };
+        let (with, mut without) = (of(&folders[0], |_| PATIENTS), of(&folders[1], remove_last_patient));
+        // The expected batch is public and the same for neighbours.
+        without.settings.privacy.batch_size = with.settings.privacy.batch_size;
+        Self { with, without, _folders: folders }
+    }
+
+    /// Releases of a step of both, after which both have the adapter that the first leads to.
+    fn step(&mut self, index: u64, step: Step) -> Result<[NoisyRelease; 2], String> {
+        let Self { with, without, .. } = self;
+        let (one, two) = (step(with).unwrap().unwrap(), step(without).unwrap().unwrap());
+        with.update(index, &one).map_err(|error| error.to_string())?;
+        without.adapter.parameters_mut().copy_from_slice(with.adapter.parameters());
+        Ok([one, two])
+    }
+}
+
+/// Record and replay: in units of the noise, the releases of neighbours differ by what the patient moved, and 1/z bounds that.
 ///
 /// Deterministic. `Ok` is the largest move over the bound.
 pub(super) fn one_unit_moves_the_release_too_far(step: Step) -> Result<f64, String> {
-    let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let with = settings(folder.path(), PATIENTS);
-    let mut without = settings(other.path(), PATIENTS);
-    let count = remove_last_patient(&without.data.train);
-    without.privacy.batch_size = count as f64;
-    let (mut with, mut without) = (demo_trainer(&with), demo_trainer(&without));
-    // The expected batch is public and the same for neighbours.
-    without.settings.privacy.batch_size = with.settings.privacy.batch_size;
+    let mut neighbours = Neighbours::new(1, 4);
     let mut largest = 0.0_f64;
     for index in 1..=3 {
-        let z = with.now.noise_multiplier;
-        let (one, two) = (step(&mut with).unwrap().unwrap(), step(&mut without).unwrap().unwrap());
-        let moved = z * distance(&with, &one, &two);
+        let z = neighbours.with.now.noise_multiplier;
+        let [one, two] = neighbours.step(index, step)?;
+        let moved = z * distance(&neighbours.with, &one, &two);
         largest = largest.max(moved);
         if moved > 1.0 + 1e-3 {
             return Err(format!("step {index}: one unit moved the release by {moved} times what was charged"));
         }
-        with.update(index, &one).map_err(|error| error.to_string())?;
-        without.adapter.parameters_mut().copy_from_slice(with.adapter.parameters());
     }
     Ok(largest)
 }
 
-/// The same under noise of four bands, everybody sampled when it is their turn: undone of their correlation, the releases of the four
+/// The same under noise of four bands: undone of their correlation, the releases of the four
 /// steps that a turn reaches differ by no more than one step's bound together.
 ///
 /// Deterministic. `Ok` is the largest move of a window over the bound.
 pub(super) fn one_unit_moves_a_window_too_far(step: Step) -> Result<f64, String> {
     const STEPS: usize = 8;
-    let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let of = |folder: &TempDir, units: fn(&Path) -> usize| {
-        let mut settings = settings(folder.path(), PATIENTS);
-        settings.privacy.statistics_share = 0.0;
-        settings.privacy.steps = STEPS as u64;
-        settings.privacy.noise_bands = Some(4);
-        settings.privacy.batch_size = units(&settings.data.train) as f64 / 4.0;
-        demo_trainer(&settings)
-    };
-    let (mut with, mut without) = (of(&folder, |_| PATIENTS), of(&other, remove_last_patient));
-    without.settings.privacy.batch_size = with.settings.privacy.batch_size;
+    let mut neighbours = Neighbours::new(4, STEPS as u64);
+    let with = &neighbours.with;
     let stds: Vec<f64> = with.noise_std().unwrap().iter().map(|std| std / with.spender.bands().deviation()).collect();
     let mut apart: Vec<Vec<f64>> = Vec::new();
     for index in 1..=STEPS as u64 {
-        let (one, two) = (step(&mut with).unwrap().unwrap(), step(&mut without).unwrap().unwrap());
-        let pairs = with.adapter.layout().pairs().iter().zip(&stds);
+        let [one, two] = neighbours.step(index, step)?;
+        let pairs = neighbours.with.adapter.layout().pairs().iter().zip(&stds);
         let of_pair = |(pair, std): (&rldp_model::Pair, &f64)| {
             let both = one.mean_gradient.get()[pair.range()].iter().zip(&two.mean_gradient.get()[pair.range()]);
             both.map(|(a, b)| f64::from(a - b) / std).collect::<Vec<_>>()
         };
         apart.push(pairs.flat_map(of_pair).collect());
-        with.update(index, &one).map_err(|error| error.to_string())?;
-        without.adapter.parameters_mut().copy_from_slice(with.adapter.parameters());
     }
+    let with = &neighbours.with;
     let (z, weights) = (with.now.noise_multiplier, with.spender.bands().fractions());
     let moved: Vec<f64> = (0..STEPS)
         .map(|at| {
