@@ -88,6 +88,7 @@ mod tests {
         let record = |row: usize, unit: &str| TokenRecord {
             row,
             unit: Some(unit.to_owned()),
+            content: [0; 32],
             tokens: vec![1, 2],
             scored: std::iter::once(1..2).collect(),
         };

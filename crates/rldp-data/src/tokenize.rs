@@ -2,6 +2,8 @@
 
 use std::{ops::Range, path::Path};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{error::DataError, source::RawRecord, tokenizer::TextTokenizer};
 
 /// What stands between a prompt and its completion.
@@ -13,6 +15,8 @@ pub struct TokenRecord {
     pub row: usize,
     /// Value of the unit column.
     pub unit: Option<String>,
+    /// SHA-256 of what the record holds in its file, whatever a tokenizer makes of it. As private as the record.
+    pub content: [u8; 32],
     /// Token ids.
     pub tokens: Vec<u32>,
     /// Scored positions, in order; the first token is never scored, for it has no context.
@@ -60,7 +64,13 @@ fn tokenize_one(
     }
     if record.conversation {
         let (tokens, scored) = conversation(record, tokenizer).map_err(refuse)?;
-        return Ok(TokenRecord { row: record.row, unit: record.unit.clone(), tokens, scored });
+        return Ok(TokenRecord {
+            row: record.row,
+            unit: record.unit.clone(),
+            content: content(record),
+            tokens,
+            scored,
+        });
     }
     let (tokens, scored_from) = match &record.prompt {
         None => (tokenizer.encode(&record.text, true)?, 0),
@@ -76,7 +86,17 @@ fn tokenize_one(
         return Err(empty());
     }
     let scored = std::iter::once(scored_from..tokens.len()).collect();
-    Ok(TokenRecord { row: record.row, unit: record.unit.clone(), tokens, scored })
+    Ok(TokenRecord { row: record.row, unit: record.unit.clone(), content: content(record), tokens, scored })
+}
+
+/// SHA-256 of the prompt, if there is one, and of the text.
+fn content(record: &RawRecord) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in record.prompt.iter().chain([&record.text]) {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 /// Tokens of a rendered conversation, and those that begin inside an answer.
@@ -137,7 +157,7 @@ mod tests {
 
     fn record(length: u32, scored_from: usize) -> TokenRecord {
         let scored = std::iter::once(scored_from..length as usize).collect();
-        TokenRecord { row: 0, unit: None, tokens: (0..length).collect(), scored }
+        TokenRecord { row: 0, unit: None, content: [0; 32], tokens: (0..length).collect(), scored }
     }
 
     #[test]
@@ -158,7 +178,8 @@ mod tests {
 
     #[test]
     fn passages_of_a_conversation_see_what_came_before_and_are_scored_apart() {
-        let mut record = TokenRecord { row: 0, unit: None, tokens: (0..10).collect(), scored: vec![2..4, 7..10] };
+        let mut record =
+            TokenRecord { row: 0, unit: None, content: [0; 32], tokens: (0..10).collect(), scored: vec![2..4, 7..10] };
         let scored = |record: &TokenRecord, most: usize| -> Vec<u32> {
             record.blocks(most).iter().flat_map(|(tokens, from)| tokens[*from..].to_vec()).collect()
         };

@@ -12,8 +12,9 @@
 //!
 //! # What it costs
 //!
-//! Units are split into b classes, each by what it holds itself and by nothing else, and step t samples from class t mod b
-//! alone, each of its units with probability q' = b·q in secret.
+//! Units are split into b classes, each by what it holds itself (of m units that hold the same, one is the first, one the second and so
+//! on, so that who of them leaves is the last), and step t samples from class t mod b alone, each of its units with probability q' = b·q in
+//! secret.
 //!
 //! **Theorem.** T steps at noise multiplier z are, for one unit more or less, no worse than ⌈T/b⌉ steps of the Gaussian mechanism with Poisson
 //! sampling at rate q' and multiplier z.
@@ -27,8 +28,10 @@
 //!
 //! - Whatever moves the thresholds between steps moves x in those units, whose bound stays 1/z.
 //! - A paid statistic has noise of its own coordinates. It is released without correlation, c = (1), which bounds it the same.
-//! - A step that was charged and never released, or a new process, begins anew with no past: that takes entries out of a
-//!   column of C, whose norm can only fall, and no window reaches beyond such a break.
+//! - A step that was charged and never released, or a new process, begins anew with no past, and no window reaches beyond such a
+//!   break. The break may follow from releases of the window that it ends: whoever has the vectors of the proof can put fresh noise in
+//!   place of those after it, which is post-processing.
+//! - A class is the same in every process of a run, whatever tokenizer it has; one turn in each round is what the price is for.
 //! - Classes may be known to everybody; coins inside a class may not.
 //!
 //! # On the grid

@@ -34,7 +34,8 @@ pub struct Verification {
     pub delta: Option<f64>,
     /// Steps charged.
     pub steps: u64,
-    /// Epsilon of the charged steps by the accountant the claim rests on, recomputed.
+    /// Epsilon of the charged steps by the accountant the claim rests on, recomputed. Of a ledger that is still open it is what was
+    /// spent so far: who ends the run there because of what it released has spent what the whole plan does.
     pub epsilon_recomputed: Option<f64>,
     /// Epsilon by a second, independent accountant: an upper bound under committed noise; a diagnostic without force
     /// under adaptive noise.

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::{
     Silent, Trainer, files,
+    observe::Observer,
     plan::{Plan, plan},
     resume,
     settings::{GeometryKind, OptimizerKind, RegimeKind, TrainSettings},
@@ -102,6 +103,20 @@ fn each_unit_has_one_turn_a_round() {
     round.sort_unstable();
     assert_eq!(round, (0..units).collect::<Vec<_>>());
     assert_eq!(batches[..4], batches[4..]);
+}
+
+/// What noise has in common with that of the release before the last is not known to the observer.
+#[test]
+fn a_step_that_is_taken_again_leaves_nothing_to_compare_with() {
+    let folder = TempDir::new().unwrap();
+    let mut trainer = demo_trainer(&banded(&folder, 8));
+    let (mut observer, momentum) = (Observer::default(), vec![0.0; trainer.adapter.parameters().len()]);
+    for (stands, compared) in [(true, false), (true, true), (false, true), (true, false), (true, true)] {
+        let release = trainer.private_step().unwrap().unwrap();
+        let layout = trainer.adapter.layout();
+        assert_eq!(observer.consecutive(layout, &release).is_some(), compared);
+        observer.record(layout, &release, &momentum, None, stands);
+    }
 }
 
 #[test]

@@ -124,9 +124,10 @@ impl Observer {
 
     /// Adds one step. `momentum` is the optimizer's first moment before the step, `seen` what [`Self::consecutive`] said of the
     /// release. The next release is compared with this one, or, when `stands` is false because the step before is taken
-    /// again, with the one that this one was compared with.
+    /// again, with the one that this one was compared with, unless their noise is correlated.
     ///
-    /// Where noise is correlated with that of the release before, its known part in their product is taken off.
+    /// Where noise is correlated with that of the release before, its known part in their product is taken off; what it has in common
+    /// with noise from further back is not known here.
     ///
     /// Per pair: signal-to-noise (‖g‖² − d s²) / (d s²), an unbiased estimate of the clipped mean gradient's energy over
     /// the noise's; cosines of the release with the momentum and with the previous release.
@@ -185,6 +186,9 @@ impl Observer {
         if stands {
             self.previous = Some(gradient.clone());
             self.previous_noise_std.clone_from(&release.noise_std);
+        } else if release.noise_correlation != 0.0 {
+            self.previous = None;
+            self.previous_noise_std.clear();
         }
         self.steps += 1;
     }

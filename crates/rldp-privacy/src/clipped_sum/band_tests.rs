@@ -35,7 +35,7 @@ proptest! {
                 past.begin(bands, sum.run, sum.step).unwrap();
                 let (weighted, kept) = past.weighted(bands, sum.total.sum);
                 rows.push([weighted, sum.total.statistic].concat());
-                past.keep(bands, kept, vec![0.0; 8]);
+                past.keep(bands, sum.run, sum.step, kept, vec![0.0; 8]);
             }
             rows
         };

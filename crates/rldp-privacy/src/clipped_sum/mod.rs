@@ -152,7 +152,7 @@ impl ClippedSum {
         }
         let (deviation, covariance) = bands.noise_of(past.position());
         let (before, _) = bands.noise_of(past.position().saturating_sub(1));
-        past.keep(bands, sum, read);
+        past.keep(bands, self.run, self.step, sum, read);
         let statistics = frame.spec.as_ref().zip(frame.grid.statistic_step).map(|(spec, step)| {
             let sum: Vec<f64> = statistic.iter().map(|&value| step * centred(value)).collect();
             spec.read(&sum, step * STEPS_PER_DEVIATION, expected_batch_size)

@@ -34,7 +34,6 @@ impl Past {
         if self.last.is_some_and(|(_, last)| last + 1 != step) {
             *self = Self::default();
         }
-        self.last = Some((run, step));
         Ok(())
     }
 
@@ -65,11 +64,12 @@ impl Past {
         (noisy - known) / bands.weights()[0] as f64
     }
 
-    /// Keeps this step for the next ones.
-    pub(super) fn keep(&mut self, bands: &Bands, sum: Vec<i64>, read: Vec<f32>) {
+    /// Keeps this step, which [`Self::begin`] made room for, for the next ones. A step that is not kept leaves a gap behind it.
+    pub(super) fn keep(&mut self, bands: &Bands, run: u64, step: u64, sum: Vec<i64>, read: Vec<f32>) {
         if bands.count() == 1 {
             return;
         }
+        self.last = Some((run, step));
         self.position += 1;
         self.sums.push_front(sum);
         self.read.push_front(read);

@@ -76,6 +76,7 @@ fn units(coins: &[bool], length: usize, chance: f64) -> PrivacyUnits {
     let record = |canary| TokenRecord {
         row: canary,
         unit: None,
+        content: std::array::from_fn(|i| (canary >> (8 * (i % 4))) as u8),
         tokens: vec![canary as u32; length],
         scored: std::iter::once(1..length).collect(),
     };

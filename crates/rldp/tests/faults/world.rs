@@ -227,6 +227,7 @@ fn inputs(shared: Arc<Shared>, witness: Witness) -> Inputs {
     let record = |row: usize| TokenRecord {
         row,
         unit: None,
+        content: [row as u8; 32],
         tokens: (0..6).map(|t| ((row * 3 + t * 5) % 11) as u32).collect(),
         scored: std::iter::once(1..6).collect(),
     };
