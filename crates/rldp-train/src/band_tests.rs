@@ -105,6 +105,30 @@ fn each_unit_has_one_turn_a_round() {
     assert_eq!(batches[..4], batches[4..]);
 }
 
+/// At half the rate of that, a unit is drawn in half of the rounds, and only ever when it is its turn. False alarm: 1e-9.
+#[test]
+fn a_unit_is_drawn_at_the_rate_of_its_round_and_in_its_turn_alone() {
+    const ROUNDS: usize = 60;
+    let folder = TempDir::new().unwrap();
+    let mut settings = banded(&folder, 4 * ROUNDS as u64);
+    let units = demo_inputs(&settings).units.len();
+    settings.privacy.batch_size = units as f64 / 8.0;
+    let mut trainer = demo_trainer(&settings);
+    let mut turns = vec![None; units];
+    let mut drawn = 0;
+    for step in 0..4 * ROUNDS {
+        trainer.spender.charge(trainer.now.noise_multiplier).unwrap().unwrap();
+        for unit in trainer.sampled() {
+            assert_eq!(*turns[unit].get_or_insert(step % 4), step % 4, "unit {unit} was drawn in two turns");
+            drawn += 1;
+        }
+    }
+    let chances = (units * ROUNDS) as f64;
+    let room = ((2.0_f64 / 1e-9).ln() / (2.0 * chances)).sqrt();
+    let rate = f64::from(drawn) / chances;
+    assert!((rate - 0.5).abs() < room, "{rate} of the rounds, not 0.5 ± {room}");
+}
+
 /// What noise has in common with that of the release before the last is not known to the observer.
 #[test]
 fn a_step_that_is_taken_again_leaves_nothing_to_compare_with() {
