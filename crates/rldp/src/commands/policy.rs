@@ -84,10 +84,10 @@ fn episode(
     rng: &mut ChaCha12Rng,
 ) -> Result<TrainSettings> {
     let mut spread = |low: f64, high: f64| (rng.random_range(low.ln()..high.ln())).exp();
-    let (epsilon, off, clip_norm) = (spread(0.5, 8.0), spread(0.5, 2.0), spread(0.03, 0.3));
+    let (epsilon, off, clip_norm) = (spread(0.5, 8.0), spread(0.25, 4.0), spread(0.03, 0.3));
     let clipping = if rng.random_bool(0.75) { "joint" } else { "pair-wise" };
     let rank = if rng.random_bool(0.5) { 4 } else { 8 };
-    let steps: u32 = rng.random_range(24..=64);
+    let steps: u32 = rng.random_range(24..=48);
     let rate = off * default_learning_rate(steps.into(), LORA_ALPHA);
     let seed = i64::from(rng.random::<u32>());
     let (model, records) = (drawn(arguments.model.len(), rng), drawn(arguments.train.len(), rng));
