@@ -13,7 +13,7 @@ import pathlib
 import statistics
 import sys
 
-# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond them the normal distribution's, a little wider.
+# Two-sided 95 % quantiles of Student's t by degrees of freedom; from ten on, that of the fewest in a range, and so never too narrow.
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 T |= {n: 2.23 for n in range(10, 20)} | {n: 2.09 for n in range(20, 60)}
 RULES = ["default", "within-budget", "hindsight"]

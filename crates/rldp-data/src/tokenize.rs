@@ -62,37 +62,33 @@ fn tokenize_one(
     if record.text.trim().is_empty() {
         return Err(empty());
     }
-    if record.conversation {
-        let (tokens, scored) = conversation(record, tokenizer).map_err(refuse)?;
-        return Ok(TokenRecord {
-            row: record.row,
-            unit: record.unit.clone(),
-            content: content(record),
-            tokens,
-            scored,
-        });
-    }
-    let (tokens, scored_from) = match &record.prompt {
-        None => (tokenizer.encode(&record.text, true)?, 0),
-        Some(prompt) => {
-            let mut tokens = tokenizer.encode(&format!("{prompt}{PROMPT_END}"), true)?;
-            let scored_from = tokens.len();
-            tokens.extend(tokenizer.encode(&record.text, false)?);
-            tokens.extend(eos);
-            (tokens, scored_from)
+    let (tokens, scored) = if record.conversation {
+        conversation(record, tokenizer).map_err(refuse)?
+    } else {
+        let (tokens, scored_from) = match &record.prompt {
+            None => (tokenizer.encode(&record.text, true)?, 0),
+            Some(prompt) => {
+                let mut tokens = tokenizer.encode(&format!("{prompt}{PROMPT_END}"), true)?;
+                let scored_from = tokens.len();
+                tokens.extend(tokenizer.encode(&record.text, false)?);
+                tokens.extend(eos);
+                (tokens, scored_from)
+            }
+        };
+        if tokens.is_empty() {
+            return Err(empty());
         }
+        let scored = std::iter::once(scored_from..tokens.len()).collect();
+        (tokens, scored)
     };
-    if tokens.is_empty() {
-        return Err(empty());
-    }
-    let scored = std::iter::once(scored_from..tokens.len()).collect();
-    Ok(TokenRecord { row: record.row, unit: record.unit.clone(), content: content(record), tokens, scored })
+    let content = digest(record.prompt.iter().chain([&record.text]).map(String::as_bytes));
+    Ok(TokenRecord { row: record.row, unit: record.unit.clone(), content, tokens, scored })
 }
 
-/// SHA-256 of the prompt, if there is one, and of the text.
-fn content(record: &RawRecord) -> [u8; 32] {
+/// SHA-256 over parts, each with its length before it: the same in every version of the program.
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hasher = Sha256::new();
-    for part in record.prompt.iter().chain([&record.text]) {
+    for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }

@@ -7,11 +7,10 @@ use std::{
 
 use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha12Rng;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::DataError,
-    tokenize::{Block, TokenRecord},
+    tokenize::{Block, TokenRecord, digest},
 };
 
 /// How records become units.
@@ -67,7 +66,7 @@ impl PrivacyUnits {
             let key = record.unit.as_deref().unwrap_or_default();
             let group = *order.entry(key).or_insert_with(|| {
                 groups.push(Vec::new());
-                keys.push(stable_hash(&[key.as_bytes()]));
+                keys.push(class_key(&[key.as_bytes()]));
                 groups.len() - 1
             });
             groups[group].push(record);
@@ -187,19 +186,14 @@ fn keys_of_records(records: &[TokenRecord]) -> Vec<u64> {
     let keys = records.iter().map(|record| {
         let before = alike.entry(record.content).or_insert(0);
         *before += 1;
-        stable_hash(&[&record.content, &before.to_le_bytes()])
+        class_key(&[&record.content, &before.to_le_bytes()])
     });
     keys.collect()
 }
 
-/// Eight bytes of SHA-256 over parts, each with its length before it: the same in every version of the program.
-fn stable_hash(parts: &[&[u8]]) -> u64 {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
+/// Eight bytes of the digest of parts.
+fn class_key(parts: &[&[u8]]) -> u64 {
+    digest(parts.iter().copied()).iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
 }
 
 fn duplicates_across(groups: &[Vec<&TokenRecord>]) -> usize {
