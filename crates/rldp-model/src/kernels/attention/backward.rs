@@ -35,8 +35,7 @@ pub(super) fn backward_body<V: Vector>(
     // Rows of a block's queries, d(out) and out, and the same as columns.
     let mut straight = [(); 3].map(|()| vec![0.0; LANES * padded]);
     let mut turned = [(); 3].map(|()| vec![[0.0; LANES]; padded]);
-    let blocks = (0..group.heads).flat_map(|index| (0..tokens).step_by(LANES).map(move |start| (index, start)));
-    for (index, start) in blocks {
+    for (index, start) in group.blocks(tokens) {
         let head = group.head(index);
         let block = Block::new(&head, start, LANES.min(tokens - start));
         let past = block.past.start * padded..block.past.end * padded;

@@ -33,30 +33,28 @@ pub(super) fn forward_body<V: Vector>(
     let mut weights = vec![[0.0; LANES]; tokens - oldest];
     let (mut turned, mut mixed) = (vec![[0.0; LANES]; padded], vec![[0.0; LANES]; padded]);
     let mut straight = vec![0.0; LANES * padded];
-    for index in 0..group.heads {
+    for (index, first) in group.blocks(queries) {
         let head = group.head(index);
-        let (out, lse) = (&mut out[index * head.dim..], &mut lse[index * lse_stride..]);
-        for first in (0..queries).step_by(LANES) {
-            let block = Block::new(&head, tokens - queries + first, LANES.min(queries - first));
-            let past = (block.past.start - oldest) * padded..(block.past.end - oldest) * padded;
-            let query_rows = &rows[block.start * head.stride + head.query..];
-            block.gather(query_rows, head.stride, &head, scale, &mut straight);
-            columns::<V>(&straight, padded, &mut turned);
-            let weights = &mut weights[..block.past.len()];
-            scores::<V>(&turned[..head.dim], &keys[past.clone()], padded, weights);
-            block.mask(weights, f32::MIN);
-            let (max, sum) = softmax::<V>(weights);
-            for lane in 0..block.count {
-                lse[first + lane] = max[lane] + sum[lane].ln();
-            }
-            mix::<V>(weights, &values[past], padded, head.dim, &mut mixed);
-            to_rows::<V>(&mixed, padded, &mut straight);
-            let outs = out[first * out_stride..].chunks_mut(out_stride).zip(straight.chunks_exact(padded));
-            for (lane, (out, mixed)) in outs.enumerate().take(block.count) {
-                let factor = 1.0 / sum[lane];
-                for (out, mixed) in out.iter_mut().zip(&mixed[..head.dim]) {
-                    *out = factor * mixed;
-                }
+        let (out, lse) = (&mut out[first * out_stride + index * head.dim..], &mut lse[index * lse_stride + first..]);
+        let block = Block::new(&head, tokens - queries + first, LANES.min(queries - first));
+        let past = (block.past.start - oldest) * padded..(block.past.end - oldest) * padded;
+        let query_rows = &rows[block.start * head.stride + head.query..];
+        block.gather(query_rows, head.stride, &head, scale, &mut straight);
+        columns::<V>(&straight, padded, &mut turned);
+        let weights = &mut weights[..block.past.len()];
+        scores::<V>(&turned[..head.dim], &keys[past.clone()], padded, weights);
+        block.mask(weights, f32::MIN);
+        let (max, sum) = softmax::<V>(weights);
+        for lane in 0..block.count {
+            lse[lane] = max[lane] + sum[lane].ln();
+        }
+        mix::<V>(weights, &values[past], padded, head.dim, &mut mixed);
+        to_rows::<V>(&mixed, padded, &mut straight);
+        let outs = out.chunks_mut(out_stride).zip(straight.chunks_exact(padded));
+        for (lane, (out, mixed)) in outs.enumerate().take(block.count) {
+            let factor = 1.0 / sum[lane];
+            for (out, mixed) in out.iter_mut().zip(&mixed[..head.dim]) {
+                *out = factor * mixed;
             }
         }
     }

@@ -40,6 +40,12 @@ impl Group {
         Self { heads: 1, query: self.query + index * self.dim, ..self }
     }
 
+    /// Every head with the first query of each of its blocks of 16, counted from the first of `queries`.
+    #[inline(always)]
+    fn blocks(&self, queries: usize) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.heads).flat_map(move |head| (0..queries).step_by(LANES).map(move |first| (head, first)))
+    }
+
     /// The part of a token's row from `offset` on.
     #[inline(always)]
     fn at<'a>(&self, rows: &'a [f32], token: usize, offset: usize) -> &'a [f32] {
