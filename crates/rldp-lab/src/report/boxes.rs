@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::figure::{escape, short};
+use super::{
+    axis::{Axis, short},
+    figure::escape,
+};
 
 /// Geometry in units of the view box.
 const LEFT: f64 = 150.0;
@@ -20,13 +23,16 @@ pub(super) fn boxes(title: &str, label: &str, rows: &[Row]) -> String {
     let rows: Vec<(&str, Vec<f64>)> =
         rows.iter().filter_map(|(name, values)| Some((name.as_str(), sorted(values)?))).collect();
     let all = || rows.iter().flat_map(|(_, values)| values.iter().copied());
-    let ends = all().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value.ln()), high.max(value.ln())));
+    let ends = all().fold((f64::MAX, f64::MIN), |(low, high), value| {
+        (low.min(Axis::Logarithmic.place(value)), high.max(Axis::Logarithmic.place(value)))
+    });
     if rows.is_empty() {
         return String::new();
     }
     let room = if ends.1 > ends.0 { 0.05 * (ends.1 - ends.0) } else { 0.1 };
     let (low, high) = (ends.0 - room, ends.1 + room);
-    let x = |value: f64| LEFT + WIDTH * (value.ln() - low) / (high - low);
+    let along = |place: f64| LEFT + WIDTH * (place - low) / (high - low);
+    let x = |value: f64| along(Axis::Logarithmic.place(value));
     let bottom = TOP + ROW * rows.len() as f64;
     let mut svg = format!(
         "<svg class=\"figure\" role=\"img\" aria-label=\"{0}\" viewBox=\"0 0 560 {1:.0}\"><text x=\"280\" y=\"18\" \
@@ -34,15 +40,14 @@ pub(super) fn boxes(title: &str, label: &str, rows: &[Row]) -> String {
         escape(title),
         bottom + 44.0
     );
-    for tick in 0..=4 {
-        let value = (low + (high - low) * (f64::from(tick) + 0.5) / 5.0).exp();
+    for place in Axis::Logarithmic.ticks((low, high)) {
         let _ = write!(
             svg,
             "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{bottom}\" stroke=\"currentColor\" stroke-opacity=\"0.2\"/>\
              <text x=\"{0:.1}\" y=\"{1:.0}\" font-size=\"11\" text-anchor=\"middle\">{2}</text>",
-            x(value),
+            along(place),
             bottom + 15.0,
-            short(value)
+            Axis::Logarithmic.label(place)
         );
     }
     for (at, (name, values)) in rows.iter().enumerate() {

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use super::{
+    axis::Axis,
     boxes::boxes,
-    figure::{Axis, Series, escape, lines_on},
+    figure::{Series, escape, lines_on},
     page::{SCRIPT, STYLE, percent},
     sensitivity,
 };
@@ -27,7 +28,7 @@ pub fn write_comparison(
     failed: &[String],
     out: &Path,
 ) -> Result<(), LabError> {
-    let sensitivity = sensitivity::figures(entries)?;
+    let sensitivity = sensitivity::figures(entries, &methods(cells))?;
     let spreads: String = cells.iter().map(|cell| spread(entries, cell)).collect();
     let figures: Vec<String> = cells.iter().map(|cell| curves(entries, cell)).collect::<Result<_, _>>()?;
     let mut html = format!(
@@ -47,6 +48,17 @@ pub fn write_comparison(
     }
     let _ = writeln!(html, "<script>{SCRIPT}</script></body></html>");
     super::replace(out, &html)
+}
+
+/// Every method once, in the order of the grid.
+fn methods(cells: &[Cell]) -> Vec<&str> {
+    let mut found: Vec<&str> = Vec::new();
+    for method in cells.iter().flat_map(|cell| &cell.methods) {
+        if !found.contains(&method.method.as_str()) {
+            found.push(&method.method);
+        }
+    }
+    found
 }
 
 /// What each run promises, and what the comparison as a whole does not.

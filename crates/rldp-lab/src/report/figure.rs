@@ -2,8 +2,15 @@
 
 use std::fmt::Write as _;
 
-use plotters::prelude::*;
+use plotters::{
+    coord::{
+        ranged1d::{DefaultFormatting, KeyPointHint},
+        types::RangedCoordf64,
+    },
+    prelude::*,
+};
 
+use super::axis::{Axis, short};
 use crate::error::LabError;
 
 /// Colours of series, told apart in light and dark and by the colour-blind (Okabe and Ito).
@@ -69,24 +76,6 @@ fn legend(series: &[(Style, &Series)]) -> String {
     format!("<ul class=\"legend\">{}</ul>", series.iter().map(entry).collect::<String>())
 }
 
-/// How an axis is divided.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Axis {
-    Linear,
-    /// By powers of ten; for values above 0.
-    Logarithmic,
-}
-
-impl Axis {
-    fn place(self, value: f64) -> f64 {
-        if self == Self::Logarithmic { value.log10() } else { value }
-    }
-
-    fn label(self, place: f64) -> String {
-        short(if self == Self::Logarithmic { 10_f64.powf(place) } else { place })
-    }
-}
-
 /// Both axes of a figure.
 #[derive(Clone, Copy)]
 pub(super) struct Axes<'a> {
@@ -128,9 +117,33 @@ pub(super) fn plot(title: &str, axes: Axes, series: &[Series]) -> Result<String,
     Ok(format!("<div>{}{}</div>", themed(&svg, title), legend(&series)))
 }
 
-/// Zero for what the division of an axis left of it.
-fn settled(place: f64, (low, high): (f64, f64)) -> f64 {
-    if place.abs() < 1e-9 * (high - low) { 0.0 } else { place }
+/// A range of places with ticks at round values.
+struct Ticked {
+    places: RangedCoordf64,
+    ticks: Vec<f64>,
+}
+
+impl Ticked {
+    fn new(axis: Axis, range: (f64, f64)) -> Self {
+        Self { places: (range.0..range.1).into(), ticks: axis.ticks(range) }
+    }
+}
+
+impl Ranged for Ticked {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, place: &f64, limit: (i32, i32)) -> i32 {
+        self.places.map(place, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.places.range()
+    }
 }
 
 fn draw_lines(
@@ -148,7 +161,7 @@ fn draw_lines(
         .margin(10)
         .x_label_area_size(38)
         .y_label_area_size(62)
-        .build_cartesian_2d(x_range.0..x_range.1, y_range.0..y_range.1)?;
+        .build_cartesian_2d(Ticked::new(axes.x, x_range), Ticked::new(axes.y, y_range))?;
     chart
         .configure_mesh()
         .x_desc(axes.x_label)
@@ -158,8 +171,8 @@ fn draw_lines(
         .light_line_style(FAINT.mix(0.0))
         .label_style(("sans-serif", 12, &TEXT))
         .axis_desc_style(("sans-serif", 13, &TEXT))
-        .x_label_formatter(&|value| axes.x.label(settled(*value, x_range)))
-        .y_label_formatter(&|value| axes.y.label(settled(*value, y_range)))
+        .x_label_formatter(&|place| axes.x.label(*place))
+        .y_label_formatter(&|place| axes.y.label(*place))
         .draw()?;
     for (Style { colour, dash }, series) in series.iter().copied() {
         if let Some(band) = &series.band {
@@ -219,14 +232,17 @@ pub(super) fn heat_map(title: &str, rows: &[String], columns: &[f64], values: &[
     }
     let (left, top, cell, width) = (190.0, 44.0, 13.0_f64.min(420.0 / rows.len() as f64).max(4.0), 420.0);
     let step = width / columns.len() as f64;
+    let varied = high - low > 1e-9 * high.abs();
     let height = top + cell * rows.len() as f64 + 40.0;
     let mut svg = format!(
         "<svg class=\"figure\" role=\"img\" aria-label=\"{0}\" viewBox=\"0 0 640 {height:.0}\"><text class=\"t\" x=\"320\" y=\"18\" \
-         text-anchor=\"middle\" font-size=\"16\">{0}</text><text class=\"t\" x=\"{left}\" y=\"36\" font-size=\"11\">from {1} \
-         (pale) to {2} (deep)</text>",
+         text-anchor=\"middle\" font-size=\"16\">{0}</text><text class=\"t\" x=\"{left}\" y=\"36\" font-size=\"11\">{1}</text>",
         escape(title),
-        short(low),
-        short(high)
+        if varied {
+            format!("from {} (pale) to {} (deep)", short(low), short(high))
+        } else {
+            format!("{} throughout", short(low))
+        }
     );
     let every = (12.0 / cell).ceil() as usize;
     for (index, (name, row)) in rows.iter().zip(values).enumerate() {
@@ -242,7 +258,7 @@ pub(super) fn heat_map(title: &str, rows: &[String], columns: &[f64], values: &[
             );
         }
         for (column, value) in row.iter().enumerate() {
-            let depth = if high - low > 1e-9 * high.abs() { (value - low) / (high - low) } else { 0.5 };
+            let depth = if varied { (value - low) / (high - low) } else { 0.5 };
             let _ = write!(
                 svg,
                 "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{cell:.1}\" fill=\"rgb(0,114,178)\" fill-opacity=\"{:.2}\"><title>{} at step {}: {}</title></rect>",
@@ -278,20 +294,6 @@ fn themed(svg: &str, title: &str) -> String {
     body.replace("#010203", "currentColor")
         .replace("#030201", "currentColor")
         .replace("xmlns=\"http://www.w3.org/2000/svg\"", "")
-}
-
-/// A number in at most about six characters.
-pub(super) fn short(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 {
-        "0".into()
-    } else if (0.001..100_000.0).contains(&size) {
-        let digits = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
-        let text = format!("{value:.digits$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-    } else {
-        format!("{value:.1e}")
-    }
 }
 
 /// Text that may stand in HTML.

@@ -1,5 +1,6 @@
 //! The report: one HTML file that needs nothing else, for one run or for several side by side.
 
+mod axis;
 mod boxes;
 mod compare;
 mod figure;
@@ -9,7 +10,10 @@ mod sensitivity;
 
 use std::path::Path;
 
-use self::figure::{Axis, Series, heat_map, lines, lines_on};
+use self::{
+    axis::Axis,
+    figure::{Series, heat_map, lines, lines_on},
+};
 use crate::{error::LabError, run::RunFolder};
 
 pub use compare::write_comparison;

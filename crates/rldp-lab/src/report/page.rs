@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    Verdict,
-    figure::{escape, short},
-};
+use super::{Verdict, axis::short, figure::escape};
 use crate::run::RunFolder;
 
 pub(super) const STYLE: &str = "
@@ -16,7 +13,7 @@ body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 76rem; background: 
 h1 { font-size: 1.6rem; margin: 0 0 1rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; border-bottom: 1px solid var(--line); }
 .claim { background: var(--soft); border-left: 5px solid var(--good); padding: .8rem 1rem; margin: .8rem 0; overflow-wrap: anywhere; }
 .claim.bad { border-color: var(--bad); } .claim strong { display: block; } .good { color: var(--good); } .bad strong { color: var(--bad); }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 28rem), 1fr)); gap: 1rem; }
 .figure { width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--ground); color: var(--text); }
 .figure text { fill: var(--text); font-family: system-ui, sans-serif; } .figure > rect:first-of-type[opacity='0'] { fill: none; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }

@@ -3,7 +3,8 @@
 use std::{fmt::Write as _, path::Path};
 
 use super::{
-    figure::{Axes, Axis, Series, escape, plot},
+    axis::Axis,
+    figure::{Axes, Series, escape, plot},
     page::STYLE,
 };
 use crate::error::LabError;

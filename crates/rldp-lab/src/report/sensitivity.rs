@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::figure::{Axis, Series, escape, lines_over};
+use super::{
+    axis::Axis,
+    figure::{Series, escape, lines_over},
+};
 use crate::{compare::Entry, error::LabError, statistics::Estimate};
 
 /// One figure for every axis of numbers and every value of what else varies: a line a method over the setting, with the
-/// 95 % t interval of mean log-perplexity as its band.
-pub(super) fn figures(entries: &[Entry]) -> Result<String, LabError> {
+/// 95 % t interval of mean log-perplexity as its band. A method's place in `order` is its colour.
+pub(super) fn figures(entries: &[Entry], order: &[&str]) -> Result<String, LabError> {
     let mut axes: Vec<&String> = entries.iter().flat_map(|entry| entry.result.axes.keys()).collect();
     axes.sort();
     axes.dedup();
@@ -15,7 +18,8 @@ pub(super) fn figures(entries: &[Entry]) -> Result<String, LabError> {
     for axis in axes {
         for (rest, methods) in places(entries, axis) {
             if methods.values().any(|points| points.len() > 1) {
-                let series: Vec<Series> = methods.into_iter().map(|(method, points)| line(method, &points)).collect();
+                let points = |method: &&str| methods.get(*method).map_or(&[][..], Vec::as_slice);
+                let series: Vec<Series> = order.iter().map(|method| line(method, points(method))).collect();
                 html.push_str(&lines_over(Axis::Logarithmic, rest.trim_end(), (axis, "perplexity"), &series)?);
             }
         }
@@ -46,7 +50,7 @@ fn places<'a>(entries: &'a [Entry], axis: &str) -> BTreeMap<String, BTreeMap<&'a
     found
 }
 
-fn line(method: &str, points: &Points) -> Series {
+fn line(method: &str, points: &[(f64, Vec<f64>)]) -> Series {
     let estimates: Vec<(f64, Estimate)> =
         points.iter().filter_map(|(value, logs)| Some((*value, Estimate::of(logs)?))).collect();
     // The axis is placed by powers of ten, and the band with it.
@@ -81,7 +85,7 @@ mod tests {
         assert!((line.points[0].1.ln() - 2.3).abs() < 1e-12, "{:?}", line.points);
         // Half the width for two values 0.2 apart: 12.7062 · 0.1.
         assert!((line.band.unwrap()[0] * std::f64::consts::LN_10 - 1.270_62).abs() < 1e-4);
-        let html = figures(&entries).unwrap();
+        let html = figures(&entries, &["fixed", "sac"]).unwrap();
         assert_eq!(html.matches("<svg").count(), 1, "epsilon has one value");
         assert!(html.contains("interval"));
     }
