@@ -3,6 +3,8 @@
 //! Both operands are laid out in tiles of 1 KiB first. A tile of the left one holds 16 rows of 32 consecutive values; a tile
 //! of the right one holds, for each of 16 pairs of consecutive rows, the pairs of 16 columns. Edges are filled with zeros.
 
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+mod emulator;
 #[cfg(target_arch = "x86_64")]
 mod intrinsics;
 mod pack;
@@ -57,6 +59,15 @@ pub(crate) fn fastest() -> Option<Kernel> {
     None
 }
 
+/// Whether this processor has the instructions of a kernel.
+fn usable(kernel: Kernel) -> bool {
+    #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+    if kernel == Kernel::Amx && emulator::installed() {
+        return true;
+    }
+    fastest().is_some_and(|best| best == kernel || best == Kernel::Amx)
+}
+
 /// Buffers of the products, reused from one to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -78,7 +89,7 @@ pub(crate) fn product(
     (out, stride): (&mut [f32], usize),
     accumulate: bool,
 ) {
-    assert!(fastest().is_some_and(|best| best == kernel || best == Kernel::Amx), "the processor lacks {kernel:?}");
+    assert!(usable(kernel), "the processor lacks {kernel:?}");
     if m == 0 || n == 0 {
         return;
     }
@@ -138,7 +149,7 @@ pub(crate) fn hot_flops() -> usize {
 
 /// Multiplies the same block over and over, for a measure of the unit itself.
 pub(crate) fn hot(kernel: Kernel) {
-    assert!(fastest().is_some_and(|best| best == kernel || best == Kernel::Amx), "the processor lacks {kernel:?}");
+    assert!(usable(kernel), "the processor lacks {kernel:?}");
     let panels = vec![Tile::ZERO; 4 * DEEPEST];
     let panel = |i: usize| &panels[i * DEEPEST..][..DEEPEST];
     let mut out = [0.0; BLOCK * BLOCK];
