@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     factors::Prepared,
-    forward::{BlockCache, Pass, find, head_groups, resize},
+    forward::{BlockCache, MapInputs, Pass, find, head_groups, resize},
     head_norm,
     linear::Columns,
     products::Products,
@@ -47,6 +47,8 @@ pub(crate) struct BackwardScratch {
     fused: Vec<f32>,
     /// d(x Aᵀ) of each map at hand (N, R).
     dinner: Vec<Vec<f32>>,
+    /// Shared with the forward pass.
+    pub(crate) made: MapInputs,
 }
 
 impl Pass<'_> {
@@ -79,11 +81,12 @@ impl Pass<'_> {
     ) {
         let (rows, config) = (self.batch.rows(), &self.model.config);
         let (width, hidden) = (config.intermediate_size, config.hidden_size);
-        let BackwardScratch { input, wide, gate, up, dinner, .. } = scratch;
+        let BackwardScratch { input, wide, gate, up, dinner, made, .. } = scratch;
         resize(wide, rows * width);
         if let Some((map, linear)) = find(block, LinearKind::MlpDown) {
             let down = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
-            self.adapter_gradients(layer, cache, &cache.activated, &down, dinner, gradients);
+            self.activate(cache, &mut made.activated);
+            self.adapter_gradients(layer, cache, &made.activated, &down, dinner, gradients);
             self.input_gradient(products, layer, &down, dinner, wide);
         }
         let gated = find(block, LinearKind::MlpGate);
@@ -98,10 +101,11 @@ impl Pass<'_> {
         let up = find(block, LinearKind::MlpUp).map(|up| branch(up, dup));
         let branches: Vec<Branch> = up.into_iter().chain(gated.map(|found| branch(found, gate))).collect();
         resize(input, rows * hidden);
-        self.adapter_gradients(layer, cache, &cache.mlp_input, &branches, dinner, gradients);
+        let norm = &block.norms[1];
+        self.norm(norm, &cache.middle, &mut made.normed, &mut made.statistics);
+        self.adapter_gradients(layer, cache, &made.normed, &branches, dinner, gradients);
         self.input_gradient(products, layer, &branches, dinner, input);
-        let branch = &block.norms[1];
-        norm::backward(&cache.middle, &branch.weight, branch.bias.is_some(), &cache.statistics[1], input, dstream);
+        norm::backward(&cache.middle, &norm.weight, norm.bias.is_some(), &made.statistics, input, dstream);
     }
 
     fn attention_backward(
@@ -117,7 +121,7 @@ impl Pass<'_> {
     ) {
         let (rows, hidden) = (self.batch.rows(), self.model.config.hidden_size);
         let (width, out_width) = (self.model.fused_width(), self.model.attention_width());
-        let BackwardScratch { input, attended, fused, dinner, .. } = scratch;
+        let BackwardScratch { input, attended, fused, dinner, made, .. } = scratch;
         resize(attended, rows * out_width);
         if let Some((map, linear)) = find(block, LinearKind::AttentionOutput) {
             let output = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
@@ -136,12 +140,13 @@ impl Pass<'_> {
             Some(Branch { map, linear, dy: fused, columns })
         });
         let branches: Vec<Branch> = branches.collect();
-        self.adapter_gradients(layer, cache, &cache.attention_input, &branches, dinner, gradients);
+        let norm = &block.norms[0];
+        self.norm(norm, &cache.input, &mut made.normed, &mut made.statistics);
+        self.adapter_gradients(layer, cache, &made.normed, &branches, dinner, gradients);
         if !lowest {
             resize(input, rows * hidden);
             self.input_gradient(products, layer, &branches, dinner, input);
-            let norm = &block.norms[0];
-            norm::backward(&cache.input, &norm.weight, norm.bias.is_some(), &cache.statistics[0], input, dstream);
+            norm::backward(&cache.input, &norm.weight, norm.bias.is_some(), &made.statistics, input, dstream);
         }
     }
 

@@ -25,8 +25,6 @@ use crate::{
 pub(crate) struct BlockCache {
     /// Input of the block (C).
     pub(crate) input: Vec<f32>,
-    /// Input of the attention's maps (C).
-    pub(crate) attention_input: Vec<f32>,
     /// Queries, keys (both rotated) and values.
     pub(crate) fused: Vec<f32>,
     /// Queries and keys before their norms, where there are any.
@@ -37,17 +35,24 @@ pub(crate) struct BlockCache {
     pub(crate) attended: Vec<f32>,
     /// Stream after attention (C).
     pub(crate) middle: Vec<f32>,
-    /// Input of the MLP's maps (C).
-    pub(crate) mlp_input: Vec<f32>,
     /// Before the activation (M).
     pub(crate) gate: Vec<f32>,
     /// What the activation multiplies (M); empty without a gate.
     pub(crate) up: Vec<f32>,
-    /// Input of the MLP's last map (M).
-    pub(crate) activated: Vec<f32>,
-    pub(crate) statistics: [Vec<RowStatistics>; 2],
     /// x Aᵀ of each map (R), in the block's order; empty without an adapter.
     pub(crate) inner: Vec<Vec<f32>>,
+}
+
+/// Inputs of a block's maps that follow from its cache in a few operations a float. The backward pass makes them again, which
+/// takes less than to keep every block's in memory that no cache holds. Buffers are (N, ·), reused from block to block.
+#[derive(Debug, Default)]
+pub(crate) struct MapInputs {
+    /// The norm's output (C), input of the attention's maps and then of the MLP's.
+    pub(crate) normed: Vec<f32>,
+    /// Of that norm (N).
+    pub(crate) statistics: Vec<RowStatistics>,
+    /// The activation's output (M), input of the MLP's last map.
+    pub(crate) activated: Vec<f32>,
 }
 
 /// Which adapter pair sits on which map: `pairs[layer][map]`.
@@ -98,38 +103,45 @@ impl Pass<'_> {
     }
 
     /// Runs block `layer` on `cache.input`; the output replaces `stream`.
-    pub(crate) fn block(&self, layer: usize, products: &mut Products, cache: &mut BlockCache, stream: &mut Vec<f32>) {
+    pub(crate) fn block(
+        &self,
+        layer: usize,
+        products: &mut Products,
+        cache: &mut BlockCache,
+        made: &mut MapInputs,
+        stream: &mut Vec<f32>,
+    ) {
         let block = &self.model.blocks[layer];
         cache.inner.resize_with(block.linears.len(), Vec::new);
-        self.attention_maps(layer, block, products, cache);
+        self.norm(&block.norms[0], &cache.input, &mut made.normed, &mut made.statistics);
+        self.attention_maps(layer, block, products, &made.normed, cache);
         self.attend(cache);
         stream.clone_from(&cache.input);
-        self.residual(layer, LinearKind::AttentionOutput, products, cache, stream);
+        let BlockCache { attended, inner, .. } = cache;
+        self.residual(layer, LinearKind::AttentionOutput, products, attended, inner, stream);
         cache.middle.clone_from(stream);
-        self.mlp_maps(layer, block, products, cache);
-        self.residual(layer, LinearKind::MlpDown, products, cache, stream);
+        self.norm(&block.norms[1], &cache.middle, &mut made.normed, &mut made.statistics);
+        self.mlp_maps(layer, block, products, &made.normed, cache);
+        self.activate(cache, &mut made.activated);
+        self.residual(layer, LinearKind::MlpDown, products, &made.activated, &mut cache.inner, stream);
     }
 
-    fn attention_maps(&self, layer: usize, block: &Block, products: &mut Products, cache: &mut BlockCache) {
+    fn attention_maps(
+        &self,
+        layer: usize,
+        block: &Block,
+        products: &mut Products,
+        normed: &[f32],
+        cache: &mut BlockCache,
+    ) {
         let rows = self.batch.rows();
-        self.norm(&block.norms[0], &cache.input, &mut cache.attention_input, &mut cache.statistics[0]);
         let width = self.model.fused_width();
         resize(&mut cache.fused, rows * width);
         for (map, linear) in block.linears.iter().enumerate() {
             let Some(offset) = self.fused_offset(linear.spec.kind) else { continue };
             let columns = Columns { offset, stride: width };
-            let BlockCache { attention_input, fused, inner, .. } = cache;
-            linear.forward(
-                self.model,
-                products,
-                rows,
-                attention_input,
-                self.pair(layer, map),
-                &mut inner[map],
-                fused,
-                columns,
-                false,
-            );
+            let (pair, inner) = (self.pair(layer, map), &mut cache.inner[map]);
+            linear.forward(self.model, products, rows, normed, pair, inner, &mut cache.fused, columns, false);
         }
         head_norm::forward(self.model, block, &mut cache.fused, &mut cache.head_norm);
         let turned = self.model.turned_width();
@@ -164,13 +176,12 @@ impl Pass<'_> {
         }
     }
 
-    fn mlp_maps(&self, layer: usize, block: &Block, products: &mut Products, cache: &mut BlockCache) {
+    fn mlp_maps(&self, layer: usize, block: &Block, products: &mut Products, normed: &[f32], cache: &mut BlockCache) {
         let rows = self.batch.rows();
-        self.norm(&block.norms[1], &cache.middle, &mut cache.mlp_input, &mut cache.statistics[1]);
         let width = self.model.config.intermediate_size;
         let gated = block.linears.iter().any(|linear| linear.spec.kind == LinearKind::MlpGate);
         for (map, linear) in block.linears.iter().enumerate() {
-            let BlockCache { mlp_input, gate, up, inner, .. } = cache;
+            let BlockCache { gate, up, inner, .. } = cache;
             let out = match linear.spec.kind {
                 LinearKind::MlpUp if gated => up,
                 LinearKind::MlpUp | LinearKind::MlpGate => gate,
@@ -179,11 +190,15 @@ impl Pass<'_> {
             resize(out, rows * width);
             let columns = Columns::all(width);
             let pair = self.pair(layer, map);
-            linear.forward(self.model, products, rows, mlp_input, pair, &mut inner[map], out, columns, false);
+            linear.forward(self.model, products, rows, normed, pair, &mut inner[map], out, columns, false);
         }
-        resize(&mut cache.activated, rows * width);
-        let up = gated.then_some(cache.up.as_slice());
-        activation::forward(self.model.config.activation, &cache.gate, up, &mut cache.activated);
+    }
+
+    /// The input of the MLP's last map.
+    pub(crate) fn activate(&self, cache: &BlockCache, activated: &mut Vec<f32>) {
+        resize(activated, cache.gate.len());
+        let up = Some(cache.up.as_slice()).filter(|up| !up.is_empty());
+        activation::forward(self.model.config.activation, &cache.gate, up, activated);
     }
 
     /// stream += map of the branch.
@@ -192,13 +207,12 @@ impl Pass<'_> {
         layer: usize,
         kind: LinearKind,
         products: &mut Products,
-        cache: &mut BlockCache,
+        input: &[f32],
+        inner: &mut [Vec<f32>],
         stream: &mut [f32],
     ) {
         let rows = self.batch.rows();
         let Some((map, linear)) = find(&self.model.blocks[layer], kind) else { return };
-        let BlockCache { attended, activated, inner, .. } = cache;
-        let input = if kind == LinearKind::AttentionOutput { attended } else { activated };
         let columns = Columns::all(linear.spec.out_features);
         let pair = self.pair(layer, map);
         linear.forward(self.model, products, rows, input, pair, &mut inner[map], stream, columns, true);

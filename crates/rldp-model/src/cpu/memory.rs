@@ -6,7 +6,9 @@ use crate::ModelError;
 /// Memory for one core's activations when nothing limits them, in bytes.
 const ACTIVATION_BYTES: usize = 384 << 20;
 /// Memory for one core's activations of a small model, in bytes: they stay in the second cache, or nearly.
-const CACHED_BYTES: usize = 3 << 20;
+const CACHED_BYTES: usize = 2 << 20;
+/// Tokens of a larger model's micro-batch at most: more share no work that counts.
+const MOST_TOKENS: usize = 448;
 /// Tokens below which a micro-batch is too small to share the work on the weights.
 const CACHED_TOKENS: usize = 128;
 /// Memory for the per-unit gradients of all jobs in progress, in bytes.
@@ -58,7 +60,7 @@ impl MemoryPlan {
     ) -> Result<Self, ModelError> {
         let within = |bytes: usize| bytes / (4 * model.floats_per_token(false));
         let cached = within(CACHED_BYTES);
-        let most = if cached >= CACHED_TOKENS { cached } else { within(ACTIVATION_BYTES) }.clamp(64, 1024);
+        let most = if cached >= CACHED_TOKENS { cached } else { within(ACTIVATION_BYTES) }.clamp(64, MOST_TOKENS);
         let keeps_tiles = in_tiles && model.tile_bytes() <= KEPT_BYTES;
         let free = Self { micro_batch_tokens: most, gradient_bytes: GRADIENT_BYTES, keeps_tiles, recomputes: false };
         let Some(limit) = limit else { return Ok(free) };

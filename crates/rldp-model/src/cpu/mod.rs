@@ -16,6 +16,7 @@ mod precision;
 mod products;
 mod queue;
 mod speed;
+mod split;
 mod weights;
 mod worker;
 
@@ -26,6 +27,7 @@ use self::{
     batch::Batch,
     forward::{Angles, PairIndex, Pass},
     memory::MemoryPlan,
+    split::split,
     weights::BaseModel,
     worker::Worker,
 };
@@ -118,28 +120,6 @@ pub(crate) fn pair_index(model: &BaseModel, adapter: Option<&Adapter>) -> PairIn
 
 fn longest<'a>(sequences: impl IntoIterator<Item = &'a Sequence<'a>>) -> usize {
     sequences.into_iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0)
-}
-
-/// Consecutive ranges of items, at least one item each, whose tokens add up to at most `most` and which are about equal, in
-/// a number that suits `workers`.
-fn split(tokens: &[usize], most: usize, workers: usize) -> Vec<Range<usize>> {
-    let total: usize = tokens.iter().sum();
-    let count = total.div_ceil(most).next_multiple_of(workers).max(1);
-    let (mut ranges, mut start, mut sum, mut before) = (Vec::new(), 0, 0, 0);
-    for (index, &length) in tokens.iter().enumerate() {
-        // The next range begins where the items so far come nearest to their even share.
-        let enough = (before + sum + length / 2) * count > total * (ranges.len() + 1);
-        if index > start && (sum + length > most || enough) {
-            ranges.push(start..index);
-            before += sum;
-            (start, sum) = (index, 0);
-        }
-        sum += length;
-    }
-    if start < tokens.len() {
-        ranges.push(start..tokens.len());
-    }
-    ranges
 }
 
 impl Engine for CpuEngine {

@@ -122,20 +122,20 @@ impl BaseModel {
     /// input and one block's activations when those are made again.
     pub(crate) fn floats_per_token(&self, recomputes: bool) -> usize {
         let config = &self.config;
-        let mlp = if config.family == Family::Gpt2 { 2 } else { 3 } * config.intermediate_size;
+        let mlp = if config.family == Family::Gpt2 { 1 } else { 2 } * config.intermediate_size;
         let heads = if self.blocks.iter().any(|block| block.head_norms.is_some()) { self.turned_width() } else { 0 };
-        let block = 4 * config.hidden_size + self.fused_width() + self.attention_width() + mlp + heads;
+        let block = 2 * config.hidden_size + self.fused_width() + self.attention_width() + mlp + heads;
         if recomputes { config.layers * config.hidden_size + block } else { config.layers * block }
     }
 
     /// Bytes of one core for each token of a micro-batch.
     pub(crate) fn bytes_per_token(&self, recomputes: bool) -> usize {
         let config = &self.config;
-        // Streams, norms, the head's rows and the backward pass, and an operand in bf16.
-        let scratch = 12 * config.hidden_size
+        // Streams, norms, the head's rows and the backward pass, inputs that are made again, and an operand in bf16.
+        let scratch = 13 * config.hidden_size
             + 2 * self.fused_width()
             + 2 * self.attention_width()
-            + 4 * config.intermediate_size;
+            + 5 * config.intermediate_size;
         let narrow = if recomputes { 1 } else { config.layers } * (config.heads + 7 * 16);
         4 * (self.floats_per_token(recomputes) + scratch + narrow)
     }

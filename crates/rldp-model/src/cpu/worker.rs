@@ -55,7 +55,7 @@ impl Worker {
             }
             let cache = &mut self.caches[if all { layer } else { 0 }];
             std::mem::swap(&mut cache.input, &mut self.stream);
-            pass.block(layer, &mut self.products, cache, &mut self.stream);
+            pass.block(layer, &mut self.products, cache, &mut self.backward.made, &mut self.stream);
         }
         pass.norm(&pass.model.final_norm, &self.stream, &mut self.normed, &mut self.statistics);
     }
@@ -104,7 +104,8 @@ impl Worker {
             // The last block's activations are still there.
             if again && layer + 1 < layers {
                 std::mem::swap(&mut self.caches[0].input, &mut self.inputs[layer]);
-                pass.block(layer, &mut self.products, &mut self.caches[0], &mut self.stream);
+                let made = &mut self.backward.made;
+                pass.block(layer, &mut self.products, &mut self.caches[0], made, &mut self.stream);
             }
             pass.block_backward(
                 layer,
