@@ -1,6 +1,6 @@
 //! Membership scores of a record: higher means more likely a member.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::OnceLock};
 
 use flate2::{Compression, write::ZlibEncoder};
 use rldp_model::{Adapter, Engine};
@@ -13,6 +13,8 @@ use crate::{
 
 /// The share of least likely tokens that Min-K % and Min-K%++ look at.
 pub const MIN_K_SHARE: f64 = 0.2;
+/// Records whose statistics are held at once.
+const AT_ONCE: usize = 64;
 /// Below this a model is as good as certain of the next token, and nothing can be standardized.
 const LEAST_DEVIATION: f64 = 1e-6;
 
@@ -71,23 +73,36 @@ pub fn score_records(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<RecordScores>, AuditError> {
     let mut found = Vec::with_capacity(records.len());
-    for record in records {
-        let mut stats = |adapter: Option<&Adapter>| -> Result<Vec<TokenStats>, AuditError> {
-            let logits = engine.logits(adapter, &record.tokens)?;
-            Ok(token_stats(&logits, &record.tokens, record.scored_from))
-        };
-        let (tuned, base) = (stats(Some(adapter))?, stats(None)?);
-        if tuned.is_empty() {
-            return Err(AuditError::NothingToScore { row: record.row + 1, tokens: 0 });
+    for records in records.chunks(AT_ONCE) {
+        let (tuned, base) = (statistics(engine, Some(adapter), records)?, statistics(engine, None, records)?);
+        for ((record, tuned), base) in records.iter().zip(tuned).zip(base) {
+            if tuned.is_empty() {
+                return Err(AuditError::NothingToScore { row: record.row + 1, tokens: 0 });
+            }
+            let scores = record_scores(&tuned, &base, &record.text);
+            if let Some(value) = scores.0.iter().find(|value| !value.is_finite()) {
+                return Err(AuditError::NotFinite { row: record.row + 1, value: *value });
+            }
+            found.push(scores);
+            progress(found.len());
         }
-        let scores = record_scores(&tuned, &base, &record.text);
-        if let Some(value) = scores.0.iter().find(|value| !value.is_finite()) {
-            return Err(AuditError::NotFinite { row: record.row + 1, value: *value });
-        }
-        found.push(scores);
-        progress(found.len());
     }
     Ok(found)
+}
+
+/// What a model says about the tokens of every record.
+fn statistics(
+    engine: &mut dyn Engine,
+    adapter: Option<&Adapter>,
+    records: &[ScoredRecord],
+) -> Result<Vec<Vec<TokenStats>>, AuditError> {
+    let found: Vec<OnceLock<Vec<TokenStats>>> = records.iter().map(|_| OnceLock::new()).collect();
+    let tokens: Vec<&[u32]> = records.iter().map(|record| record.tokens.as_slice()).collect();
+    engine.for_each_logits(adapter, &tokens, &|index, logits| {
+        let record = &records[index];
+        found[index].get_or_init(|| token_stats(logits, &record.tokens, record.scored_from));
+    })?;
+    Ok(found.into_iter().map(|stats| stats.into_inner().unwrap_or_default()).collect())
 }
 
 /// All scores of one record from its token statistics under the tuned and the base model; at least one token.

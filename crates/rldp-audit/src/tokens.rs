@@ -29,20 +29,22 @@ pub fn token_stats(logits: &[f32], tokens: &[u32], scored_from: usize) -> Vec<To
 
 fn position(logits: &[f32], token: usize) -> TokenStats {
     let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let normalizer = largest + logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum::<f64>().ln();
-    let (mut mean, mut square) = (0.0, 0.0);
+    // Moments of logits below the largest, whose deviation is that of log-probabilities: one exponential each.
+    let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
     for logit in logits {
-        let log_prob = f64::from(*logit) - normalizer;
-        let prob = log_prob.exp();
+        let below = f64::from(*logit) - largest;
+        let power = below.exp();
         // A token of probability zero adds nothing, although its logarithm is infinite.
-        if prob > 0.0 {
-            mean += prob * log_prob;
-            square += prob * log_prob * log_prob;
+        if power > 0.0 {
+            sum += power;
+            first += power * below;
+            second += power * below * below;
         }
     }
+    let (mean, log_sum) = (first / sum, sum.ln());
     TokenStats {
-        log_prob: f64::from(logits[token]) - normalizer,
-        mean,
-        deviation: (square - mean * mean).max(0.0).sqrt(),
+        log_prob: f64::from(logits[token]) - largest - log_sum,
+        mean: mean - log_sum,
+        deviation: (second / sum - mean * mean).max(0.0).sqrt(),
     }
 }

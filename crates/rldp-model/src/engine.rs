@@ -110,4 +110,18 @@ pub trait Engine: Send {
 
     /// Logits of every position of one sequence, row-major (T, V).
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError>;
+
+    /// Calls `visit(index, logits)` once for every sequence, in any order and from any thread. Unlike a list of all logits, this
+    /// needs memory for as many as are visited at once.
+    fn for_each_logits(
+        &mut self,
+        adapter: Option<&Adapter>,
+        sequences: &[&[u32]],
+        visit: &(dyn Fn(usize, &[f32]) + Sync),
+    ) -> Result<(), EngineError> {
+        for (index, tokens) in sequences.iter().enumerate() {
+            visit(index, &self.logits(adapter, tokens)?);
+        }
+        Ok(())
+    }
 }

@@ -97,6 +97,23 @@ fn greedy_decoding_follows_the_logits() {
     }
 }
 
+#[test]
+fn logits_of_many_sequences_are_those_of_each() {
+    for case in CASES {
+        let golden = Golden::load(case);
+        let mut engine = engine(&golden, None);
+        let sequences: Vec<&[u32]> = golden.tokens.iter().map(Vec::as_slice).cycle().take(20).collect();
+        let found = std::sync::Mutex::new(vec![Vec::new(); sequences.len()]);
+        let visit = |index: usize, logits: &[f32]| found.lock().unwrap()[index].push(logits.to_vec());
+        engine.for_each_logits(Some(&golden.adapter), &sequences, &visit).unwrap();
+        for (tokens, found) in sequences.iter().zip(found.into_inner().unwrap()) {
+            assert_eq!(found, [engine.logits(Some(&golden.adapter), tokens).unwrap()], "{case}");
+        }
+        let unknown = [golden.files.config.vocab_size as u32];
+        assert!(engine.for_each_logits(None, &[&unknown], &|_, _| panic!("a token that is none")).is_err());
+    }
+}
+
 /// bf16 has 8 bits of significand: operands are off by up to 1/256, at random, and sums average it out.
 #[test]
 fn bf16_stays_near_f32_on_all_goldens() {

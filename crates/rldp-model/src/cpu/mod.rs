@@ -179,12 +179,30 @@ impl Engine for CpuEngine {
 
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
         self.model.config.check_tokens(tokens)?;
-        let batch = Batch::new([Sequence { tokens, scored_from: 0, weight: 0.0 }]);
         let (pairs, angles) = (self.pairs(adapter), self.angles(tokens.len()));
         let adapter = adapter.map(Prepared::new);
         let Self { model, workers, .. } = self;
-        let pass = Pass { model, adapter: adapter.as_ref(), pairs: &pairs, batch: &batch, angles: &angles };
-        Ok(workers[0].logits(&pass))
+        Ok(sequence_logits(model, &mut workers[0], adapter.as_ref(), &pairs, &angles, tokens))
+    }
+
+    fn for_each_logits(
+        &mut self,
+        adapter: Option<&Adapter>,
+        sequences: &[&[u32]],
+        visit: &(dyn Fn(usize, &[f32]) + Sync),
+    ) -> Result<(), EngineError> {
+        sequences.iter().try_for_each(|tokens| self.model.config.check_tokens(tokens))?;
+        let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
+        let (pairs, angles) = (self.pairs(adapter), self.angles(longest));
+        let adapter = adapter.map(Prepared::new);
+        let adapter = adapter.as_ref();
+        let Self { model, workers, .. } = self;
+        let run = |worker: &mut Worker, (index, tokens): &(usize, &[u32])| {
+            visit(*index, &sequence_logits(model, worker, adapter, &pairs, &angles, tokens));
+        };
+        let jobs: Vec<(usize, &[u32])> = sequences.iter().copied().enumerate().collect();
+        queue::in_order(workers, &jobs, run, |()| ());
+        Ok(())
     }
 }
 
@@ -210,6 +228,19 @@ fn sequences_of<'a>(units: &[UnitInput<'a>]) -> Vec<(usize, Sequence<'a>)> {
     let of_unit =
         |(unit, input): (usize, &UnitInput<'a>)| input.sequences.iter().map(move |s| (unit, *s)).collect::<Vec<_>>();
     units.iter().enumerate().flat_map(of_unit).collect()
+}
+
+/// Logits of every position (T, V).
+fn sequence_logits(
+    model: &BaseModel,
+    worker: &mut Worker,
+    adapter: Option<&Prepared>,
+    pairs: &PairIndex,
+    angles: &Angles,
+    tokens: &[u32],
+) -> Vec<f32> {
+    let batch = &Batch::new([Sequence { tokens, scored_from: 0, weight: 0.0 }]);
+    worker.logits(&Pass { model, adapter, pairs, batch, angles })
 }
 
 fn sequence_losses(batch: &Batch, nll: &[f32]) -> Vec<SequenceLoss> {
