@@ -4,11 +4,13 @@ use super::{queue, weights::BaseModel};
 use crate::ModelError;
 
 /// Memory for one core's activations when nothing limits them, in bytes.
-const ACTIVATION_BYTES: usize = 384 << 20;
+const ACTIVATION_BYTES: usize = 1 << 30;
 /// Memory for one core's activations of a small model, in bytes: they stay in the second cache, or nearly.
 const CACHED_BYTES: usize = 2 << 20;
-/// Tokens of a larger model's micro-batch at most: more share no work that counts.
-const MOST_TOKENS: usize = 448;
+/// Tokens of a micro-batch at most: more share no work that counts.
+const MOST_TOKENS: usize = 704;
+/// The same where matrices are kept in tiles, so that a micro-batch need not lay them out.
+const MOST_TOKENS_OF_KEPT: usize = 448;
 /// Tokens below which a micro-batch is too small to share the work on the weights.
 const CACHED_TOKENS: usize = 128;
 /// Memory for the per-unit gradients of all jobs in progress, in bytes.
@@ -58,10 +60,11 @@ impl MemoryPlan {
         in_tiles: bool,
         limit: Option<MemoryLimit>,
     ) -> Result<Self, ModelError> {
+        let keeps_tiles = in_tiles && model.tile_bytes() <= KEPT_BYTES;
+        let bound = if keeps_tiles { MOST_TOKENS_OF_KEPT } else { MOST_TOKENS };
         let within = |bytes: usize| bytes / (4 * model.floats_per_token(false));
         let cached = within(CACHED_BYTES);
-        let most = if cached >= CACHED_TOKENS { cached } else { within(ACTIVATION_BYTES) }.clamp(64, MOST_TOKENS);
-        let keeps_tiles = in_tiles && model.tile_bytes() <= KEPT_BYTES;
+        let most = if cached >= CACHED_TOKENS { cached } else { within(ACTIVATION_BYTES) }.clamp(64, bound);
         let free = Self { micro_batch_tokens: most, gradient_bytes: GRADIENT_BYTES, keeps_tiles, recomputes: false };
         let Some(limit) = limit else { return Ok(free) };
         let gradient_bytes = (limit.bytes / 8).min(GRADIENT_BYTES);
