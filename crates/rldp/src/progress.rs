@@ -20,7 +20,8 @@ pub(crate) struct Terminal {
     stop: Arc<AtomicBool>,
     started: std::time::Instant,
     first_step: Option<u64>,
-    perplexity: Option<f64>,
+    /// First and last evaluation: step and perplexity.
+    evaluations: Option<[(u64, f64); 2]>,
 }
 
 impl Terminal {
@@ -33,19 +34,23 @@ impl Terminal {
         }
         bar.set_prefix(label.to_owned());
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, interactive, quiet, stop, started: std::time::Instant::now(), first_step: None, perplexity: None }
+        Self { bar, interactive, quiet, stop, started: std::time::Instant::now(), first_step: None, evaluations: None }
     }
 
-    /// Leaves the last state standing.
+    /// Leaves the last state standing, and says what came of it.
     pub(crate) fn finish(&self) {
         self.bar.abandon();
+        if let (false, Some([(first, before), (last, after)])) = (self.quiet, self.evaluations) {
+            let label = self.bar.prefix();
+            note(&label, &format!("perplexity {before:.2} at step {first}, {after:.2} at step {last}"));
+        }
     }
 
     fn message(&mut self, view: &StepView) -> String {
         let first = *self.first_step.get_or_insert(view.step - 1);
         let per_second = (view.step - first) as f64 * view.batch_size / self.started.elapsed().as_secs_f64();
         let loss = view.record.loss.map_or(String::new(), |loss| format!("loss {loss:.2} "));
-        let perplexity = self.perplexity.map_or(String::new(), |perplexity| format!("ppl {perplexity:.2} "));
+        let perplexity = self.evaluations.map_or(String::new(), |[_, (_, last)]| format!("ppl {last:.2} "));
         format!("{loss}{perplexity}ε {:.3} {per_second:.0} units/s", view.record.epsilon_spent)
     }
 }
@@ -64,8 +69,10 @@ impl Progress for Terminal {
         }
     }
 
-    fn evaluated(&mut self, _step: u64, evaluation: &Evaluation) {
-        self.perplexity = Some(evaluation.perplexity);
+    fn evaluated(&mut self, step: u64, evaluation: &Evaluation) {
+        let now = (step, evaluation.perplexity);
+        let first = self.evaluations.map_or(now, |[first, _]| first);
+        self.evaluations = Some([first, now]);
     }
 
     fn should_stop(&self) -> bool {
