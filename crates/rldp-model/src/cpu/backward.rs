@@ -85,7 +85,9 @@ impl Pass<'_> {
         resize(wide, rows * width);
         if let Some((map, linear)) = find(block, LinearKind::MlpDown) {
             let down = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
-            self.activate(cache, &mut made.activated);
+            if self.pairs[layer][map].is_some() {
+                self.activate(cache, &mut made.activated);
+            }
             self.adapter_gradients(layer, cache, &made.activated, &down, dinner, gradients);
             self.input_gradient(products, layer, &down, dinner, wide);
         }
