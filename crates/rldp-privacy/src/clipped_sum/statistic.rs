@@ -21,7 +21,8 @@ pub struct StatisticSpec {
 pub struct ReleasedStatistics {
     /// Mean clipped loss of the sampled units, in nats.
     pub mean_loss: Released<f64>,
-    /// Noise in `mean_loss`.
+    /// Noise in `mean_loss`. The sum is divided by the expected batch, so that a batch of B units by chance adds a deviation of
+    /// |mean loss − middle of the bounds| / √B, which is not in this.
     pub mean_loss_std: f64,
     /// Fraction of units whose gradient was not finite.
     pub non_finite_fraction: Released<f64>,
