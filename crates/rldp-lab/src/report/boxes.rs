@@ -22,10 +22,8 @@ pub(super) type Row = (String, Vec<f64>);
 pub(super) fn boxes(title: &str, label: &str, rows: &[Row]) -> String {
     let rows: Vec<(&str, Vec<f64>)> =
         rows.iter().filter_map(|(name, values)| Some((name.as_str(), sorted(values)?))).collect();
-    let all = || rows.iter().flat_map(|(_, values)| values.iter().copied());
-    let ends = all().fold((f64::MAX, f64::MIN), |(low, high), value| {
-        (low.min(Axis::Logarithmic.place(value)), high.max(Axis::Logarithmic.place(value)))
-    });
+    let places = rows.iter().flat_map(|(_, values)| values.iter().map(|value| Axis::Logarithmic.place(*value)));
+    let ends = places.fold((f64::MAX, f64::MIN), |(low, high), place| (low.min(place), high.max(place)));
     if rows.is_empty() {
         return String::new();
     }

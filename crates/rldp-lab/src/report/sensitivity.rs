@@ -27,12 +27,12 @@ pub(super) fn figures(entries: &[Entry], order: &[&str]) -> Result<String, LabEr
     Ok(html)
 }
 
-/// Log-perplexities by a setting's value.
-type Points = Vec<(f64, Vec<f64>)>;
+/// A setting's value, and log-perplexities there.
+type Point = (f64, Vec<f64>);
 
 /// By everything but `axis`: each method's points, in order of the setting.
-fn places<'a>(entries: &'a [Entry], axis: &str) -> BTreeMap<String, BTreeMap<&'a str, Points>> {
-    let mut found: BTreeMap<String, BTreeMap<&str, Points>> = BTreeMap::new();
+fn places<'a>(entries: &'a [Entry], axis: &str) -> BTreeMap<String, BTreeMap<&'a str, Vec<Point>>> {
+    let mut found: BTreeMap<String, BTreeMap<&str, Vec<Point>>> = BTreeMap::new();
     for entry in entries {
         let result = &entry.result;
         let Some(value) = result.axes.get(axis).and_then(serde_json::Value::as_f64) else { continue };
@@ -50,7 +50,7 @@ fn places<'a>(entries: &'a [Entry], axis: &str) -> BTreeMap<String, BTreeMap<&'a
     found
 }
 
-fn line(method: &str, points: &[(f64, Vec<f64>)]) -> Series {
+fn line(method: &str, points: &[Point]) -> Series {
     let estimates: Vec<(f64, Estimate)> =
         points.iter().filter_map(|(value, logs)| Some((*value, Estimate::of(logs)?))).collect();
     // The axis is placed by powers of ten, and the band with it.
