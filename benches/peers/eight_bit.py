@@ -7,12 +7,11 @@ in f32 as each scheme says; the head stays in f32. Prints, against f32: the mean
 mean and smallest cosine of a record's gradient; then the head's share of probabilities that matter.
 """
 
-import csv
 import math
-import random
 import sys
 
 import torch
+from lengths import records
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -134,10 +133,8 @@ def main():
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 12
     torch.manual_seed(1)
     tokenizer = Tokenizer.from_file(f"{directory}/tokenizer.json")
-    with open(table, newline="") as file:
-        records = [f"{row['mr']} | {row['ref']}" for row in csv.DictReader(file)]
-    random.Random(1).shuffle(records)
-    texts = [torch.tensor([0, *tokenizer.encode(record).ids]) for record in records[:count]]
+    found = records(table, "{mr} | {ref}", count)
+    texts = [torch.tensor([0, *tokenizer.encode(record).ids]) for record in found]
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
     parameters = with_lora(model)
     exact, gradients = steps(model, parameters, texts)

@@ -11,13 +11,18 @@ import sys
 from tokenizers import Tokenizer
 
 
-def main():
-    directory, table, count, template, most = sys.argv[1:]
-    tokenizer = Tokenizer.from_file(f"{directory}/tokenizer.json")
+def records(table, template, count):
+    """The first texts of a file in a shuffled order."""
     with open(table, newline="") as file:
         texts = [template.format(**row) for row in csv.DictReader(file)]
     random.Random(1).shuffle(texts)
-    for text in texts[: int(count)]:
+    return texts[:count]
+
+
+def main():
+    directory, table, count, template, most = sys.argv[1:]
+    tokenizer = Tokenizer.from_file(f"{directory}/tokenizer.json")
+    for text in records(table, template, int(count)):
         print(min(len(tokenizer.encode(text).ids) + 1, int(most)))
 
 
