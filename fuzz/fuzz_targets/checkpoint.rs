@@ -6,7 +6,7 @@ use rldp_train::checkpoint::{Checkpoint, FILE};
 use sha2::{Digest as _, Sha256};
 
 fuzz_target!(|data: &[u8]| {
-    let whole = [b"rldp-checkpoint3".as_slice(), &Sha256::digest(data), data].concat();
+    let whole = [b"rldp-checkpoint4".as_slice(), &Sha256::digest(data), data].concat();
     for bytes in [whole.as_slice(), data] {
         let path = rldp_fuzz::file(FILE, bytes);
         let _ = Checkpoint::load(path.parent().expect("a folder"));

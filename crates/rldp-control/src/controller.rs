@@ -17,6 +17,7 @@ use crate::{
     random::RandomController,
     sac::{SacController, SacSettings, SetController},
     spectral::SpectralController,
+    state::StateFormat,
 };
 
 /// Chooses the mechanism of the next interval from what was released so far.
@@ -42,13 +43,16 @@ pub trait Controller: Send {
     }
 
     /// Everything needed to go on exactly from here.
-    fn state(&self) -> Value;
+    ///
+    /// # Errors
+    /// When it cannot be written in this format.
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError>;
 
     /// Goes on from a saved state.
     ///
     /// # Errors
-    /// When the state is another controller's, or of another size.
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError>;
+    /// When the state is another controller's, of another size, or was damaged.
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError>;
 }
 
 /// The controllers there are. To add one: a file with its type, a variant here, a line in [`controller`].
@@ -189,19 +193,4 @@ pub fn controller(
         ControllerKind::DcSgdE => Box::new(DcSgdController::new(DcSgdRule::Error)),
         ControllerKind::Spectral => Box::new(SpectralController::new(bounds)),
     })
-}
-
-/// Checks a state's `kind` and reads its `body`.
-pub(crate) fn read_state<T: serde::de::DeserializeOwned>(state: &Value, kind: &str) -> Result<T, ControlError> {
-    let found = state.get("kind").and_then(Value::as_str).unwrap_or("none");
-    if found != kind {
-        return Err(ControlError::State(format!("it is of a `{found}` controller, not `{kind}`")));
-    }
-    let body = state.get("body").cloned().unwrap_or_default();
-    serde_json::from_value(body).map_err(|error| ControlError::State(error.to_string()))
-}
-
-/// A state with its `kind`.
-pub(crate) fn write_state(kind: &str, body: &impl Serialize) -> Value {
-    serde_json::json!({ "kind": kind, "version": 1, "body": body })
 }

@@ -1,13 +1,13 @@
 //! DC-SGD (Wei et al., arXiv 2503.22988): the threshold is read off a paid histogram of gradient norms.
 
 use rldp_privacy::Observable;
-use serde_json::Value;
 
 use crate::{
     action::Action,
-    controller::{Controller, read_state, write_state},
+    controller::Controller,
     error::ControlError,
     observation::{NormHistogram, Observation},
+    state::{StateFormat, read_state, write_state},
 };
 
 /// p of DC-SGD-P.
@@ -85,12 +85,12 @@ impl Controller for DcSgdController {
         Action { clip_log_delta: vec![log_delta; pairs], ..Action::idle(pairs) }
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &())
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &())
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        read_state::<()>(state, self.name())
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        read_state::<()>(format, bytes, self.name())
     }
 }
 

@@ -1,13 +1,13 @@
 //! The controller that changes nothing: ordinary DP-AdamW.
 
 use rldp_privacy::Observable;
-use serde_json::Value;
 
 use crate::{
     action::Action,
-    controller::{Controller, read_state, write_state},
+    controller::Controller,
     error::ControlError,
     observation::Observation,
+    state::{StateFormat, read_state, write_state},
 };
 
 /// Leaves the mechanism as it began.
@@ -32,11 +32,11 @@ impl Controller for FixedController {
         Action::idle(self.pairs)
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &())
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &())
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        read_state::<()>(state, self.name())
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        read_state::<()>(format, bytes, self.name())
     }
 }

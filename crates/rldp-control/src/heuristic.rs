@@ -1,14 +1,14 @@
 //! Rules that learn nothing: the bar that a learned controller has to pass.
 
 use rldp_privacy::Observable;
-use serde_json::Value;
 
 use crate::{
     action::{Action, ActionBounds},
-    controller::{Controller, read_state, write_state},
+    controller::Controller,
     error::ControlError,
     observation::Observation,
     quantile::QuantileController,
+    state::{StateFormat, read_state, write_state},
 };
 
 /// Weight of the newest interval in a pair's estimated signal.
@@ -48,12 +48,12 @@ impl Controller for SnrShares {
         toward(&goals, observation)
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &self.signal)
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &self.signal)
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        self.signal = read_state(state, self.name())?;
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        self.signal = read_state(format, bytes, self.name())?;
         Ok(())
     }
 }
@@ -76,12 +76,12 @@ impl Controller for MseSplit {
         Action { clip_log_delta: thresholds, ..toward(&goals, observation) }
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &())
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &())
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        read_state::<()>(state, self.name())
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        read_state::<()>(format, bytes, self.name())
     }
 }
 
@@ -120,12 +120,12 @@ impl Controller for WienerSteps {
         }
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &self.snr)
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &self.snr)
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        self.snr = read_state(state, self.name())?;
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        self.snr = read_state(format, bytes, self.name())?;
         Ok(())
     }
 }
@@ -159,12 +159,12 @@ impl Controller for NoiseSchedule {
         }
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &())
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &())
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        read_state::<()>(state, self.name())
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        read_state::<()>(format, bytes, self.name())
     }
 }
 

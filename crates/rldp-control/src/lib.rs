@@ -16,6 +16,7 @@ mod rate_search;
 mod reward;
 mod sac;
 mod spectral;
+mod state;
 mod stream;
 
 pub use action::{Action, ActionBounds};
@@ -31,3 +32,4 @@ pub use rate_search::{Consecutive, RateSearch, Verdict};
 pub use reward::RewardTracker;
 pub use sac::{SacController, SacSettings, SetController};
 pub use spectral::SpectralController;
+pub use state::StateFormat;

@@ -1,13 +1,13 @@
 //! Quantile clipping (Andrew et al., arXiv 1905.03871): thresholds follow a quantile of the norms by a paid count.
 
 use rldp_privacy::Observable;
-use serde_json::Value;
 
 use crate::{
     action::Action,
-    controller::{Controller, read_state, write_state},
+    controller::Controller,
     error::ControlError,
     observation::Observation,
+    state::{StateFormat, read_state, write_state},
 };
 
 /// γ: the fraction of units that shall stay below their threshold; the paper's recommendation.
@@ -35,12 +35,12 @@ impl Controller for QuantileController {
         Action { clip_log_delta: moves.collect(), ..Action::idle(observation.pairs.len()) }
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &())
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &())
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        read_state::<()>(state, self.name())
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        read_state::<()>(format, bytes, self.name())
     }
 }
 

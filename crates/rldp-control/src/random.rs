@@ -2,13 +2,13 @@
 
 use rand::Rng as _;
 use rldp_privacy::Observable;
-use serde_json::Value;
 
 use crate::{
     action::{Action, ActionBounds},
-    controller::{Controller, read_state, write_state},
+    controller::Controller,
     error::ControlError,
     observation::Observation,
+    state::{StateFormat, read_state, write_state},
     stream::Stream,
 };
 
@@ -37,12 +37,12 @@ impl Controller for RandomController {
         Action::from_flat(&flat, self.bounds)
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &self.stream)
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &self.stream)
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        self.stream = read_state(state, self.name())?;
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        self.stream = read_state(format, bytes, self.name())?;
         Ok(())
     }
 }

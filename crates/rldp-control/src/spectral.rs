@@ -9,13 +9,13 @@
 //! a light tail is the mark of weights that are mostly noise. No number of the paper is claimed to be reproduced.
 
 use rldp_privacy::Observable;
-use serde_json::Value;
 
 use crate::{
     action::{Action, ActionBounds},
-    controller::{Controller, read_state, write_state},
+    controller::Controller,
     error::ControlError,
     observation::Observation,
+    state::{StateFormat, read_state, write_state},
 };
 
 /// α of a spectrum that is neither noise nor collapsed.
@@ -57,12 +57,12 @@ impl Controller for SpectralController {
         Action { clip_log_delta: vec![log_delta; pairs], ..Action::idle(pairs) }
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &self.smoothed)
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &self.smoothed)
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        self.smoothed = read_state(state, self.name())?;
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        self.smoothed = read_state(format, bytes, self.name())?;
         Ok(())
     }
 }

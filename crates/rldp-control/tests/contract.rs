@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 use rldp_control::{
-    Action, ActionBounds, Controller, ControllerKind, GlobalObservation, NormHistogram, Observation, PairObservation,
-    SacSettings, controller,
+    Action, ActionBounds, ControlError, Controller, ControllerKind, GlobalObservation, NormHistogram, Observation,
+    PairObservation, SacSettings, StateFormat, controller,
 };
 use rldp_privacy::{Observable, Public};
 
@@ -110,23 +110,56 @@ fn the_same_seed_gives_the_same_actions_and_another_seed_others() {
 }
 
 #[test]
-fn a_saved_state_goes_on_to_the_bit_through_json() {
+fn a_saved_state_goes_on_to_the_bit_in_every_format() {
     for kind in ControllerKind::ALL {
         let mut whole = build(kind, 3);
         play(whole.as_mut(), 0, 15);
-        let text = whole.state().to_string();
-        let mut second = build(kind, 99);
-        second.restore(&serde_json::from_str(&text).unwrap()).unwrap();
-        assert_eq!(play(whole.as_mut(), 15, 10), play(second.as_mut(), 15, 10), "{kind}");
+        let others = [StateFormat::Json, StateFormat::MessagePack].map(|format| {
+            let mut other = build(kind, 99);
+            other.restore(format, &whole.state(format).unwrap()).unwrap();
+            other
+        });
+        let goes_on = play(whole.as_mut(), 15, 10);
+        for mut other in others {
+            assert_eq!(goes_on, play(other.as_mut(), 15, 10), "{kind}");
+        }
+    }
+}
+
+/// A checkpoint may be damaged on purpose, with a right checksum: each byte of a small state is changed and each end cut.
+#[test]
+fn no_spoiled_bytes_make_a_controller_panic() {
+    let small = SacSettings { hidden_size: 2, batch_size: 1, replay_capacity: 1, ..SacSettings::default() };
+    for kind in [ControllerKind::Sac, ControllerKind::Random, ControllerKind::SnrShares] {
+        let make = || controller(kind, 1, &small, 3).unwrap();
+        let mut whole = make();
+        whole.act(&Observation::filled(1, || seen(0.5)), None, false);
+        whole.act(&Observation::filled(1, || seen(0.25)), Some(seen(0.1)), false);
+        let bytes = whole.state(StateFormat::MessagePack).unwrap();
+        let mut refused = 0;
+        for at in 0..bytes.len() {
+            assert!(make().restore(StateFormat::MessagePack, &bytes[..at]).is_err(), "{kind} cut at {at}");
+            for flip in [0x01, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+                let mut second = make();
+                match second.restore(StateFormat::MessagePack, &changed) {
+                    Ok(()) => drop(second.act(&Observation::filled(1, || seen(0.5)), None, false)),
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        assert!(refused > 20, "{kind}: {refused} of {}", 3 * bytes.len());
     }
 }
 
 #[test]
 fn a_state_of_another_kind_or_size_is_refused() {
-    let sac = build(ControllerKind::Sac, 1).state();
-    assert!(build(ControllerKind::Fixed, 1).restore(&sac).is_err());
+    let sac = build(ControllerKind::Sac, 1).state(StateFormat::Json).unwrap();
+    let error = build(ControllerKind::Fixed, 1).restore(StateFormat::Json, &sac).unwrap_err().to_string();
+    assert!(error.contains("`sac` controller, not `fixed`"), "{error}");
     let mut larger = controller(ControllerKind::Sac, PAIRS + 1, &SacSettings::default(), 1).unwrap();
-    let error = larger.restore(&sac).unwrap_err().to_string();
+    let error = larger.restore(StateFormat::Json, &sac).unwrap_err().to_string();
     assert!(error.contains("pairs"), "{error}");
 }
 
@@ -136,16 +169,16 @@ fn a_state_of_another_kind_or_size_is_refused() {
 fn a_frozen_policy_neither_learns_nor_explores() {
     let mut learned = build(ControllerKind::Sac, 5);
     play(learned.as_mut(), 0, 15);
-    let state = learned.state();
+    let state = parsed(learned.as_ref());
     let mut frozen = build(ControllerKind::Sac, 6);
-    frozen.restore(&state).unwrap();
+    restore(frozen.as_mut(), &state).unwrap();
     frozen.freeze().unwrap();
     let first = frozen.act(&observation(3.0, false), None, false);
-    let before = frozen.state()["body"]["agent"].clone();
+    let before = parsed(frozen.as_ref())["body"]["agent"].clone();
     play(frozen.as_mut(), 0, 10);
     assert_eq!(frozen.act(&observation(3.0, false), Some(seen(1.0)), false), first);
-    assert_eq!(frozen.state()["body"]["agent"], before);
-    assert_eq!(frozen.state()["body"]["replay"], state["body"]["replay"]);
+    assert_eq!(parsed(frozen.as_ref())["body"]["agent"], before);
+    assert_eq!(parsed(frozen.as_ref())["body"]["replay"], state["body"]["replay"]);
     let mut other = build(ControllerKind::Sac, 6);
     other.freeze().unwrap();
     assert_ne!(other.act(&observation(3.0, false), None, false), first);
@@ -157,6 +190,14 @@ fn a_frozen_policy_neither_learns_nor_explores() {
 fn unknown_names_are_refused_with_the_list() {
     let error = "sacc".parse::<ControllerKind>().unwrap_err().to_string();
     assert!(error.contains("sacc") && error.contains("fixed, random, sac, set"), "{error}");
+}
+
+fn parsed(controller: &dyn Controller) -> serde_json::Value {
+    serde_json::from_slice(&controller.state(StateFormat::Json).unwrap()).unwrap()
+}
+
+fn restore(controller: &mut dyn Controller, state: &serde_json::Value) -> Result<(), ControlError> {
+    controller.restore(StateFormat::Json, &serde_json::to_vec(state).unwrap())
 }
 
 /// All changes of one value of a JSON tree, at most `most` places.
@@ -209,9 +250,9 @@ fn no_spoiled_state_makes_a_controller_panic() {
         let make = || controller(kind, PAIRS, &small, 3).unwrap();
         let mut whole = make();
         play(whole.as_mut(), 0, 8);
-        for state in spoiled(&whole.state(), 2000) {
+        for state in spoiled(&parsed(whole.as_ref()), 2000) {
             let mut second = make();
-            match second.restore(&state) {
+            match restore(second.as_mut(), &state) {
                 Ok(()) => drop(play(second.as_mut(), 8, 3)),
                 Err(_) => refused += 1,
             }

@@ -22,17 +22,21 @@ use crate::{
     trainer::NonFinite,
 };
 
-const MAGIC: &[u8; 16] = b"rldp-checkpoint3";
+const MAGIC: &[u8; 16] = b"rldp-checkpoint4";
 /// Name of the file.
 pub const FILE: &str = "checkpoint.bin";
 /// Vectors of P numbers.
 const VECTORS: usize = 4;
+/// Bytes of the four lengths: of the JSON, of the controller's state, of a vector, of the average.
+const HEAD: usize = 32;
 
 /// State of a run between two steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Everything but the long vectors.
+    /// The small parts.
     pub state: CheckpointState,
+    /// The controller's own state in MessagePack, with its replay and its public randomness.
+    pub controller: Vec<u8>,
     /// Adapter parameters (P).
     pub parameters: Vec<f32>,
     /// First moments of the optimizer (P).
@@ -78,8 +82,6 @@ pub struct CheckpointState {
     pub non_finite: NonFinite,
     /// The last evaluation on public records.
     pub evaluation: Option<SavedEvaluation>,
-    /// The controller's own state, with its replay and its public randomness.
-    pub controller: serde_json::Value,
 }
 
 /// An evaluation as a checkpoint keeps it: JSON has no infinity, so a loss that is not finite is none.
@@ -113,16 +115,15 @@ impl Checkpoint {
     /// When the file cannot be written; the previous checkpoint then still stands.
     pub fn save(&self, folder: &Path, storage: &dyn Storage) -> Result<(), TrainError> {
         let json = serde_json::to_vec(&self.state).map_err(|error| corrupt(folder, &error.to_string()))?;
-        let mut payload = Vec::with_capacity(json.len() + 24 + 4 * VECTORS * self.parameters.len());
-        for length in [json.len(), self.parameters.len(), self.average.len()] {
-            payload.extend((length as u64).to_le_bytes());
-        }
-        payload.extend(json);
-        let vectors = [&self.parameters, &self.first_moment, &self.second_moment, &self.last_release];
-        for vector in vectors.into_iter().chain([&self.average, &self.geometry]) {
-            payload.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
-        }
-        Ok(replace(storage, &folder.join(FILE), &[MAGIC, Sha256::digest(&payload).as_slice(), &payload])?)
+        let lengths = [json.len(), self.controller.len(), self.parameters.len(), self.average.len()];
+        let lengths = lengths.map(|length| (length as u64).to_le_bytes());
+        let long = [&self.parameters, &self.first_moment, &self.second_moment, &self.last_release];
+        let long: Vec<_> =
+            long.into_iter().chain([&self.average, &self.geometry]).map(|vector| bytes(vector)).collect();
+        let mut parts: Vec<&[u8]> = vec![lengths.as_flattened(), &json, &self.controller];
+        parts.extend(long.iter().map(Vec::as_slice));
+        let digest = parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize();
+        Ok(replace(storage, &folder.join(FILE), &[&[MAGIC, digest.as_slice()], parts.as_slice()].concat())?)
     }
 
     /// Reads the checkpoint of `folder`; `None` when there is none.
@@ -151,7 +152,8 @@ impl Checkpoint {
                 "the checkpoint was written by another version of rldp; resume with the one that began the run",
             ));
         }
-        let payload = bytes.strip_prefix(MAGIC.as_slice()).filter(|rest| rest.len() >= 48).ok_or_else(damaged)?;
+        let payload =
+            bytes.strip_prefix(MAGIC.as_slice()).filter(|rest| rest.len() >= 32 + HEAD).ok_or_else(damaged)?;
         let (digest, payload) = payload.split_at(32);
         if Sha256::digest(payload).as_slice() != digest {
             return Err(damaged());
@@ -162,26 +164,37 @@ impl Checkpoint {
     /// Reads a payload whose hash was right, which says nothing about who wrote it.
     fn parse(payload: &[u8]) -> Result<Self, String> {
         let misfit = || "the lengths in the checkpoint do not fit it; it was not written by this program".to_owned();
-        let (head, rest) = payload.split_first_chunk::<24>().ok_or_else(misfit)?;
-        let length = |at: usize| head[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
-        let (json_length, parameters, average) = (length(0), length(8), length(16));
+        let (head, rest) = payload.split_first_chunk::<HEAD>().ok_or_else(misfit)?;
+        let lengths = head.as_chunks::<8>().0;
+        let [json, controller, parameters, average] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(lengths[at]));
         if average != 0 && average != parameters {
             return Err(misfit());
         }
         let vectors = parameters.checked_mul(4 * VECTORS as u64).ok_or_else(misfit)?;
         let vectors = vectors.checked_add(4 * average).ok_or_else(misfit)?;
-        if json_length.checked_add(vectors).is_none_or(|least| least > rest.len() as u64) {
+        let before = json.checked_add(controller).ok_or_else(misfit)?;
+        if before.checked_add(vectors).is_none_or(|least| least > rest.len() as u64) {
             return Err(misfit());
         }
-        let (json, rest) = rest.split_at(json_length as usize);
+        let (json, rest) = rest.split_at(json as usize);
+        let (controller, rest) = rest.split_at(controller as usize);
         let (vectors, geometry) = rest.split_at(vectors as usize);
         let state = serde_json::from_slice(json)
             .map_err(|error| format!("the state in the checkpoint is not this version's ({error})"))?;
         let mut parts = vectors.chunks_exact((4 * parameters as usize).max(1)).map(floats);
         let mut next = || parts.next().unwrap_or_default();
         let (parameters, first_moment, second_moment, last_release, average) = (next(), next(), next(), next(), next());
-        Ok(Self { state, parameters, first_moment, second_moment, last_release, average, geometry: floats(geometry) })
+        let (controller, geometry) = (controller.to_vec(), floats(geometry));
+        Ok(Self { state, controller, parameters, first_moment, second_moment, last_release, average, geometry })
     }
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    let mut bytes = vec![0; size_of_val(values)];
+    for (place, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        *place = value.to_le_bytes();
+    }
+    bytes
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -214,8 +227,8 @@ mod tests {
                 reward: Some((-2.5, 0.125)),
                 non_finite: NonFinite::default(),
                 evaluation: Some(SavedEvaluation { step: 5, nll: None, tokens: 3, records: 2 }),
-                controller: serde_json::json!({"kind": "fixed"}),
             },
+            controller: vec![1, 2, 3],
             parameters: vec![1.0, -2.5, f32::MIN_POSITIVE],
             first_moment: vec![0.0, 0.1, 0.2],
             second_moment: vec![3.0, 4.0, 5.0],
@@ -236,7 +249,7 @@ mod tests {
     #[test]
     fn another_versions_checkpoint_is_named_as_such() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(FILE), b"rldp-checkpoint2 and more").unwrap();
+        fs::write(folder.path().join(FILE), b"rldp-checkpoint3 and more").unwrap();
         let error = Checkpoint::load(folder.path()).unwrap_err().to_string();
         assert!(error.contains("another version"), "{error}");
     }
@@ -263,17 +276,20 @@ mod tests {
     #[test]
     fn hostile_lengths_behind_a_right_checksum_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        for (json, parameters, average) in [
-            (u64::MAX, 1, 0),
-            (0, u64::MAX / 16 + 1, 0),
-            (8, 0, 0),
-            (u64::MAX - 15, 1, 1),
-            (0, u64::MAX, u64::MAX),
-            (1 << 40, 1 << 40, 0),
-            (0, 1, 2),
-            (0, u64::MAX / 16, u64::MAX / 16),
+        for lengths in [
+            [u64::MAX, 0, 1, 0],
+            [0, u64::MAX, 1, 0],
+            [u64::MAX, 1, 0, 0],
+            [0, 0, u64::MAX / 16 + 1, 0],
+            [8, 0, 0, 0],
+            [u64::MAX - 15, 0, 1, 1],
+            [0, u64::MAX - 15, 1, 1],
+            [0, 0, u64::MAX, u64::MAX],
+            [1 << 40, 0, 1 << 40, 0],
+            [0, 0, 1, 2],
+            [0, 0, u64::MAX / 16, u64::MAX / 16],
         ] {
-            let mut payload: Vec<u8> = [json, parameters, average].map(u64::to_le_bytes).concat();
+            let mut payload: Vec<u8> = lengths.map(u64::to_le_bytes).concat();
             payload.extend([0; 16]);
             let whole = [MAGIC.as_slice(), Sha256::digest(&payload).as_slice(), &payload].concat();
             fs::write(folder.path().join(FILE), whole).unwrap();

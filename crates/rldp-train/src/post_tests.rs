@@ -7,9 +7,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use rldp_control::{Action, ControlError, Controller, Observation, RateSearch};
+use rldp_control::{Action, ControlError, Controller, FixedController, Observation, RateSearch, StateFormat};
 use rldp_privacy::{Observable, verify};
-use serde_json::Value;
 
 use crate::{
     Silent, files,
@@ -30,11 +29,11 @@ impl Controller for Always {
         self.0.clone()
     }
 
-    fn state(&self) -> Value {
-        serde_json::json!({"kind": "fixed", "version": 1, "body": null})
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        FixedController::new(1).state(format)
     }
 
-    fn restore(&mut self, _state: &Value) -> Result<(), ControlError> {
+    fn restore(&mut self, _format: StateFormat, _bytes: &[u8]) -> Result<(), ControlError> {
         Ok(())
     }
 }

@@ -4,10 +4,11 @@ use std::{path::Path, sync::Arc};
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
-use rldp_control::{Controller, RateSearch, RewardTracker, controller};
+use rldp_control::{Controller, RateSearch, RewardTracker, StateFormat, controller};
 use rldp_data::PoissonSampler;
 use rldp_model::{Adapter, AdapterLayout, adapter::LoraSettings, peft};
 use rldp_privacy::{NoiseSource, Past, Spender, TakenOver, charged_steps};
+use serde::de::IgnoredAny;
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointState, SavedEvaluation},
@@ -22,7 +23,7 @@ use crate::{
     preflight::preflight,
     promise::changes,
     raw::RawObserver,
-    recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_json, write_settings},
+    recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_settings},
     settings::{OptimizerKind, TrainSettings, Trainable, default_learning_rate},
     storage::{Disk, Storage, replace},
     trainer::{NonFinite, Outcome, Trainer},
@@ -56,7 +57,7 @@ pub fn start_on(
     settings.privacy.noise_bands = Some(plan.claim.noise_bands);
     let mut controller = build_controller(&settings, &adapter)?;
     if let Some(policy) = &settings.control.policy {
-        controller.restore(&read_policy(policy)?)?;
+        controller.restore(StateFormat::Json, &read_policy(policy)?)?;
     }
     let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan);
     let mut recorder = Recorder::create(&settings, &manifest, storage)?;
@@ -108,9 +109,9 @@ pub fn resume_on(
     if let Some(checkpoint) = &checkpoint {
         checkpoint.check(&adapter, norm_bins)?;
         geometry::restore(learned.as_deref_mut(), &checkpoint.geometry)?;
-        controller.restore(&checkpoint.state.controller)?;
+        controller.restore(StateFormat::MessagePack, &checkpoint.controller)?;
     } else if let Some(policy) = &settings.control.policy {
-        controller.restore(&read_policy(policy)?)?;
+        controller.restore(StateFormat::Json, &read_policy(policy)?)?;
     }
     // Drawn only when the run ended before its ledger began.
     inputs.secrets.write(&*storage, &folder, &inputs.units)?;
@@ -314,8 +315,8 @@ impl Trainer {
                 reward: self.reward.last(),
                 non_finite: self.non_finite,
                 evaluation: self.evaluation.map(|(step, evaluation)| SavedEvaluation::of(step, &evaluation)),
-                controller: self.controller.state(),
             },
+            controller: self.controller.state(StateFormat::MessagePack)?,
             parameters,
             first_moment: self.optimizer.first_moment().to_vec(),
             second_moment: self.optimizer.second_moment().to_vec(),
@@ -336,7 +337,7 @@ impl Trainer {
         for (name, bytes) in peft::files(&self.average.of(&self.adapter), &self.base_name)? {
             replace(storage, &adapter.join(name), &[&bytes])?;
         }
-        write_json(storage, &policy.join(POLICY_FILE), &self.controller.state())?;
+        replace(storage, &policy.join(POLICY_FILE), &[&self.controller.state(StateFormat::Json)?, b"\n"])?;
         let steps = self.spender.steps_charged();
         let finished = steps >= self.settings.privacy.steps || self.spender.is_exhausted() || self.now.post.stops();
         if finished {
@@ -365,13 +366,15 @@ fn read_settings(folder: &Path) -> Result<TrainSettings, TrainError> {
     })
 }
 
-fn read_policy(path: &Path) -> Result<serde_json::Value, TrainError> {
+/// The text of a policy, checked to be JSON at all.
+fn read_policy(path: &Path) -> Result<Vec<u8>, TrainError> {
     let path = if path.is_dir() { path.join(POLICY_FILE) } else { path.to_owned() };
-    let text = fs_err::read_to_string(&path)?;
-    serde_json::from_str(&text).map_err(|error| TrainError::Corrupt {
+    let text = fs_err::read(&path)?;
+    serde_json::from_slice::<IgnoredAny>(&text).map_err(|error| TrainError::Corrupt {
         path: path.display().to_string(),
         reason: format!("not a saved policy: {error}"),
-    })
+    })?;
+    Ok(text)
 }
 
 /// The search believes in the rule, where there is one, rather than in a rate that its user is not sure of.

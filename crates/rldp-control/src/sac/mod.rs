@@ -19,9 +19,10 @@ use self::{
 };
 use crate::{
     action::{Action, ActionBounds},
-    controller::{Controller, read_state, write_state},
+    controller::Controller,
     error::ControlError,
     observation::Observation,
+    state::{StateFormat, read_state, write_state},
     stream::Stream,
 };
 
@@ -112,12 +113,12 @@ impl Controller for SacController {
         Ok(())
     }
 
-    fn state(&self) -> Value {
-        write_state(self.name(), &self.state)
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, self.name(), &self.state)
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        let restored: SacState = read_state(state, self.name())?;
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        let restored: SacState = read_state(format, bytes, self.name())?;
         let (mine, theirs) = (self.state.agent.lengths(), restored.agent.lengths());
         if mine != theirs {
             return Err(ControlError::State(format!(

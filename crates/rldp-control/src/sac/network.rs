@@ -3,11 +3,14 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::state::floats;
+
 /// Affine layers with ReLU between them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Network {
     sizes: Vec<usize>,
     /// Layer after layer: weights row-major (out, in), then biases (out).
+    #[serde(with = "floats")]
     parameters: Vec<f64>,
 }
 
@@ -143,7 +146,9 @@ fn axpy(factor: f64, x: &[f64], y: &mut [f64]) {
 /// Adam (Kingma & Ba, arXiv 1412.6980).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Adam {
+    #[serde(with = "floats")]
     first: Vec<f64>,
+    #[serde(with = "floats")]
     second: Vec<f64>,
     updates: i32,
 }

@@ -3,12 +3,17 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::state::floats;
+
 /// (s, a, r, s', done).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Transition {
+    #[serde(with = "floats")]
     pub(crate) state: Vec<f64>,
+    #[serde(with = "floats")]
     pub(crate) action: Vec<f64>,
     pub(crate) reward: f64,
+    #[serde(with = "floats")]
     pub(crate) next_state: Vec<f64>,
     pub(crate) done: bool,
 }

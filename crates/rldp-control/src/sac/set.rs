@@ -16,9 +16,10 @@ use super::{
 };
 use crate::{
     action::{Action, ActionBounds},
-    controller::{Controller, read_state, write_state},
+    controller::Controller,
     error::ControlError,
     observation::{Observation, PairObservation},
+    state::{StateFormat, read_state, write_state},
     stream::Stream,
 };
 
@@ -28,7 +29,7 @@ const PAIR_MOVES: usize = Action::PAIR_MOVES;
 const RUN_MOVES: usize = Action::RUN_MOVES;
 
 /// The policy that ships with the program; `assets/policy.md` says what it was trained on.
-const PRETRAINED: &str = include_str!("../../assets/policy.json");
+const PRETRAINED: &[u8] = include_bytes!("../../assets/policy.json");
 
 /// Kind of a saved state: pretrained or not, the form is the same.
 const STATE: &str = "set";
@@ -143,9 +144,7 @@ impl SetController {
         seed: u64,
     ) -> Result<Self, ControlError> {
         let mut controller = Self::from_scratch(count, bounds, settings, seed)?;
-        let shipped: Value =
-            serde_json::from_str(PRETRAINED).map_err(|error| ControlError::State(error.to_string()))?;
-        controller.adopt(read_state(&shipped, STATE)?)?;
+        controller.adopt(read_state(StateFormat::Json, PRETRAINED, STATE)?)?;
         controller.name = "set";
         Ok(controller)
     }
@@ -251,14 +250,14 @@ impl Controller for SetController {
         Ok(())
     }
 
-    fn state(&self) -> Value {
-        write_state(STATE, &self.state)
+    fn state(&self, format: StateFormat) -> Result<Vec<u8>, ControlError> {
+        write_state(format, STATE, &self.state)
     }
 
     /// A state that stands between two decisions over as many pairs is continued exactly; of any other, such as the policy
     /// of another model, the agents are taken.
-    fn restore(&mut self, state: &Value) -> Result<(), ControlError> {
-        let restored: SetState = read_state(state, STATE)?;
+    fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
+        let restored: SetState = read_state(format, bytes, STATE)?;
         if restored.pending.as_ref().is_some_and(|decision| decision.pair_states.len() == self.count) {
             Self::fits(&restored)?;
             self.state = restored;
@@ -297,7 +296,8 @@ mod tests {
         let mut small = build(ControllerKind::SetScratch, 2);
         small.act(&observation(2), None, false);
         let mut large = build(ControllerKind::SetScratch, 7);
-        large.restore(&small.state()).unwrap();
+        let policy = small.state(StateFormat::Json).unwrap();
+        large.restore(StateFormat::Json, &policy).unwrap();
         small.freeze().unwrap();
         large.freeze().unwrap();
         let (few, many) = (small.act(&observation(2), None, false), large.act(&observation(7), None, false));

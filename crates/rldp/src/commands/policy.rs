@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
-use rldp_control::{Action, ControllerKind, GlobalObservation, Observation, PairObservation, SacSettings, controller};
+use rldp_control::{
+    Action, ControllerKind, GlobalObservation, Observation, PairObservation, SacSettings, StateFormat, controller,
+};
 use rldp_privacy::{Observable, Public};
 use rldp_train::{
     files,
@@ -167,11 +169,11 @@ pub(crate) fn show(arguments: &PolicyShowArguments) -> Result<ExitCode> {
     let mut shown = controller(kind, 2, &SacSettings::default(), 0)?;
     if let Some(path) = &arguments.policy {
         let path = if path.is_dir() { path.join("policy.json") } else { path.clone() };
-        let text = fs::read_to_string(&path).map_err(Wrong::input)?;
-        let state = serde_json::from_str(&text)
-            .with_context(|| format!("{} is not a saved policy", path.display()))
+        let text = fs::read(&path).map_err(Wrong::input)?;
+        shown
+            .restore(StateFormat::Json, &text)
+            .with_context(|| format!("{} is no policy that can be shown", path.display()))
             .map_err(Wrong::input)?;
-        shown.restore(&state)?;
     }
     shown.freeze()?;
     print_line(
