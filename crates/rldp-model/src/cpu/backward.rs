@@ -83,19 +83,21 @@ impl Pass<'_> {
         let (width, hidden) = (config.intermediate_size, config.hidden_size);
         let BackwardScratch { input, wide, gate, up, dinner, made, .. } = scratch;
         resize(wide, rows * width);
-        if let Some((map, linear)) = find(block, LinearKind::MlpDown) {
-            let down = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
-            if self.pairs[layer][map].is_some() {
-                self.activate(cache, &mut made.activated);
-            }
-            self.adapter_gradients(layer, cache, &made.activated, &down, dinner, gradients);
-            self.input_gradient(products, layer, &down, dinner, wide);
-        }
+        let down = find(block, LinearKind::MlpDown);
+        let down = down.map(|(map, linear)| Branch { map, linear, dy: dstream, columns: Columns::all(hidden) });
+        let down = down.as_slice();
+        self.b_gradients(layer, cache, down, dinner, gradients);
+        self.input_gradient(products, layer, down, dinner, wide);
         let gated = find(block, LinearKind::MlpGate);
         resize(gate, rows * width);
         resize(up, if gated.is_some() { rows * width } else { 0 });
         let (other, dother) = (gated.map(|_| cache.up.as_slice()), gated.map(|_| &mut up[..]));
-        activation::backward(config.activation, &cache.gate, other, wide, gate, dother);
+        // Its input, which only the gradient of its A needs, is made with the slopes.
+        let adapted = down.iter().any(|down| self.pairs[layer][down.map].is_some());
+        resize(&mut made.activated, if adapted { rows * width } else { 0 });
+        let activated = adapted.then_some(&mut made.activated[..]);
+        activation::backward(config.activation, &cache.gate, other, wide, gate, dother, activated);
+        self.a_gradients(layer, &made.activated, down, dinner, gradients);
         let columns = Columns::all(width);
         let branch = |(map, linear), dy| Branch { map, linear, dy, columns };
         // Without a gate, what is activated is the output of the map up.
@@ -105,7 +107,8 @@ impl Pass<'_> {
         resize(input, rows * hidden);
         let norm = &block.norms[1];
         self.norm(norm, &cache.middle, &mut made.normed, &mut made.statistics);
-        self.adapter_gradients(layer, cache, &made.normed, &branches, dinner, gradients);
+        self.b_gradients(layer, cache, &branches, dinner, gradients);
+        self.a_gradients(layer, &made.normed, &branches, dinner, gradients);
         self.input_gradient(products, layer, &branches, dinner, input);
         norm::backward(&cache.middle, &norm.weight, norm.bias.is_some(), &made.statistics, input, dstream);
     }
@@ -127,7 +130,8 @@ impl Pass<'_> {
         resize(attended, rows * out_width);
         if let Some((map, linear)) = find(block, LinearKind::AttentionOutput) {
             let output = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
-            self.adapter_gradients(layer, cache, &cache.attended, &output, dinner, gradients);
+            self.b_gradients(layer, cache, &output, dinner, gradients);
+            self.a_gradients(layer, &cache.attended, &output, dinner, gradients);
             self.input_gradient(products, layer, &output, dinner, attended);
         }
         resize(fused, rows * width);
@@ -144,7 +148,8 @@ impl Pass<'_> {
         let branches: Vec<Branch> = branches.collect();
         let norm = &block.norms[0];
         self.norm(norm, &cache.input, &mut made.normed, &mut made.statistics);
-        self.adapter_gradients(layer, cache, &made.normed, &branches, dinner, gradients);
+        self.b_gradients(layer, cache, &branches, dinner, gradients);
+        self.a_gradients(layer, &made.normed, &branches, dinner, gradients);
         if !lowest {
             resize(input, rows * hidden);
             self.input_gradient(products, layer, &branches, dinner, input);
@@ -167,28 +172,56 @@ impl Pass<'_> {
         }
     }
 
-    /// Per-unit gradients of the adapters on maps that share their input x, unit by unit, so that a unit's rows stay in the
-    /// second cache from one use to the next. Leaves d(x Aᵀ) of each map in `dinner`.
-    fn adapter_gradients(
+    /// Per-unit gradients of B of the adapters on some maps, while a unit's rows of dy are in the second cache. Leaves
+    /// d(x Aᵀ) of each map in `dinner`.
+    fn b_gradients(
         &self,
         layer: usize,
         cache: &BlockCache,
-        x: &[f32],
         branches: &[Branch],
         dinner: &mut Vec<Vec<f32>>,
         gradients: &mut Gradients,
     ) {
         dinner.resize_with(dinner.len().max(branches.len()), Vec::new);
-        let Some(adapter) = self.adapter else { return };
-        let rank = adapter.adapter.layout().rank();
+        let rank = self.adapter.map_or(0, |adapter| adapter.adapter.layout().rank());
         for (branch, dinner) in branches.iter().zip(&mut *dinner) {
             resize(dinner, if self.pairs[layer][branch.map].is_some() { self.batch.rows() * rank } else { 0 });
         }
+        self.for_units(layer, branches, gradients, |adapter, pair, at, unit, own| {
+            b_gradient(adapter, pair, unit, &cache.inner[branches[at].map], &branches[at], &mut dinner[at], own);
+        });
+    }
+
+    /// Per-unit gradients of A of the adapters on maps that share their input x (N, in), while a unit's rows of x are in the
+    /// second cache.
+    fn a_gradients(
+        &self,
+        layer: usize,
+        x: &[f32],
+        branches: &[Branch],
+        dinner: &[Vec<f32>],
+        gradients: &mut Gradients,
+    ) {
+        self.for_units(layer, branches, gradients, |adapter, pair, at, unit, own| {
+            a_gradient(adapter, pair, unit, x, &branches[at], &dinner[at], own);
+        });
+    }
+
+    /// Calls `apply` with each unit that has rows and each branch with an adapter: its pair, its place among the branches and
+    /// the unit's own gradient (P).
+    fn for_units(
+        &self,
+        layer: usize,
+        branches: &[Branch],
+        gradients: &mut Gradients,
+        mut apply: impl FnMut(&Prepared, usize, usize, &UnitRows, &mut [f32]),
+    ) {
+        let Some(adapter) = self.adapter else { return };
         for unit in gradients.units.iter().filter(|unit| !unit.rows.is_empty()) {
             let own = &mut gradients.values[unit.slot * gradients.parameters..][..gradients.parameters];
-            for (branch, dinner) in branches.iter().zip(&mut *dinner) {
+            for (at, branch) in branches.iter().enumerate() {
                 if let Some(pair) = self.pairs[layer][branch.map] {
-                    unit_gradient(adapter, pair, unit, x, &cache.inner[branch.map], branch, dinner, own);
+                    apply(adapter, pair, at, unit, own);
                 }
             }
         }
@@ -220,12 +253,11 @@ struct Branch<'a> {
     columns: Columns,
 }
 
-/// dinner = scaling · dy B of a unit's rows, dA = Σ_t `dinner_t` ⊗ `x_t` and dB = scaling · Σ_t `dy_t` ⊗ `inner_t` over them.
-fn unit_gradient(
+/// dinner = scaling · dy B of a unit's rows, and dB = scaling · Σ_t `dy_t` ⊗ `inner_t` over them.
+fn b_gradient(
     adapter: &Prepared,
     pair: usize,
     unit: &UnitRows,
-    x: &[f32],
     inner: &[f32],
     branch: &Branch,
     dinner: &mut [f32],
@@ -233,16 +265,30 @@ fn unit_gradient(
 ) {
     let layout = adapter.adapter.layout();
     let (spec, rank, scaling) = (&layout.pairs()[pair], layout.rank(), layout.scaling());
-    let (fan_in, fan_out) = (branch.linear.spec.in_features, branch.linear.spec.out_features);
+    let fan_out = branch.linear.spec.out_features;
     let (Columns { offset, stride }, Range { start, end }) = (branch.columns, unit.rows.clone());
     let dy = &branch.dy[start * stride + offset..(end - 1) * stride + offset + fan_out];
-    let dinner = &mut dinner[start * rank..end * rank];
-    lora::narrow(dy, stride, adapter.pair(pair).narrow_b, dinner);
+    lora::narrow(dy, stride, adapter.pair(pair).narrow_b, &mut dinner[start * rank..end * rank]);
     let outer = Outer { left: &inner[start * rank..end * rank], rank, right: dy, width: fan_out, stride };
     lora::outer_sum_transposed(outer, scaling, unit.adds, &mut own[spec.b.clone()]);
+}
+
+/// dA = Σ_t `dinner_t` ⊗ `x_t` over a unit's rows.
+fn a_gradient(
+    adapter: &Prepared,
+    pair: usize,
+    unit: &UnitRows,
+    x: &[f32],
+    branch: &Branch,
+    dinner: &[f32],
+    own: &mut [f32],
+) {
+    let layout = adapter.adapter.layout();
+    let (spec, rank, fan_in) = (&layout.pairs()[pair], layout.rank(), branch.linear.spec.in_features);
+    let Range { start, end } = unit.rows.clone();
     if spec.trains_a {
-        let right = &x[start * fan_in..end * fan_in];
-        let outer = Outer { left: dinner, rank, right, width: fan_in, stride: fan_in };
+        let (left, right) = (&dinner[start * rank..end * rank], &x[start * fan_in..end * fan_in]);
+        let outer = Outer { left, rank, right, width: fan_in, stride: fan_in };
         lora::outer_sum(outer, unit.adds, &mut own[spec.a.clone()]);
     } else if !unit.adds {
         own[spec.a.clone()].fill(0.0);

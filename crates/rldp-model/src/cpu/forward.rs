@@ -195,7 +195,7 @@ impl Pass<'_> {
     }
 
     /// The input of the MLP's last map.
-    pub(crate) fn activate(&self, cache: &BlockCache, activated: &mut Vec<f32>) {
+    fn activate(&self, cache: &BlockCache, activated: &mut Vec<f32>) {
         resize(activated, cache.gate.len());
         let up = Some(cache.up.as_slice()).filter(|up| !up.is_empty());
         activation::forward(self.model.config.activation, &cache.gate, up, activated);

@@ -151,10 +151,11 @@ fn norm_cases(rows: usize, width: usize) -> [KernelCase; 2] {
 fn activation_cases(rows: usize, width: usize) -> [KernelCase; 2] {
     let (x, up, dout) = (values(rows * width), values(rows * width), values(rows * width));
     let mut out = x.clone();
-    let (mut dx, mut dup) = (x.clone(), x.clone());
+    let (mut dx, mut dup, mut again) = (x.clone(), x.clone(), x.clone());
     let (gate, wide) = (x.clone(), up.clone());
     let forward = move || activation::forward(Activation::Silu, &gate, Some(&wide), &mut out);
-    let backward = move || activation::backward(Activation::Silu, &x, Some(&up), &dout, &mut dx, Some(&mut dup));
+    let backward =
+        move || activation::backward(Activation::Silu, &x, Some(&up), &dout, &mut dx, Some(&mut dup), Some(&mut again));
     [
         KernelCase::new(format!("gated SiLU, {rows} x {width}"), 3 * rows * width, forward),
         KernelCase::new(format!("gated SiLU backward, {rows} x {width}"), 8 * rows * width, backward),

@@ -91,8 +91,8 @@ fn values<V: Vector, C: Curve>(x: &[f32], up: Option<&[f32]>, out: &mut [f32]) {
 }
 
 dispatch_vectors! {
-    /// From d(out): dx in place of x's pre-activation gradient buffer, and dup when gated.
-    pub(crate) fn backward = backward_body(kind: Activation, x: &[f32], up: Option<&[f32]>, dout: &[f32], dx: &mut [f32], dup: Option<&mut [f32]>)
+    /// From d(out): dx, dup when gated, and out itself again when asked for.
+    pub(crate) fn backward = backward_body(kind: Activation, x: &[f32], up: Option<&[f32]>, dout: &[f32], dx: &mut [f32], dup: Option<&mut [f32]>, out: Option<&mut [f32]>)
 }
 
 #[inline(always)]
@@ -103,11 +103,12 @@ fn backward_body<V: Vector>(
     dout: &[f32],
     dx: &mut [f32],
     dup: Option<&mut [f32]>,
+    out: Option<&mut [f32]>,
 ) {
     match kind {
-        Activation::GeluTanh => slopes::<V, GeluTanh>(x, up, dout, dx, dup),
-        Activation::Gelu => slopes::<V, Gelu>(x, up, dout, dx, dup),
-        Activation::Silu => slopes::<V, Silu>(x, up, dout, dx, dup),
+        Activation::GeluTanh => slopes::<V, GeluTanh>(x, up, dout, dx, dup, out),
+        Activation::Gelu => slopes::<V, Gelu>(x, up, dout, dx, dup, out),
+        Activation::Silu => slopes::<V, Silu>(x, up, dout, dx, dup, out),
     }
 }
 
@@ -118,15 +119,21 @@ fn slopes<V: Vector, C: Curve>(
     dout: &[f32],
     dx: &mut [f32],
     mut dup: Option<&mut [f32]>,
+    mut out: Option<&mut [f32]>,
 ) {
     for start in (0..x.len()).step_by(LANES) {
         let range = start..(start + LANES).min(x.len());
-        let (value, slope) = C::at::<V>(V::load_some(&x[range.clone()]));
+        let (mut value, slope) = C::at::<V>(V::load_some(&x[range.clone()]));
         let dout = V::load_some(&dout[range.clone()]);
         let mut own = dout.multiply(slope);
         if let (Some(up), Some(dup)) = (up, &mut dup) {
             dout.multiply(value).store_some(&mut dup[range.clone()]);
-            own = own.multiply(V::load_some(&up[range.clone()]));
+            let up = V::load_some(&up[range.clone()]);
+            own = own.multiply(up);
+            value = value.multiply(up);
+        }
+        if let Some(out) = &mut out {
+            value.store_some(&mut out[range.clone()]);
         }
         own.store_some(&mut dx[range]);
     }
@@ -152,10 +159,13 @@ mod tests {
         let up: Vec<f32> = x.iter().map(|x| 0.5 - x).collect();
         let ones = vec![1.0; x.len()];
         for kind in [Activation::Silu, Activation::Gelu, Activation::GeluTanh] {
-            let [mut plain, mut gated, mut dx, mut dup] = [(); 4].map(|()| vec![0.0; x.len()]);
+            let [mut plain, mut gated, mut dx, mut dup, mut again] = [(); 5].map(|()| vec![0.0; x.len()]);
             forward(kind, &x, None, &mut plain);
             forward(kind, &x, Some(&up), &mut gated);
-            backward(kind, &x, Some(&up), &ones, &mut dx, Some(&mut dup));
+            backward(kind, &x, None, &ones, &mut dx, None, Some(&mut again));
+            assert_eq!(again, plain);
+            backward(kind, &x, Some(&up), &ones, &mut dx, Some(&mut dup), Some(&mut again));
+            assert_eq!(again, gated);
             for (i, x) in x.iter().enumerate() {
                 let (wide, up) = (f64::from(*x), f64::from(up[i]));
                 let value = definition(kind, wide);

@@ -3,19 +3,25 @@
 //! Both operands are laid out in tiles of 1 KiB first. A tile of the left one holds 16 rows of 32 consecutive values; a tile
 //! of the right one holds, for each of 16 pairs of consecutive rows, the pairs of 16 columns. Edges are filled with zeros.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod emulator;
-#[cfg(target_arch = "x86_64")]
-mod intrinsics;
 mod pack;
 mod right;
+#[cfg(target_arch = "x86_64")]
+mod rounding;
+#[cfg(target_arch = "x86_64")]
+mod unit;
+#[cfg(target_arch = "x86_64")]
+mod vectors;
 
 use std::ops::Range;
 
-#[cfg(target_arch = "x86_64")]
-use intrinsics::{Unit, fastest_on_this_processor};
 pub(crate) use pack::{Left, Matrix};
 pub(crate) use right::{Kept, Right};
+#[cfg(target_arch = "x86_64")]
+use unit::{Unit, fastest_on_this_processor};
 
 /// Rows or columns of a tile of the result.
 const SIDE: usize = 16;
@@ -109,32 +115,28 @@ pub(crate) fn product(
         for first in (0..n).step_by(WIDEST) {
             let columns = first..(first + WIDEST).min(n);
             let right = matrix.tiles(k, &tiles, &columns, right);
-            multiply(&unit, left, tiles.clone(), right, (m, columns.len()), (&mut out[first..], stride));
+            let pairs = (k - from * DEPTH).div_ceil(2).min(tiles.len() * DEPTH / 2);
+            multiply(&unit, left, (&tiles, pairs), right, (m, columns.len()), (&mut out[first..], stride));
         }
     }
 }
 
-/// out (m, n) = the given tiles of depth of `left` · `right`, or += as the unit is set.
+/// out (m, n) = the given tiles of depth of `left`, of which `pairs` pairs count, · `right`, or += as the unit is set.
 fn multiply(
     unit: &Unit,
     left: &Left,
-    tiles: Range<usize>,
+    (tiles, pairs): (&Range<usize>, usize),
     right: &[Tile],
     (m, n): (usize, usize),
     (out, stride): (&mut [f32], usize),
 ) {
     let deep = tiles.len();
     for row in (0..m).step_by(BLOCK) {
-        let a = [0, 1].map(|i| left.panel(row / SIDE + i, &tiles));
+        let a = [0, 1].map(|i| left.panel(row / SIDE + i, tiles));
         for column in (0..n).step_by(BLOCK) {
             let b = [0, 1].map(|i| &right[(column / SIDE + i) * deep..][..deep]);
-            let (rows, columns) = ((m - row).min(BLOCK), (n - column).min(BLOCK));
-            let out = &mut out[row * stride + column..];
-            if rows == BLOCK && columns == BLOCK {
-                unit.block(a, b, out, stride);
-            } else {
-                edge(unit, a, b, (rows, columns), (out, stride));
-            }
+            let shape = ((m - row).min(BLOCK), (n - column).min(BLOCK));
+            unit.block(a, b, pairs, shape, (&mut out[row * stride + column..], stride));
         }
     }
 }
@@ -155,25 +157,8 @@ pub(crate) fn hot(kernel: Kernel) {
     let mut out = [0.0; BLOCK * BLOCK];
     let unit = Unit::new(kernel);
     for _ in 0..HOT {
-        unit.block([panel(0), panel(1)], [panel(2), panel(3)], &mut out, BLOCK);
-    }
-}
-
-/// A block of which only some rows and columns are wanted.
-fn edge(
-    unit: &Unit,
-    a: [&[Tile]; 2],
-    b: [&[Tile]; 2],
-    (rows, columns): (usize, usize),
-    (out, stride): (&mut [f32], usize),
-) {
-    let mut block = [0.0; BLOCK * BLOCK];
-    for (block, out) in block.chunks_exact_mut(BLOCK).zip(out.chunks(stride)).take(rows) {
-        block[..columns].copy_from_slice(&out[..columns]);
-    }
-    unit.block(a, b, &mut block, BLOCK);
-    for (block, out) in block.chunks_exact(BLOCK).zip(out.chunks_mut(stride)).take(rows) {
-        out[..columns].copy_from_slice(&block[..columns]);
+        let (a, b) = ([panel(0), panel(1)], [panel(2), panel(3)]);
+        unit.block(a, b, DEEPEST * SIDE, (BLOCK, BLOCK), (&mut out, BLOCK));
     }
 }
 
@@ -189,7 +174,7 @@ impl Unit {
 
     fn set_accumulate(&mut self, _: bool) {}
 
-    fn block(&self, _: [&[Tile]; 2], _: [&[Tile]; 2], _: &mut [f32], _: usize) {}
+    fn block(&self, _: [&[Tile]; 2], _: [&[Tile]; 2], _: usize, _: (usize, usize), _: (&mut [f32], usize)) {}
 }
 
 #[cfg(test)]

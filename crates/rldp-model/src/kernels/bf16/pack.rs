@@ -115,7 +115,7 @@ fn strip_of(matrix: Matrix, row: usize, values: Range<usize>, strip: &mut [u32; 
 }
 
 #[cfg(target_arch = "x86_64")]
-use super::intrinsics::{interleave, round_row, round_strip, transpose};
+use super::rounding::{interleave, round_row, round_strip, transpose};
 
 #[cfg(not(target_arch = "x86_64"))]
 mod unused {
