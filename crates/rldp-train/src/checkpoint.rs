@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     error::TrainError,
     evaluate::Evaluation,
+    loss_bound::LossBound,
     observe::ObserverState,
     post_processing::PostProcessing,
     storage::{Storage, replace},
@@ -80,6 +81,8 @@ pub struct CheckpointState {
     pub reward: Option<(f64, f64)>,
     /// Released fractions of units with a non-finite gradient.
     pub non_finite: NonFinite,
+    /// What the paid loss is bounded by.
+    pub(crate) loss_bound: LossBound,
     /// The last evaluation on public records.
     pub evaluation: Option<SavedEvaluation>,
 }
@@ -226,6 +229,7 @@ mod tests {
                 observer: ObserverState::default(),
                 reward: Some((-2.5, 0.125)),
                 non_finite: NonFinite::default(),
+                loss_bound: LossBound::default(),
                 evaluation: Some(SavedEvaluation { step: 5, nll: None, tokens: 3, records: 2 }),
             },
             controller: vec![1, 2, 3],

@@ -16,6 +16,7 @@ mod geometry;
 mod inputs;
 #[cfg(test)]
 mod loop_tests;
+mod loss_bound;
 mod manifest;
 mod memory_size;
 mod observe;

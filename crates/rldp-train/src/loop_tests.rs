@@ -5,10 +5,11 @@
 use rldp_model::{Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, engine::EngineError};
 
 use crate::{
-    Silent,
+    Silent, files,
     optimizer::Step,
+    resume,
     settings::{ClippingKind, GeometryKind, TrainSettings, Trainable},
-    testing::{demo_inputs as inputs, demo_settings as settings, demo_trainer as trainer},
+    testing::{StopAfter, demo_inputs as inputs, demo_settings as settings, demo_trainer as trainer},
 };
 
 /// Σ g² / (d s²) of each pair has mean 1 and deviation √(2/d) when only noise was released. 6 deviations: false alarm below
@@ -119,16 +120,20 @@ fn with_a_frozen_only_b_is_noised_and_moves() {
     assert!(layout.pairs().iter().all(|pair| seen[pair.a.clone()].iter().all(|g| *g == 0.0)));
 }
 
-/// An engine whose gradients overflow, as half-precision ones of other tools do.
-struct Overflowing(Box<dyn Engine>);
+/// An engine that finds the same loss, and the same number all over the gradient, for every unit.
+struct Constant {
+    inner: Box<dyn Engine>,
+    loss: f64,
+    gradient: f32,
+}
 
-impl Engine for Overflowing {
+impl Engine for Constant {
     fn config(&self) -> &ModelConfig {
-        self.0.config()
+        self.inner.config()
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
-        self.0.losses(adapter, sequences)
+        self.inner.losses(adapter, sequences)
     }
 
     fn unit_gradients(
@@ -137,13 +142,13 @@ impl Engine for Overflowing {
         units: &[UnitInput],
         sink: &mut dyn FnMut(usize, UnitGradient),
     ) -> Result<(), EngineError> {
-        let gradient = vec![f32::INFINITY; adapter.parameters().len()];
-        (0..units.len()).for_each(|unit| sink(unit, UnitGradient { loss: f64::NAN, gradient: &gradient }));
+        let gradient = vec![self.gradient; adapter.parameters().len()];
+        (0..units.len()).for_each(|unit| sink(unit, UnitGradient { loss: self.loss, gradient: &gradient }));
         Ok(())
     }
 
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
-        self.0.logits(adapter, tokens)
+        self.inner.logits(adapter, tokens)
     }
 }
 
@@ -159,12 +164,45 @@ fn a_run_whose_gradients_overflow_says_so_and_a_sound_one_does_not() {
         let mut trainer = trainer(&settings);
         if broken {
             let inner = std::mem::replace(&mut trainer.engine, inputs(&settings).engine);
-            trainer.engine = Box::new(Overflowing(inner));
+            // As half-precision gradients of other tools do.
+            trainer.engine = Box::new(Constant { inner, loss: f64::NAN, gradient: f32::INFINITY });
         }
         let outcome = trainer.run(&mut Silent).unwrap();
         let said = outcome.warnings.iter().any(|warning| warning.contains("NOT FINITE"));
         assert_eq!(said, broken, "{:?}", outcome.warnings);
     }
+}
+
+/// A step's bound is that of a uniform guess at first, and then follows from the metrics' line before alone, through a resume, too.
+#[test]
+fn the_paid_loss_is_bounded_by_what_was_released_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path(), 40);
+    settings.privacy.batch_size = 40.0;
+    settings.privacy.steps = 8;
+    settings.privacy.epsilon = 30.0;
+    settings.privacy.statistics_share = 0.3;
+    let widest = (inputs(&settings).engine.config().vocab_size as f64).ln();
+    // The start proves that the adapter can learn, so the engine is replaced after it.
+    let learned = || Box::new(Constant { inner: inputs(&settings).engine, loss: 0.2, gradient: 1e-4 });
+    let mut first = trainer(&settings);
+    first.engine = learned();
+    first.run(&mut StopAfter(4)).unwrap();
+    drop(first);
+    let mut second = resume(settings.clone(), inputs(&settings)).unwrap();
+    second.engine = learned();
+    second.run(&mut Silent).unwrap();
+    let text = fs_err::read_to_string(settings.output.out.join(files::METRICS)).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let steps: Vec<_> = lines.filter(|line| line["kind"] == "step").collect();
+    assert_eq!(steps.len(), 8);
+    let mut expected = widest;
+    for step in steps {
+        let figure = |key: &str| step[key].as_f64().unwrap();
+        assert!((figure("loss_bound") - expected).abs() < 1e-12, "{} instead of {expected}", figure("loss_bound"));
+        expected = (3.0 * (figure("loss").max(0.0) + 2.0 * figure("loss_std"))).clamp(1e-3 * widest, widest);
+    }
+    assert!(expected < 0.3 * widest, "the bound did not follow: {expected}");
 }
 
 /// Whatever geometry stands before the mechanism, an empty batch releases noise of the energy that was asked for, in the

@@ -19,6 +19,8 @@ pub struct StepRecord {
     pub learning_rate: f64,
     /// Released clipped mean loss, in nats; absent without paid statistics.
     pub loss: Option<f64>,
+    /// What a unit's loss counted as at most, in nats.
+    pub loss_bound: Option<f64>,
     /// Standard deviation of the noise in `loss`.
     pub loss_std: Option<f64>,
     /// Released fraction of units with a non-finite gradient.

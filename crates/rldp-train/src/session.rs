@@ -15,6 +15,7 @@ use crate::{
     error::TrainError,
     geometry,
     inputs::Inputs,
+    loss_bound::LossBound,
     manifest,
     observe::Observer,
     optimizer::Optimizer,
@@ -203,6 +204,7 @@ fn assemble(
     };
     let mut trainer = Trainer {
         statistics: statistic_spec(&settings, inputs.engine.config().vocab_size),
+        loss_bound: LossBound::default(),
         first_parameters: adapter.parameters().to_vec(),
         geometry: geometry::geometry(&settings.privacy, adapter.layout()),
         optimizer: Optimizer::new(settings.optimizer.clone(), adapter.parameters().len()),
@@ -289,6 +291,7 @@ impl Trainer {
         self.observer = Observer::restore(state.observer, last_release, proof);
         self.reward = RewardTracker::resumed(state.reward, proof);
         self.non_finite = state.non_finite;
+        self.loss_bound = state.loss_bound;
         self.evaluation = state.evaluation.map(|saved| (saved.step, saved.restore()));
     }
 
@@ -314,6 +317,7 @@ impl Trainer {
                 observer,
                 reward: self.reward.last(),
                 non_finite: self.non_finite,
+                loss_bound: self.loss_bound,
                 evaluation: self.evaluation.map(|(step, evaluation)| SavedEvaluation::of(step, &evaluation)),
             },
             controller: self.controller.state(StateFormat::MessagePack)?,

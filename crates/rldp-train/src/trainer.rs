@@ -12,6 +12,7 @@ use crate::{
     error::TrainError,
     evaluate::{Evaluation, PublicRecords, evaluate},
     geometry::Geometry,
+    loss_bound::LossBound,
     observe::{Observer, PublicFacts},
     optimizer::{Optimizer, UpdateSummary},
     passage::Passage,
@@ -33,7 +34,9 @@ pub struct Trainer {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) units: PrivacyUnits,
     pub(crate) eval: Option<PublicRecords>,
+    /// The paid statistic of the first step.
     pub(crate) statistics: Option<StatisticSpec>,
+    pub(crate) loss_bound: LossBound,
     pub(crate) spender: Spender,
     pub(crate) sampler: PoissonSampler,
     pub(crate) noise: NoiseSource,
@@ -135,10 +138,14 @@ impl Trainer {
         let allocation = self.now.allocation()?;
         self.now.noise_multiplier = self.spender.nearest_noise(self.now.noise_multiplier);
         let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
-        let sum = ClippedSum::new(charge, &self.pair_sizes(), allocation, self.statistics.clone(), self.units.len())?;
+        let statistics = self.statistics.as_ref().map(|first| self.loss_bound.apply(first));
+        let sum = ClippedSum::new(charge, &self.pair_sizes(), allocation, statistics, self.units.len())?;
         let batch = self.sampled();
         let sum = self.add_units(sum, &batch)?;
         let release = sum.release(&mut self.noise, &mut self.past, self.settings.privacy.batch_size)?;
+        if let (Some(first), Some(released)) = (&self.statistics, &release.statistics) {
+            self.loss_bound.follow(first, released);
+        }
         let inner_noise = release.noise_std.clone();
         let release = Passage::new(self.adapter.layout(), self.geometry.as_deref()).back(release);
         if let Some(geometry) = &mut self.geometry {
@@ -196,6 +203,7 @@ impl Trainer {
             noise_multiplier: self.now.noise_multiplier,
             learning_rate: update.learning_rate,
             loss: statistics.map(|statistics| *statistics.mean_loss.get()),
+            loss_bound: statistics.map(|statistics| statistics.loss_high),
             loss_std: statistics.map(|statistics| statistics.mean_loss_std),
             non_finite_fraction: statistics.map(|statistics| *statistics.non_finite_fraction.get()),
             snr: global_snr(self.adapter.layout(), release),

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::norm_bins::NormBins;
 use crate::boundary::Released;
 
-/// Public bounds of the paid statistics.
+/// Public bounds of the paid statistics: fixed before a step is charged, by public or released values. A unit's statistic has norm
+/// at most 1 within any bounds, so they are no part of a step's price.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatisticSpec {
     /// Losses are clipped from below here, in nats.
@@ -21,6 +22,8 @@ pub struct StatisticSpec {
 pub struct ReleasedStatistics {
     /// Mean clipped loss of the sampled units, in nats.
     pub mean_loss: Released<f64>,
+    /// Losses were clipped from above here, in nats; public.
+    pub loss_high: f64,
     /// Noise in `mean_loss`. The sum is divided by the expected batch, so that a batch of B units by chance adds a deviation of
     /// |mean loss − middle of the bounds| / √B, which is not in this.
     pub mean_loss_std: f64,
@@ -84,6 +87,7 @@ impl StatisticSpec {
         let fraction = |sum: &f64| 0.5 * (sum / (each * batch) + 1.0);
         ReleasedStatistics {
             mean_loss: Released::mint(centre + half * sum[0] / loss_scale),
+            loss_high: self.loss_high,
             mean_loss_std: half * std / loss_scale,
             non_finite_fraction: Released::mint(sum[1] / (NON_FINITE_ENERGY.sqrt() * batch)),
             non_finite_fraction_std: std / (NON_FINITE_ENERGY.sqrt() * batch),
