@@ -130,6 +130,7 @@ fn the_grids_that_come_with_the_source_plan() {
         (include_str!("../../../../../grids/short_bands.toml"), 108),
         (include_str!("../../../../../grids/banking_tuned.toml"), 90),
         (include_str!("../../../../../grids/banking.toml"), 63),
+        (include_str!("../../../../../grids/loss_bound.toml"), 60),
         (include_str!("../../../../../grids/smollm2_headroom.toml"), 20),
         (include_str!("../../../../../grids/smollm2_bands.toml"), 9),
         (include_str!("../../../../../grids/search.toml"), 24),
