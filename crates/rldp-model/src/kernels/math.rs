@@ -1,52 +1,9 @@
-//! Elementary functions that vectorise, and small reductions.
-
-/// Numbers that are accumulated side by side, so that a sum vectorises.
-pub(crate) const LANES: usize = 16;
+//! Elementary functions that vectorise.
 
 /// a·b + c, fused where that is an instruction.
 #[inline(always)]
 pub(crate) fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
-}
-
-/// Σ aᵢ bᵢ.
-#[inline(always)]
-pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    for (x, y) in a_chunks.iter().zip(b_chunks) {
-        for i in 0..LANES {
-            lanes[i] = madd::<FMA>(x[i], y[i], lanes[i]);
-        }
-    }
-    let mut sum = sum_lanes(&lanes);
-    for (x, y) in a_rest.iter().zip(b_rest) {
-        sum = madd::<FMA>(*x, *y, sum);
-    }
-    sum
-}
-
-/// Σ aᵢ.
-#[inline(always)]
-pub(crate) fn sum(a: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    let (chunks, rest) = a.as_chunks::<LANES>();
-    for x in chunks {
-        for i in 0..LANES {
-            lanes[i] += x[i];
-        }
-    }
-    sum_lanes(&lanes) + rest.iter().sum::<f32>()
-}
-
-#[inline(always)]
-fn sum_lanes(lanes: &[f32; LANES]) -> f32 {
-    let mut half = [0.0_f32; LANES / 2];
-    for i in 0..LANES / 2 {
-        half[i] = lanes[i] + lanes[i + LANES / 2];
-    }
-    ((half[0] + half[4]) + (half[2] + half[6])) + ((half[1] + half[5]) + (half[3] + half[7]))
 }
 
 /// e^x, to about 2 units in the last place; 0 below −87 and clamped above 88.
@@ -101,17 +58,6 @@ mod tests {
             let wide = f64::from(x);
             assert!(relative(exp::<true>(x), wide.exp()) < 4e-7 || x < -86.0, "exp({x}) = {}", exp::<true>(x));
             assert!(relative(exp::<false>(x), wide.exp()) < 4e-7 || x < -86.0);
-        }
-    }
-
-    #[test]
-    fn dot_products_of_any_length() {
-        for n in 0..70 {
-            let a: Vec<f32> = (0..n).map(|i| (i as f32).sin()).collect();
-            let b: Vec<f32> = (0..n).map(|i| (i as f32 * 0.7).cos()).collect();
-            let want: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
-            assert!((f64::from(dot::<true>(&a, &b)) - want).abs() < 1e-5);
-            assert!((f64::from(dot::<false>(&a, &b)) - want).abs() < 1e-5);
         }
     }
 }

@@ -37,6 +37,9 @@ pub(crate) trait Vector: Copy {
     /// 2^self, as [`exp2`] has it.
     fn exp2(self) -> Self;
 
+    /// Sum of all places: halves first, then halves of the sums.
+    fn total(self) -> f32;
+
     /// Rows become columns.
     fn transpose(rows: &mut [Self; LANES]);
     /// The first eight numbers and the others, at two places.
@@ -160,6 +163,16 @@ impl<const FMA: bool> Vector for Portable<FMA> {
         Self(lanes)
     }
     #[inline(always)]
+    fn total(self) -> f32 {
+        let mut lanes = self.0;
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+        }
+        lanes[0]
+    }
+    #[inline(always)]
     fn transpose(rows: &mut [Self; LANES]) {
         let before = *rows;
         for i in 0..LANES {
@@ -223,6 +236,7 @@ mod tests {
             let place = |i: usize| (i / 4 * 4 + first + i % 4 / 2) as f32;
             assert_eq!(found, std::array::from_fn(|i| if i % 2 == 0 { place(i) } else { -place(i) }));
         }
+        assert_eq!(V::load(&places.map(|i| 0.1 * i)).total(), Portable::<false>(places.map(|i| 0.1 * i)).total());
         V::splat_pair(&[1.0, 2.0]).store(&mut found);
         assert_eq!(found, std::array::from_fn(|i| (1 + i % 2) as f32));
         let halves: [Half; 2] = std::array::from_fn(|half| std::array::from_fn(|i| (half * 8 + i) as f32));

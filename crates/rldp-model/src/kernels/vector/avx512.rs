@@ -95,6 +95,10 @@ impl Vector for __m512 {
         }
     }
     #[inline(always)]
+    fn total(self) -> f32 {
+        unsafe { _mm512_reduce_add_ps(self) }
+    }
+    #[inline(always)]
     fn transpose(rows: &mut [Self; LANES]) {
         unsafe {
             // Quarters of four rows become four columns each.
