@@ -19,7 +19,7 @@ fn planted() -> Scene {
 }
 
 fn attacked(scene: &Scene, epsilon: u32) -> Ran {
-    let train = "train --model model --train planted.csv --delta 1e-4 --steps 40 --batch-size 36 --controller fixed \
+    let train = "train --model model --train planted.csv --delta 1e-4 --steps 80 --batch-size 36 --controller fixed \
         --max-length 32 --learning-rate 0.02 --unsafe-noise-seed 1 --quiet";
     scene.rldp(&format!("{train} --epsilon {epsilon} --out run{epsilon}")).expect(0);
     scene.rldp(&format!("audit run{epsilon} --canaries canaries.csv --candidates 63 --json")).expect(0)
@@ -30,8 +30,8 @@ fn auc(found: &Value, score: &str) -> f64 {
     scores.iter().find(|entry| entry["score"] == score).unwrap()["auc"].as_f64().unwrap()
 }
 
-/// Seeds are fixed, so this is one draw. Without any leak the AUC of 13 against 11 canaries has deviation 0.12: 0.9 is
-/// exceeded with probability below 1e-3.
+/// Seeds are fixed, so this is one draw on one kind of processor. Without any leak the AUC of 13 against 11 canaries has deviation
+/// 0.12: 0.9 is exceeded with probability below 1e-3. With the leak five seeds of noise gave 0.97 to 1.
 #[test]
 fn repeated_canaries_are_exposed_without_noise_and_hidden_with_it() {
     let scene = planted();
