@@ -5,11 +5,11 @@
 use rldp_model::{Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, engine::EngineError};
 
 use crate::{
-    Silent, files,
+    Silent,
     optimizer::Step,
     resume,
     settings::{ClippingKind, GeometryKind, TrainSettings, Trainable},
-    testing::{StopAfter, demo_inputs as inputs, demo_settings as settings, demo_trainer as trainer},
+    testing::{StopAfter, demo_inputs as inputs, demo_settings as settings, demo_trainer as trainer, metrics},
 };
 
 /// Σ g² / (d s²) of each pair has mean 1 and deviation √(2/d) when only noise was released. 6 deviations: false alarm below
@@ -192,9 +192,7 @@ fn the_paid_loss_is_bounded_by_what_was_released_before() {
     let mut second = resume(settings.clone(), inputs(&settings)).unwrap();
     second.engine = learned();
     second.run(&mut Silent).unwrap();
-    let text = fs_err::read_to_string(settings.output.out.join(files::METRICS)).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let steps: Vec<_> = lines.filter(|line| line["kind"] == "step").collect();
+    let steps: Vec<_> = metrics(&settings).into_iter().filter(|line| line["kind"] == "step").collect();
     assert_eq!(steps.len(), 8);
     let mut expected = widest;
     for step in steps {
@@ -238,7 +236,7 @@ fn a_geometry_keeps_the_noise_energy_and_survives_a_resume() {
         trainer.checkpoint().unwrap();
         let learned = trainer.geometry.as_ref().unwrap().state();
         drop(trainer);
-        let resumed = crate::resume(settings.clone(), inputs(&settings)).unwrap();
+        let resumed = resume(settings.clone(), inputs(&settings)).unwrap();
         assert_eq!(resumed.geometry.as_ref().unwrap().state(), learned);
     }
 }

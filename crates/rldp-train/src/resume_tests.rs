@@ -10,7 +10,7 @@ use crate::{
     Silent, TrainError, Trainer, files, resume,
     settings::TrainSettings,
     start,
-    testing::{StopAfter, demo_inputs as inputs, demo_settings},
+    testing::{StopAfter, demo_inputs as inputs, demo_settings, metrics},
 };
 
 fn settings(folder: &std::path::Path) -> TrainSettings {
@@ -32,10 +32,8 @@ fn quiet(mut trainer: Trainer) -> Trainer {
     trainer
 }
 
-fn metrics(settings: &TrainSettings) -> Vec<Value> {
-    let text = fs_err::read_to_string(settings.output.out.join(files::METRICS)).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.filter(|line| line["kind"] != "resume").collect()
+fn without_resumes(settings: &TrainSettings) -> Vec<Value> {
+    metrics(settings).into_iter().filter(|line| line["kind"] != "resume").collect()
 }
 
 /// Stopped in the midst of an interval, which the controller has to judge as a whole.
@@ -49,7 +47,7 @@ fn a_resumed_run_goes_on_to_the_bit() {
     assert_eq!((outcome.steps, outcome.finished), (5, false));
     let mut second = quiet(resume(halved.clone(), inputs(&halved)).unwrap());
     second.run(&mut Silent).unwrap();
-    assert_eq!(metrics(&whole), metrics(&halved));
+    assert_eq!(without_resumes(&whole), without_resumes(&halved));
     assert!(uninterrupted.adapter.parameters() == second.adapter.parameters(), "the adapters differ");
     let state = |trainer: &Trainer| trainer.controller.state(StateFormat::Json).unwrap();
     assert!(state(&uninterrupted) == state(&second), "the controllers differ");

@@ -133,6 +133,12 @@ pub(crate) fn demo_settings(folder: &Path, patients: usize) -> TrainSettings {
     settings
 }
 
+/// The lines of a run's metrics.
+pub(crate) fn metrics(settings: &TrainSettings) -> Vec<serde_json::Value> {
+    let text = fs_err::read_to_string(settings.output.out.join(crate::files::METRICS)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// A run that is about to make its first step.
 pub(crate) fn demo_trainer(settings: &TrainSettings) -> Trainer {
     start(settings.clone(), demo_inputs(settings)).unwrap()

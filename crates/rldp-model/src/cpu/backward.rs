@@ -107,8 +107,7 @@ impl Pass<'_> {
         resize(input, rows * hidden);
         let norm = &block.norms[1];
         self.norm(norm, &cache.middle, &mut made.normed, &mut made.statistics);
-        self.b_gradients(layer, cache, &branches, dinner, gradients);
-        self.a_gradients(layer, &made.normed, &branches, dinner, gradients);
+        self.adapter_gradients(layer, cache, &made.normed, &branches, dinner, gradients);
         self.input_gradient(products, layer, &branches, dinner, input);
         norm::backward(&cache.middle, &norm.weight, norm.bias.is_some(), &made.statistics, input, dstream);
     }
@@ -130,8 +129,7 @@ impl Pass<'_> {
         resize(attended, rows * out_width);
         if let Some((map, linear)) = find(block, LinearKind::AttentionOutput) {
             let output = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
-            self.b_gradients(layer, cache, &output, dinner, gradients);
-            self.a_gradients(layer, &cache.attended, &output, dinner, gradients);
+            self.adapter_gradients(layer, cache, &cache.attended, &output, dinner, gradients);
             self.input_gradient(products, layer, &output, dinner, attended);
         }
         resize(fused, rows * width);
@@ -148,8 +146,7 @@ impl Pass<'_> {
         let branches: Vec<Branch> = branches.collect();
         let norm = &block.norms[0];
         self.norm(norm, &cache.input, &mut made.normed, &mut made.statistics);
-        self.b_gradients(layer, cache, &branches, dinner, gradients);
-        self.a_gradients(layer, &made.normed, &branches, dinner, gradients);
+        self.adapter_gradients(layer, cache, &made.normed, &branches, dinner, gradients);
         if !lowest {
             resize(input, rows * hidden);
             self.input_gradient(products, layer, &branches, dinner, input);
@@ -170,6 +167,20 @@ impl Pass<'_> {
                 attention::backward(group, fused, out, dout, out_width, lse, rows, dfused);
             }
         }
+    }
+
+    /// Per-unit gradients of the adapters on maps that share their input x. Leaves d(x Aᵀ) of each map in `dinner`.
+    fn adapter_gradients(
+        &self,
+        layer: usize,
+        cache: &BlockCache,
+        x: &[f32],
+        branches: &[Branch],
+        dinner: &mut Vec<Vec<f32>>,
+        gradients: &mut Gradients,
+    ) {
+        self.b_gradients(layer, cache, branches, dinner, gradients);
+        self.a_gradients(layer, x, branches, dinner, gradients);
     }
 
     /// Per-unit gradients of B of the adapters on some maps, while a unit's rows of dy are in the second cache. Leaves

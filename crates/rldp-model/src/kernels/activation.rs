@@ -2,7 +2,7 @@
 
 use super::{
     dispatch_vectors,
-    vector::{LANES, Vector},
+    vector::{LANES, Vector, vectors},
 };
 use crate::config::Activation;
 
@@ -80,8 +80,7 @@ fn forward_body<V: Vector>(kind: Activation, x: &[f32], up: Option<&[f32]>, out:
 
 #[inline(always)]
 fn values<V: Vector, C: Curve>(x: &[f32], up: Option<&[f32]>, out: &mut [f32]) {
-    for start in (0..x.len()).step_by(LANES) {
-        let range = start..(start + LANES).min(x.len());
+    for range in vectors(0, x.len()) {
         let (mut value, _) = C::at::<V>(V::load_some(&x[range.clone()]));
         if let Some(up) = up {
             value = value.multiply(V::load_some(&up[range.clone()]));
@@ -121,8 +120,7 @@ fn slopes<V: Vector, C: Curve>(
     mut dup: Option<&mut [f32]>,
     mut out: Option<&mut [f32]>,
 ) {
-    for start in (0..x.len()).step_by(LANES) {
-        let range = start..(start + LANES).min(x.len());
+    for range in vectors(0, x.len()) {
         let (mut value, slope) = C::at::<V>(V::load_some(&x[range.clone()]));
         let dout = V::load_some(&dout[range.clone()]);
         let mut own = dout.multiply(slope);

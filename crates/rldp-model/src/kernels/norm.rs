@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     dispatch_vectors,
-    vector::{LANES, Vector},
+    vector::{LANES, Vector, vectors},
 };
 
 /// Vectors that are summed side by side: one sum would wait for itself.
@@ -31,8 +31,8 @@ fn fold<V: Vector, const N: usize>(width: usize, add: impl Fn(Range<usize>, [V; 
             *sum = add(start..start + LANES, *sum);
         }
     }
-    for start in (whole..width).step_by(LANES) {
-        sums[0] = add(start..width.min(start + LANES), sums[0]);
+    for at in vectors(whole, width) {
+        sums[0] = add(at, sums[0]);
     }
     let [a, b, c, d] = sums;
     std::array::from_fn(|n| a[n].add(b[n]).add(c[n].add(d[n])).total())
@@ -78,8 +78,7 @@ fn squares<V: Vector>(x: &[f32]) -> f32 {
 fn rms_norm<V: Vector>(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) -> RowStatistics {
     let width = x.len();
     let inverse = inverse(squares::<V>(x), width, epsilon);
-    for start in (0..width).step_by(LANES) {
-        let at = start..width.min(start + LANES);
+    for at in vectors(0, width) {
         let scaled = V::load_some(&x[at.clone()]).multiply(V::splat(inverse));
         scaled.multiply(V::load_some(&weight[at.clone()])).store_some(&mut out[at]);
     }
@@ -91,13 +90,11 @@ fn layer_norm<V: Vector>(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, 
     let width = x.len();
     let [sum] = fold::<V, 1>(width, |at, [sum]| [V::load_some(&x[at]).add(sum)]);
     let mean = sum / width as f32;
-    for start in (0..width).step_by(LANES) {
-        let at = start..width.min(start + LANES);
+    for at in vectors(0, width) {
         V::load_some(&x[at.clone()]).subtract(V::splat(mean)).store_some(&mut out[at]);
     }
     let inverse = inverse(squares::<V>(out), width, epsilon);
-    for start in (0..width).step_by(LANES) {
-        let at = start..width.min(start + LANES);
+    for at in vectors(0, width) {
         let scaled = V::load_some(&out[at.clone()]).multiply(V::splat(inverse));
         let (weight, bias) = (V::load_some(&weight[at.clone()]), V::load_some(&bias[at.clone()]));
         scaled.madd(weight, bias).store_some(&mut out[at]);
@@ -135,8 +132,7 @@ fn backward_body<V: Vector>(
         });
         let along = V::splat(along / width as f32);
         let shift = V::splat(if centred { shift / width as f32 } else { 0.0 });
-        for start in (0..width).step_by(LANES) {
-            let at = start..width.min(start + LANES);
+        for at in vectors(0, width) {
             let (g, h) = g_and_h(at.clone());
             let moved = g.subtract(h.madd(along, shift));
             inverse.madd(moved, V::load_some(&dx[at.clone()])).store_some(&mut dx[at]);

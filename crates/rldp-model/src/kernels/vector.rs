@@ -3,6 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+use std::ops::Range;
+
 use super::math::{EXP2, exp, exp2, madd};
 
 /// Numbers of a vector.
@@ -10,6 +12,12 @@ pub(crate) const LANES: usize = 16;
 
 /// Numbers side by side, in memory.
 pub(crate) type Lanes = [f32; LANES];
+
+/// The places of each vector of `from..length`, of the last one those that are there.
+#[inline(always)]
+pub(crate) fn vectors(from: usize, length: usize) -> impl Iterator<Item = Range<usize>> {
+    (from..length).step_by(LANES).map(move |start| start..length.min(start + LANES))
+}
 
 /// Half of them.
 pub(crate) type Half = [f32; LANES / 2];
