@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs what docs/results/spine.md reports. usage: results.sh RLDP SHARED OUT
+# Runs what docs/history/spine.md reports. usage: results.sh RLDP SHARED OUT
 #   RLDP    the binary          SHARED  folder with data/ and models/          OUT  folder for run folders and logs
 # Needs python3 for the Diabetes notes; SmolLM2 must be in OUT/smollm2-model (see SHARED/models).
 set -euo pipefail
