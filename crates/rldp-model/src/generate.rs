@@ -114,7 +114,7 @@ impl<'a> Decoder<'a> {
         self.length += tokens.len();
         let last = stream.split_off(stream.len() - model.config.hidden_size);
         let normed = self.normed(&model.final_norm, &last);
-        all_logits(model, &mut self.products, normed)
+        all_logits(model, &mut self.products, &normed)
     }
 
     fn attention(&mut self, layer: usize, positions: &[usize], stream: &mut [f32]) {

@@ -39,21 +39,25 @@ fn gradients(engine: &mut CpuEngine, golden: &Golden, units: &[UnitInput]) -> Ve
     found
 }
 
+/// To the bit, in either precision and however the work is cut.
 #[test]
 fn a_batch_gives_what_its_units_give_alone() {
-    for case in CASES {
+    for (case, precision) in CASES.into_iter().flat_map(|case| [Precision::F32, Precision::best()].map(|p| (case, p))) {
         let golden = Golden::load(case);
+        let engine = |micro_batch_tokens| {
+            let options = CpuOptions { micro_batch_tokens, precision, ..CpuOptions::default() };
+            CpuEngine::new(&golden.files, options).unwrap()
+        };
         let units: Vec<UnitInput> = (0..golden.len())
             .map(|i| UnitInput { sequences: vec![golden.sequence(i, 0.3), golden.sequence(0, 0.1)] })
             .collect();
-        let together = gradients(&mut engine(&golden, None), &golden, &units);
-        let mut alone = engine(&golden, Some(7));
-        for (unit, (loss, gradient)) in units.iter().zip(&together) {
+        let together = gradients(&mut engine(None), &golden, &units);
+        let mut alone = engine(Some(7));
+        for (index, (unit, (loss, gradient))) in units.iter().zip(&together).enumerate() {
             let (own_loss, own) = gradients(&mut alone, &golden, std::slice::from_ref(unit)).remove(0);
-            assert!((loss - own_loss).abs() <= 1e-5 * loss.abs(), "{case}: {loss} against {own_loss}");
-            let scale = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
-            let difference = gradient.iter().zip(&own).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
-            assert!(difference <= 1e-4 * scale, "{case}: {difference} of {scale}");
+            assert_eq!(loss.to_bits(), own_loss.to_bits(), "{case} in {precision:?}: loss of unit {index}");
+            let differ = gradient.iter().zip(&own).filter(|(x, y)| x.to_bits() != y.to_bits()).count();
+            assert_eq!(differ, 0, "{case} in {precision:?}: numbers of unit {index} that differ");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The output head: cross-entropy over chunks of the vocabulary, without all logits at once.
 
+use std::ops::Range;
+
 use super::{
     batch::Scored,
     forward::resize,
@@ -8,8 +10,11 @@ use super::{
 };
 use crate::kernels::{bf16, softmax};
 
-/// Floats of one chunk of logits: 4 MiB.
-const CHUNK: usize = 1024 * 1024;
+/// Vocabulary entries of a chunk: whole blocks of a matrix kept in tiles. A row's sums are divided by this and the vocabulary
+/// alone, whatever other rows are there.
+const CHUNK: usize = 2 * bf16::WIDEST;
+/// Rows that pass the vocabulary together: their logits of a chunk are 4 MiB.
+const ROWS: usize = 1024;
 
 /// Buffers of the head, reused from step to step.
 #[derive(Debug, Default)]
@@ -48,25 +53,19 @@ pub(crate) fn cross_entropy(
     scratch: &mut HeadScratch,
     differentiate: bool,
 ) -> Vec<f32> {
-    let (rows, vocab, width) = (scored.len(), model.config.vocab_size, model.config.hidden_size);
-    let at_once = chunk(rows, vocab);
-    scratch.rows.clear();
-    scratch.rows.resize(rows, Row { target: softmax::MASKED, max: softmax::MASKED, sum: 0.0 });
-    resize(&mut scratch.dhidden, if differentiate { rows * width } else { 0 });
-    for first in (0..vocab).step_by(at_once) {
-        let count = at_once.min(vocab - first);
-        chunk_logits(model, products, rows, first, count, scratch);
-        let later = first > 0;
-        absorb(scored, first, count, scratch, later && differentiate);
-        if differentiate {
-            let (logits, dhidden) = (&scratch.logits, &mut scratch.dhidden);
-            products.put(rows, (logits, count), &frozen(model, first, count, false), (dhidden, width), later);
-        }
+    let width = model.config.hidden_size;
+    resize(&mut scratch.dhidden, if differentiate { scored.len() * width } else { 0 });
+    let HeadScratch { hidden, dhidden, logits, rows, embedding } = scratch;
+    let (mut hidden, mut dhidden) = (hidden.chunks(ROWS * width), dhidden.chunks_mut(ROWS * width));
+    let mut losses = Vec::with_capacity(scored.len());
+    for scored in scored.chunks(ROWS) {
+        let hidden = hidden.next().unwrap_or_default();
+        let mut block = RowBlock { scored, hidden, dhidden: dhidden.next(), logits, rows };
+        block.pass(model, products);
+        block.finish_gradients(model, embedding);
+        losses.extend(block.rows.iter().map(Row::nll));
     }
-    if differentiate {
-        finish_gradients(model, scored, scratch);
-    }
-    scratch.rows.iter().map(Row::nll).collect()
+    losses
 }
 
 impl Row {
@@ -82,76 +81,95 @@ impl Row {
     }
 }
 
-/// dhidden = weight · (Σ_others p_v W_v − (1 − p_target) W_target), from Σ_others e^(logit_v − max) W_v.
-fn finish_gradients(model: &BaseModel, scored: &[Scored], scratch: &mut HeadScratch) {
-    let (head, width) = (model.head(), model.config.hidden_size);
-    let HeadScratch { dhidden, rows, embedding, .. } = scratch;
-    resize(embedding, width);
-    for ((scored, row), dhidden) in scored.iter().zip(&*rows).zip(dhidden.chunks_exact_mut(width)) {
-        let scale = scored.weight * (row.max - row.target - row.nll()).exp();
-        head.range_to_f32(scored.target as usize * width, embedding);
-        for (gradient, embedding) in dhidden.iter_mut().zip(&*embedding) {
-            *gradient = scale * (*gradient - row.sum * embedding);
-        }
-    }
+/// Some rows on their way over the vocabulary.
+struct RowBlock<'a> {
+    scored: &'a [Scored],
+    hidden: &'a [f32],
+    /// Absent where no gradient is wanted.
+    dhidden: Option<&'a mut [f32]>,
+    logits: &'a mut Vec<f32>,
+    rows: &'a mut Vec<Row>,
 }
 
-/// Vocabulary entries of a chunk for `rows` rows: whole blocks of a matrix kept in tiles, or all.
-fn chunk(rows: usize, vocab: usize) -> usize {
-    let blocks = (CHUNK / rows.max(1) / bf16::WIDEST).max(1);
-    (blocks * bf16::WIDEST).min(vocab)
+impl RowBlock<'_> {
+    /// Sums over the vocabulary, chunk by chunk.
+    fn pass(&mut self, model: &BaseModel, products: &mut Products) {
+        let (rows, vocab, width) = (self.scored.len(), model.config.vocab_size, model.config.hidden_size);
+        self.rows.clear();
+        self.rows.resize(rows, Row { target: softmax::MASKED, max: softmax::MASKED, sum: 0.0 });
+        for first in (0..vocab).step_by(CHUNK) {
+            let count = CHUNK.min(vocab - first);
+            chunk_logits(model, products, self.hidden, first..first + count, self.logits);
+            self.absorb(first, count);
+            if let Some(dhidden) = &mut self.dhidden {
+                let matrix = frozen(model, first..first + count, false);
+                products.put(rows, (self.logits, count), &matrix, (dhidden, width), first > 0);
+            }
+        }
+    }
+
+    /// Folds a chunk into what is known of each row. Logits become e^(logit − the row's maximum so far), the target's 0; what was
+    /// summed in dhidden is brought down to the new maximum.
+    fn absorb(&mut self, first: usize, count: usize) {
+        let width = self.hidden.len() / self.scored.len();
+        let logits = self.logits.chunks_exact_mut(count);
+        for (index, ((scored, row), logits)) in self.scored.iter().zip(&mut *self.rows).zip(logits).enumerate() {
+            if let Some(offset) = (scored.target as usize).checked_sub(first).filter(|offset| *offset < count) {
+                row.target = std::mem::replace(&mut logits[offset], softmax::MASKED);
+            }
+            let (max, sum) = softmax::exponentials(logits, row.max);
+            let shrink = (row.max - max).exp();
+            if let Some(dhidden) = self.dhidden.as_deref_mut().filter(|_| first > 0 && shrink < 1.0) {
+                softmax::scale(&mut dhidden[index * width..(index + 1) * width], shrink);
+            }
+            (row.max, row.sum) = (max, row.sum * shrink + sum);
+        }
+    }
+
+    /// dhidden = weight · (Σ_others p_v W_v − (1 − p_target) W_target), from Σ_others e^(logit_v − max) W_v.
+    fn finish_gradients(&mut self, model: &BaseModel, embedding: &mut Vec<f32>) {
+        let (head, width) = (model.head(), model.config.hidden_size);
+        let Some(dhidden) = &mut self.dhidden else { return };
+        resize(embedding, width);
+        for ((scored, row), dhidden) in self.scored.iter().zip(&*self.rows).zip(dhidden.chunks_exact_mut(width)) {
+            let scale = scored.weight * (row.max - row.target - row.nll()).exp();
+            head.range_to_f32(scored.target as usize * width, embedding);
+            for (gradient, embedding) in dhidden.iter_mut().zip(&*embedding) {
+                *gradient = scale * (*gradient - row.sum * embedding);
+            }
+        }
+    }
 }
 
 /// Rows of the head's matrix: some of the vocabulary.
-fn frozen(model: &BaseModel, first: usize, count: usize, transposed: bool) -> Frozen<'_> {
+fn frozen(model: &BaseModel, entries: Range<usize>, transposed: bool) -> Frozen<'_> {
     let kept = model.keeps_tiles.then_some(&model.kept_head);
-    Frozen { stored: model.head(), rows: first..first + count, transposed, kept }
+    Frozen { stored: model.head(), rows: entries, transposed, kept }
 }
 
-/// logits (S, count) of the vocabulary from `first` on.
+/// Logits of some of the vocabulary for every row of `hidden`.
 fn chunk_logits(
     model: &BaseModel,
     products: &mut Products,
-    rows: usize,
-    first: usize,
-    count: usize,
-    scratch: &mut HeadScratch,
+    hidden: &[f32],
+    entries: Range<usize>,
+    logits: &mut Vec<f32>,
 ) {
-    let HeadScratch { hidden, logits, .. } = scratch;
+    let (width, count) = (model.config.hidden_size, entries.len());
+    let rows = hidden.len() / width;
     resize(logits, rows * count);
-    products.put(rows, (hidden, model.config.hidden_size), &frozen(model, first, count, true), (logits, count), false);
-}
-
-/// Folds a chunk into what is known of each row. Logits become e^(logit − the row's maximum so far), the target's 0. With
-/// `rescale`, brings what was summed in dhidden down to the new maximum.
-fn absorb(scored: &[Scored], first: usize, count: usize, scratch: &mut HeadScratch, rescale: bool) {
-    let width = scratch.dhidden.len() / scored.len().max(1);
-    for (index, scored) in scored.iter().enumerate() {
-        let logits = &mut scratch.logits[index * count..(index + 1) * count];
-        let row = &mut scratch.rows[index];
-        if let Some(offset) = (scored.target as usize).checked_sub(first).filter(|offset| *offset < count) {
-            row.target = std::mem::replace(&mut logits[offset], softmax::MASKED);
-        }
-        let (max, sum) = softmax::exponentials(logits, row.max);
-        let shrink = (row.max - max).exp();
-        if rescale && shrink < 1.0 {
-            softmax::scale(&mut scratch.dhidden[index * width..(index + 1) * width], shrink);
-        }
-        (row.max, row.sum) = (max, row.sum * shrink + sum);
-    }
+    products.put(rows, (hidden, width), &frozen(model, entries, true), (logits, count), false);
 }
 
 /// Logits of every row of `hidden` (N, C), whole: (N, V).
-pub(crate) fn all_logits(model: &BaseModel, products: &mut Products, hidden: Vec<f32>) -> Vec<f32> {
+pub(crate) fn all_logits(model: &BaseModel, products: &mut Products, hidden: &[f32]) -> Vec<f32> {
     let (width, vocab) = (model.config.hidden_size, model.config.vocab_size);
-    let rows = hidden.len() / width;
-    let mut scratch = HeadScratch { hidden, ..HeadScratch::default() };
-    let mut out = vec![0.0; rows * vocab];
-    let at_once = chunk(width, vocab);
-    for first in (0..vocab).step_by(at_once) {
-        let count = at_once.min(vocab - first);
-        chunk_logits(model, products, rows, first, count, &mut scratch);
-        for (out, chunk) in out.chunks_exact_mut(vocab).zip(scratch.logits.chunks_exact(count)) {
+    let mut out = vec![0.0; hidden.len() / width * vocab];
+    let mut logits = Vec::new();
+    for first in (0..vocab).step_by(CHUNK) {
+        let count = CHUNK.min(vocab - first);
+        chunk_logits(model, products, hidden, first..first + count, &mut logits);
+        for (out, chunk) in out.chunks_exact_mut(vocab).zip(logits.chunks_exact(count)) {
             out[first..first + count].copy_from_slice(chunk);
         }
     }

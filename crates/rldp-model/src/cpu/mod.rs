@@ -76,6 +76,8 @@ struct Job<'a> {
     /// Its sequences, each with its unit, counted in the input. They are laid out when the job begins, so that a step's memory does
     /// not grow with its batch.
     sequences: &'a [(usize, Sequence<'a>)],
+    /// The first unit, if it began in an earlier job.
+    continues: Option<usize>,
     /// Whether the last unit goes on in the next job.
     goes_on: bool,
 }
@@ -215,18 +217,22 @@ impl CpuEngine {
         let least = self.plan.micro_batch_tokens.div_ceil(most_units).max(1);
         let tokens: Vec<usize> = sequences.iter().map(|(_, sequence)| sequence.tokens.len().max(least)).collect();
         let ranges = split(&tokens, self.plan.micro_batch_tokens, self.workers.len());
+        let unit = |at: usize| sequences.get(at).map(|(unit, _)| *unit);
         let job = |range: Range<usize>| Job {
-            goes_on: sequences.get(range.end).is_some_and(|(unit, _)| *unit == sequences[range.end - 1].0),
+            continues: unit(range.start).filter(|_| range.start > 0 && unit(range.start - 1) == unit(range.start)),
+            goes_on: unit(range.end).is_some_and(|next| unit(range.end - 1) == Some(next)),
             sequences: &sequences[range],
         };
         ranges.into_iter().map(job).collect()
     }
 }
 
-/// All sequences, each with its unit.
+/// All sequences that have tokens, each with its unit.
 fn sequences_of<'a>(units: &[UnitInput<'a>]) -> Vec<(usize, Sequence<'a>)> {
-    let of_unit =
-        |(unit, input): (usize, &UnitInput<'a>)| input.sequences.iter().map(move |s| (unit, *s)).collect::<Vec<_>>();
+    let of_unit = |(unit, input): (usize, &UnitInput<'a>)| {
+        let sequences = input.sequences.iter().filter(|sequence| !sequence.tokens.is_empty());
+        sequences.map(move |sequence| (unit, *sequence)).collect::<Vec<_>>()
+    };
     units.iter().enumerate().flat_map(of_unit).collect()
 }
 
@@ -252,36 +258,37 @@ fn sequence_losses(batch: &Batch, nll: &[f32]) -> Vec<SequenceLoss> {
     losses
 }
 
-/// Losses and gradients of the units of one job, in input order.
+/// Losses and gradients of the units of one job, in input order. Of a unit that began in an earlier job, every sequence stands
+/// by itself: a unit's gradient is the first sequence's, plus the second's, plus the third's, wherever jobs begin and end.
 struct JobResult {
+    /// The unit of each part.
     units: Vec<usize>,
     losses: Vec<f64>,
-    /// (units of the job, P).
+    /// (parts of the job, P).
     gradients: Vec<f32>,
     goes_on: bool,
 }
 
 /// `gradients` is a buffer of any content.
 fn run_job(worker: &mut Worker, pass: &Pass, job: &Job, parameters: usize, mut gradients: Vec<f32>) -> JobResult {
-    let mut units: Vec<usize> = job.sequences.iter().map(|(unit, _)| *unit).collect();
-    units.dedup();
-    let slot = |unit: usize| units.binary_search(&unit).unwrap_or_default();
-    let mut begun = vec![false; units.len()];
+    let mut units: Vec<usize> = Vec::new();
     let rows = job.sequences.iter().zip(&pass.batch.sequences).map(|((unit, _), rows)| {
-        let slot = slot(*unit);
-        let adds = begun[slot];
-        begun[slot] |= !rows.is_empty();
-        UnitRows { rows: rows.clone(), slot, adds }
+        let adds = units.last() == Some(unit) && job.continues != Some(*unit);
+        if !adds {
+            units.push(*unit);
+        }
+        UnitRows { rows: rows.clone(), slot: units.len() - 1, adds }
     });
     let rows: Vec<UnitRows> = rows.collect();
     gradients.resize(units.len() * parameters, 0.0);
-    for (slot, _) in begun.iter().enumerate().filter(|(_, begun)| !**begun) {
-        gradients[slot * parameters..][..parameters].fill(0.0);
-    }
     let nll = worker.gradients(pass, &rows, parameters, &mut gradients);
-    let mut losses = vec![0.0; units.len()];
+    let mut of_sequences = vec![0.0; rows.len()];
     for (scored, nll) in pass.batch.scored.iter().zip(&nll) {
-        losses[rows[scored.sequence].slot] += f64::from(scored.weight) * f64::from(*nll);
+        of_sequences[scored.sequence] += f64::from(scored.weight) * f64::from(*nll);
+    }
+    let mut losses = vec![0.0; units.len()];
+    for (rows, loss) in rows.iter().zip(of_sequences) {
+        losses[rows.slot] += loss;
     }
     JobResult { units, losses, gradients, goes_on: job.goes_on }
 }
@@ -306,11 +313,13 @@ impl OpenUnit {
                 self.next = unit + 1;
                 continue;
             }
-            self.pending = true;
             self.loss += loss;
-            for (sum, g) in self.gradient.iter_mut().zip(gradient) {
-                *sum += g;
+            if self.pending {
+                self.gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
+            } else {
+                self.gradient.copy_from_slice(gradient);
             }
+            self.pending = true;
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     TensorView,
     kernels::{
         bf16,
-        gemm::{View, matmul},
+        gemm::{self, View},
     },
 };
 
@@ -38,6 +38,7 @@ pub(crate) struct Frozen<'a> {
 pub(crate) struct Products {
     kernel: Option<bf16::Kernel>,
     scratch: bf16::Scratch,
+    wide: gemm::Scratch,
     piece: Vec<f32>,
 }
 
@@ -65,13 +66,15 @@ impl Products {
             bf16::product(kernel, (rows, k, n), (x, x_stride), matrix, &mut self.scratch, (out, stride), accumulate);
             return;
         }
-        for_pieces(matrix, &mut self.piece, |first, count, piece| {
+        let Self { piece: scratch, wide, .. } = self;
+        for_pieces(matrix, scratch, |first, count, piece| {
             if transposed {
-                let (x, weights) = (View::rows(x, x_stride), View::rows(piece, width).transposed());
-                matmul((rows, width, count), x, weights, &mut out[first..], stride, accumulate);
+                let weights = View::rows(piece, width).transposed();
+                let out = (&mut out[first..], stride);
+                gemm::product((rows, width, count), (x, x_stride), weights, wide, out, accumulate);
             } else {
-                let (x, weights) = (View::rows(&x[first..], x_stride), View::rows(piece, width));
-                matmul((rows, count, width), x, weights, out, stride, accumulate || first > 0);
+                let (weights, x) = (View::rows(piece, width), (&x[first..], x_stride));
+                gemm::product((rows, count, width), x, weights, wide, (out, stride), accumulate || first > 0);
             }
         });
     }

@@ -10,7 +10,7 @@ use crate::{
     StoredType, TensorView,
     kernels::{
         bf16,
-        gemm::{View, matmul},
+        gemm::{self, View},
     },
 };
 
@@ -46,8 +46,10 @@ pub fn peak_speed(precision: Precision, repeats: usize) -> f64 {
     }
     let x: Vec<f32> = (0..SIDE * SIDE).map(value).collect();
     let mut out = vec![0.0; SIDE * SIDE];
-    let view = View::rows(&x, SIDE);
-    best(repeats, 2 * SIDE * SIDE * SIDE, || matmul((SIDE, SIDE, SIDE), view, view, &mut out, SIDE, false))
+    let (view, mut scratch) = (View::rows(&x, SIDE), gemm::Scratch::default());
+    best(repeats, 2 * SIDE * SIDE * SIDE, || {
+        gemm::product((SIDE, SIDE, SIDE), (&x, SIDE), view, &mut scratch, (&mut out, SIDE), false);
+    })
 }
 
 fn value(i: usize) -> f32 {

@@ -63,7 +63,7 @@ impl Worker {
     /// Logits of every row (N, V).
     pub(crate) fn logits(&mut self, pass: &Pass) -> Vec<f32> {
         self.forward(pass, Keep::Nothing);
-        all_logits(pass.model, &mut self.products, self.normed.clone())
+        all_logits(pass.model, &mut self.products, &self.normed)
     }
 
     /// NLL of every scored prediction of the batch.

@@ -1,71 +1,260 @@
-//! Matrix products, by the `gemm` crate.
+//! Matrix products in f32.
+//!
+//! A row of the result is summed in the same order whatever other rows are there, how many they are, and where among them it
+//! stands: depth is divided by the depth alone, and within a part every row adds one product after another. What a unit's rows
+//! become therefore depends on that unit alone, which no general library promises.
 
-use gemm::Parallelism;
+use super::{
+    Level, level,
+    vector::{LANES, Lanes, Portable, Vector},
+};
 
-/// A read-only matrix: element (i, j) at `data[i · rows + j · columns]`.
+/// Depth that is summed at once, at most: a panel of the right operand stays in the second cache.
+const DEEPEST: usize = 512;
+/// Rows that are a multiple of this apart push each other out of the first cache.
+const PAGE: usize = 1024;
+/// Distance of rows that were copied for that reason.
+const APART: usize = DEEPEST + LANES;
+/// Rows of the left operand that are taken together where fewer are left than a tile has.
+const FEW: usize = 4;
+/// Rows of the right operand that are fetched ahead.
+const ROWS_AHEAD: usize = 8;
+
+/// A read-only matrix: rows one after another, `stride` apart, or the transpose of that.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     data: &'a [f32],
-    row_stride: usize,
-    column_stride: usize,
+    stride: usize,
+    transposed: bool,
 }
 
 impl<'a> View<'a> {
     /// Rows one after another, `stride` apart.
     pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
-        Self { data, row_stride: stride, column_stride: 1 }
+        Self { data, stride, transposed: false }
     }
 
     /// The transpose.
     pub(crate) fn transposed(self) -> Self {
-        Self { data: self.data, row_stride: self.column_stride, column_stride: self.row_stride }
+        Self { transposed: !self.transposed, ..self }
     }
 
-    fn covers(self, rows: usize, columns: usize) -> bool {
-        rows == 0 || columns == 0 || (rows - 1) * self.row_stride + (columns - 1) * self.column_stride < self.data.len()
+    /// Part of a stored row.
+    #[inline(always)]
+    fn part(&self, row: usize, from: usize, to: usize) -> &'a [f32] {
+        &self.data[row * self.stride..][from..to]
+    }
+
+    /// Fetches what stands there into the first cache, if there is so much.
+    #[inline(always)]
+    fn fetch<V: Vector>(&self, row: usize, from: usize) {
+        if let Some(lanes) = self.data.get(row * self.stride + from..).and_then(<[f32]>::first_chunk) {
+            V::fetch(lanes);
+        }
     }
 }
 
-/// out = beta · out + a b, with a (m, k), b (k, n) and out (m, n) stored by rows that are `stride` apart; beta is 0 or 1.
+/// Buffers of the products, reused from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Some columns of the left operand.
+    left: Vec<f32>,
+    /// Part of some columns of the right operand, row by row.
+    panel: Vec<Lanes>,
+}
+
+/// out (m, n) = x (m, k) · right (k, n), or += with `accumulate`; rows of x and of out are `stride`s apart.
 ///
 /// # Panics
-/// When a matrix is smaller than its shape says.
-pub(crate) fn matmul(
+/// When a buffer is smaller than its shape says.
+pub(crate) fn product(
+    shape: (usize, usize, usize),
+    x: (&[f32], usize),
+    right: View,
+    scratch: &mut Scratch,
+    out: (&mut [f32], usize),
+    accumulate: bool,
+) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        type Shape = (usize, usize, usize);
+        #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+        fn v4(s: Shape, x: (&[f32], usize), r: View, scratch: &mut Scratch, out: (&mut [f32], usize), add: bool) {
+            product_body::<std::arch::x86_64::__m512, 12, 2>(s, x, r, scratch, out, add);
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn v3(s: Shape, x: (&[f32], usize), r: View, scratch: &mut Scratch, out: (&mut [f32], usize), add: bool) {
+            product_body::<Portable<true>, 6, 1>(s, x, r, scratch, out, add);
+        }
+        match level() {
+            // SAFETY: `level` found these features on this processor.
+            Level::V4 => return unsafe { v4(shape, x, right, scratch, out, accumulate) },
+            // SAFETY: as above.
+            Level::V3 => return unsafe { v3(shape, x, right, scratch, out, accumulate) },
+            Level::Any => {}
+        }
+    }
+    product_body::<Portable<false>, FEW, 1>(shape, x, right, scratch, out, accumulate);
+}
+
+/// The body for tiles of R rows and N vectors of columns, whose sums stay in registers.
+#[inline(always)]
+fn product_body<V: Vector, const R: usize, const N: usize>(
     (m, k, n): (usize, usize, usize),
-    a: View,
-    b: View,
-    out: &mut [f32],
-    stride: usize,
+    (x, x_stride): (&[f32], usize),
+    right: View,
+    scratch: &mut Scratch,
+    (out, stride): (&mut [f32], usize),
     accumulate: bool,
 ) {
     if m == 0 || n == 0 {
         return;
     }
-    assert!(a.covers(m, k) && b.covers(k, n), "an operand is smaller than ({m}, {k}) x ({k}, {n})");
     assert!(stride >= n && (m - 1) * stride + n <= out.len(), "the output is smaller than ({m}, {n})");
-    // SAFETY: the assertions bound every index that the strides reach, and `out` is borrowed mutably.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            stride as isize,
-            accumulate,
-            a.data.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
+    if k == 0 {
+        let rows = if accumulate { 0 } else { m };
+        return out.chunks_mut(stride).take(rows).for_each(|row| row[..n].fill(0.0));
+    }
+    let deep = k.div_ceil(k.div_ceil(DEEPEST));
+    for from in (0..k).step_by(deep) {
+        let to = k.min(from + deep);
+        let Scratch { left, panel } = &mut *scratch;
+        let left = if x_stride.is_multiple_of(PAGE) {
+            copy_left((x, x_stride), m, (from, to), left);
+            (&left[..], APART)
+        } else {
+            (&x[from..], x_stride)
+        };
+        for first in (0..n).step_by(N * LANES) {
+            let last = n.min(first + N * LANES);
+            let (out, add) = ((&mut out[first..], stride, last - first), accumulate || from > 0);
+            if last - first > LANES {
+                pack_right::<V, N>(right, (from, to), (first, last), panel);
+                multiply::<V, R, N>(m, left, panel, out, add);
+            } else {
+                pack_right::<V, 1>(right, (from, to), (first, last), panel);
+                multiply::<V, R, 1>(m, left, panel, out, add);
+            }
+        }
+    }
+}
+
+/// The rows of every block: R each, then [`FEW`], then one.
+#[inline(always)]
+fn blocks<const R: usize>(rows: usize) -> [(std::ops::Range<usize>, usize); 3] {
+    let (whole, some) = (rows / R * R, rows / R * R + rows % R / FEW * FEW);
+    [(0..whole, R), (whole..some, FEW), (some..rows, 1)]
+}
+
+/// Copies columns `from..to` of x (m, k).
+fn copy_left((x, stride): (&[f32], usize), m: usize, (from, to): (usize, usize), out: &mut Vec<f32>) {
+    out.resize(out.len().max(m * APART), 0.0);
+    for (row, out) in out.chunks_exact_mut(APART).enumerate().take(m) {
+        out[..to - from].copy_from_slice(&x[row * stride..][from..to]);
+    }
+}
+
+/// Lays out rows `from..to` and columns `first..last`, at most N vectors, of the right operand; columns beyond the last are zero.
+#[inline(always)]
+fn pack_right<V: Vector, const N: usize>(
+    right: View,
+    (from, to): (usize, usize),
+    (first, last): (usize, usize),
+    out: &mut Vec<Lanes>,
+) {
+    out.resize((to - from) * N, [0.0; LANES]);
+    let (rows, _) = out.as_chunks_mut::<N>();
+    if !right.transposed {
+        for (row, out) in (from..to).zip(rows) {
+            let part = right.part(row, first, last);
+            for (vector, out) in out.iter_mut().enumerate() {
+                right.fetch::<V>(row + ROWS_AHEAD, first + vector * LANES);
+                let at = last.min(first + vector * LANES) - first;
+                V::load_some(&part[at..(at + LANES).min(part.len())]).store(out);
+            }
+        }
+        return;
+    }
+    for (block, rows) in rows.chunks_mut(LANES).enumerate() {
+        let at = from + block * LANES;
+        for vector in 0..N {
+            let mut square = [V::zero(); LANES];
+            let column = first + vector * LANES;
+            for (i, square) in square.iter_mut().enumerate().take(last.saturating_sub(column)) {
+                right.fetch::<V>(column + i, at + LANES);
+                *square = V::load_some(right.part(column + i, at, at + rows.len()));
+            }
+            V::transpose(&mut square);
+            for (square, row) in square.into_iter().zip(&mut *rows) {
+                square.store(&mut row[vector]);
+            }
+        }
+    }
+}
+
+/// Columns of the result, from the left operand's part and the panel of these columns.
+#[inline(always)]
+fn multiply<V: Vector, const R: usize, const N: usize>(
+    m: usize,
+    (left, apart): (&[f32], usize),
+    panel: &[Lanes],
+    (out, stride, columns): (&mut [f32], usize, usize),
+    accumulate: bool,
+) {
+    let (panel, _) = panel.as_chunks::<N>();
+    for (rows, side) in blocks::<R>(m) {
+        for row in rows.step_by(side) {
+            let left = (&left[row * apart..], apart);
+            let out = (&mut out[row * stride..], stride, columns);
+            if side == R {
+                tile::<V, R, N>(left, panel, out, accumulate);
+            } else if side == FEW {
+                tile::<V, FEW, N>(left, panel, out, accumulate);
+            } else {
+                tile::<V, 1, N>(left, panel, out, accumulate);
+            }
+        }
+    }
+}
+
+/// R rows of some columns of the result.
+#[inline(always)]
+fn tile<V: Vector, const R: usize, const N: usize>(
+    (left, apart): (&[f32], usize),
+    panel: &[[Lanes; N]],
+    (out, stride, columns): (&mut [f32], usize, usize),
+    accumulate: bool,
+) {
+    for row in out.chunks(stride).take(R) {
+        for lanes in row.as_chunks().0.iter().take(N) {
+            V::fetch(lanes);
+        }
+    }
+    let mut sums = [[V::zero(); N]; R];
+    let rows: [&[f32]; R] = std::array::from_fn(|r| &left[r * apart..][..panel.len()]);
+    for (l, right) in panel.iter().enumerate() {
+        let mut columns = [V::zero(); N];
+        for n in 0..N {
+            columns[n] = V::load(&right[n]);
+        }
+        for r in 0..R {
+            let x = V::splat(rows[r][l]);
+            for n in 0..N {
+                sums[r][n] = x.madd(columns[n], sums[r][n]);
+            }
+        }
+    }
+    for r in 0..R {
+        for n in 0..N {
+            let (start, end) = (columns.min(n * LANES), columns.min((n + 1) * LANES));
+            let out = &mut out[r * stride..][start..end];
+            let sum = if accumulate { V::load_some(out).add(sums[r][n]) } else { sums[r][n] };
+            // Masked stores are slow on some processors, and only edges need them.
+            match out.first_chunk_mut() {
+                Some(lanes) => sum.store(lanes),
+                None => sum.store_some(out),
+            }
+        }
     }
 }
 
@@ -73,34 +262,57 @@ pub(crate) fn matmul(
 mod tests {
     use super::*;
 
+    type Kernel = fn((usize, usize, usize), (&[f32], usize), View, &mut Scratch, (&mut [f32], usize), bool);
+
+    const KERNELS: [Kernel; 3] =
+        [product, product_body::<Portable<false>, FEW, 1>, product_body::<Portable<false>, 12, 2>];
+
+    fn value(i: usize) -> f32 {
+        ((i * 7919 % 1000) as f32 - 500.0) / 500.0
+    }
+
+    /// Both orientations of the right operand, which give the same bits.
+    fn both(kernel: Kernel, (m, k, n): (usize, usize, usize), x: &[f32], accumulate: bool) -> Vec<f32> {
+        let b: Vec<f32> = (0..k * n).map(|i| value(i + 13)).collect();
+        let turned: Vec<f32> = (0..n * k).map(|i| b[(i % k.max(1)) * n + i / k.max(1)]).collect();
+        let (stride, mut scratch) = (n + 3, Scratch::default());
+        let [straight, transposed] = [View::rows(&b, n), View::rows(&turned, k).transposed()].map(|right| {
+            let mut out = vec![0.5; m * stride];
+            kernel((m, k, n), (x, k + 1), right, &mut scratch, (&mut out, stride), accumulate);
+            out
+        });
+        assert_eq!(straight, transposed);
+        for i in 0..m {
+            for j in 0..n {
+                let sum: f64 = (0..k).map(|l| f64::from(x[i * (k + 1) + l]) * f64::from(b[l * n + j])).sum();
+                let want = sum + if accumulate { 0.5 } else { 0.0 };
+                assert!((f64::from(straight[i * stride + j]) - want).abs() < 1e-4 * (k as f64).sqrt().max(1.0));
+            }
+            assert!(straight[i * stride + n..(i + 1) * stride].iter().all(|x| *x == 0.5), "wrote past a row");
+        }
+        straight
+    }
+
     #[test]
     fn agrees_with_the_definition_on_ragged_shapes() {
-        let value = |i: usize| ((i * 7919 % 1000) as f32 - 500.0) / 500.0;
-        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (17, 33, 9), (50, 64, 70), (65, 8, 31), (4, 0, 6)] {
-            let a: Vec<f32> = (0..m * k).map(value).collect();
-            let b: Vec<f32> = (0..k * n).map(|i| value(i + 13)).collect();
-            let b_transposed: Vec<f32> = (0..n * k).map(|i| b[(i % k.max(1)) * n + i / k.max(1)]).collect();
-            for accumulate in [false, true] {
-                let stride = n + 3;
-                let (mut plain, mut turned) = (vec![0.5; m * stride], vec![0.5; m * stride]);
-                matmul((m, k, n), View::rows(&a, k), View::rows(&b, n), &mut plain, stride, accumulate);
-                matmul(
-                    (m, k, n),
-                    View::rows(&a, k),
-                    View::rows(&b_transposed, k).transposed(),
-                    &mut turned,
-                    stride,
-                    accumulate,
-                );
-                for i in 0..m {
-                    for j in 0..n {
-                        let sum: f64 = (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(b[l * n + j])).sum();
-                        let want = sum + if accumulate { 0.5 } else { 0.0 };
-                        assert!((f64::from(plain[i * stride + j]) - want).abs() < 1e-4);
-                        assert!((f64::from(turned[i * stride + j]) - want).abs() < 1e-4);
-                    }
-                    assert!(plain[i * stride + n..(i + 1) * stride].iter().all(|x| *x == 0.5), "wrote past a row");
-                }
+        let shapes = [(1, 1, 1), (3, 5, 7), (17, 33, 9), (50, 64, 70), (65, 8, 31), (4, 0, 6), (7, 1100, 35)];
+        for (kernel, (m, k, n)) in KERNELS.into_iter().flat_map(|kernel| shapes.map(|shape| (kernel, shape))) {
+            let x: Vec<f32> = (0..m * (k + 1)).map(value).collect();
+            both(kernel, (m, k, n), &x, false);
+            both(kernel, (m, k, n), &x, true);
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_others() {
+        let (k, n) = (700, 45);
+        for kernel in KERNELS {
+            let x: Vec<f32> = (0..37 * (k + 1)).map(value).collect();
+            let all = both(kernel, (37, k, n), &x, true);
+            for (first, count) in [(0, 1), (5, 1), (36, 1), (3, 4), (11, 13), (1, 36)] {
+                let some = both(kernel, (count, k, n), &x[first * (k + 1)..], true);
+                let bits = |rows: &[f32]| rows.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&some), bits(&all[first * (n + 3)..(first + count) * (n + 3)]));
             }
         }
     }

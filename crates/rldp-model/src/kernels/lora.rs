@@ -283,8 +283,8 @@ fn outer_sum_transposed_body<V: Vector>(outer: Outer, factor: f32, accumulate: b
 fn put_columns<V: Vector>(columns: [V; LANES], accumulate: bool, sum: &mut [f32]) {
     let (low, high) = sum.as_chunks_mut::<RANKS>().0.split_at_mut(LANES);
     for ((column, low), high) in columns.into_iter().zip(low).zip(high) {
-        let old = if accumulate { V::load_halves([low, high]) } else { V::zero() };
-        column.add(old).store_halves([low, high]);
+        let column = if accumulate { column.add(V::load_halves([low, high])) } else { column };
+        column.store_halves([low, high]);
     }
 }
 

@@ -22,6 +22,13 @@ pub(crate) struct Matrix<'a> {
     pub(crate) transposed: bool,
 }
 
+impl Matrix<'_> {
+    /// Rows of the operand that the whole stored matrix makes.
+    pub(super) fn depth(&self) -> usize {
+        self.stored.shape()[usize::from(self.transposed)]
+    }
+}
+
 /// The left operand: panels of 16 rows, each of tiles along the depth; an even number of panels.
 #[derive(Debug, Default)]
 pub(crate) struct Left {

@@ -65,7 +65,11 @@ impl Right<'_> {
     /// # Panics
     /// When a kept matrix has no part that begins and ends as wanted.
     pub(super) fn part_depth(&self, (k, n): (usize, usize)) -> usize {
-        let Self::Kept { matrix, row, column } = self else { return part_depth(k) };
+        let (matrix, row, column) = match self {
+            // As if the whole were kept: whether it is must change no bit.
+            Self::Stored(matrix) => return part_depth(matrix.depth()),
+            Self::Kept { matrix, row, column } => (matrix, row, column),
+        };
         let part = part_depth(matrix.k);
         let fits = |at: usize, step: usize, end: usize| at == end || at.is_multiple_of(step);
         assert!(

@@ -64,8 +64,8 @@ pub(super) unsafe fn add_vectors<const PANELS: usize>(
                 // SAFETY: by the contract the row holds the lanes that are wanted; no other is touched.
                 unsafe {
                     let out = out.as_mut_ptr().wrapping_add(row * stride + panel * SIDE);
-                    let old = if accumulate { _mm512_maskz_loadu_ps(wanted, out) } else { _mm512_setzero_ps() };
-                    _mm512_mask_storeu_ps(out, wanted, _mm512_add_ps(old, sum));
+                    let sum = if accumulate { _mm512_add_ps(_mm512_maskz_loadu_ps(wanted, out), sum) } else { sum };
+                    _mm512_mask_storeu_ps(out, wanted, sum);
                 }
             }
         }
