@@ -75,6 +75,13 @@ impl<T> Released<T> {
     }
 }
 
+impl<T> Released<Option<T>> {
+    /// What there is of an optional value. Whether there is one was released with it.
+    pub fn transpose(self) -> Option<Released<T>> {
+        self.0.map(Released)
+    }
+}
+
 /// Proof that a run was taken over with a ledger that reaches the saved state. Only a resumed
 /// [`Spender`](crate::Spender) gives it.
 #[derive(Clone, Copy, Debug)]

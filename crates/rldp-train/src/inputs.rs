@@ -8,7 +8,7 @@ use rldp_model::{Engine, EngineError, ModelConfig};
 use crate::{
     error::TrainError,
     evaluate::PublicRecords,
-    secrets::{Secrets, plant},
+    run::secrets::{Secrets, plant},
     settings::{DataSettings, TrainSettings},
 };
 

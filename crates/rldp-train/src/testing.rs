@@ -10,10 +10,10 @@ use rldp_model::{
     AdapterLayout, LinearKind, LinearSpec, ModelFiles,
     cpu::{CpuEngine, CpuOptions},
 };
-use rldp_privacy::accounting::AccountantKind;
+use rldp_privacy::{NoisyRelease, accounting::AccountantKind};
 
 use crate::{
-    Inputs, Progress, StepView, Trainer,
+    Inputs, Progress, StepView, TrainError, Trainer,
     evaluate::Evaluation,
     load_records,
     settings::{
@@ -22,6 +22,14 @@ use crate::{
     },
     start,
 };
+
+impl Trainer {
+    /// The private step, whatever the run claims.
+    pub(crate) fn private_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
+        let Self { engine, mechanism, learner, .. } = self;
+        mechanism.private_step(engine.as_mut(), &learner.adapter)
+    }
+}
 
 /// Asks to stop after some steps.
 pub(crate) struct StopAfter(pub(crate) u64);

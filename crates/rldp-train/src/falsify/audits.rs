@@ -98,7 +98,7 @@ fn trainer(folder: &TempDir, coins: &[bool], length: usize, change: impl Fn(&mut
     let mut inputs = demo_inputs(&settings);
     inputs.units = units(coins, length, 0.5);
     let mut trainer = start(settings, inputs).unwrap();
-    let inner = std::mem::replace(&mut trainer.engine, demo_inputs(&trainer.settings).engine);
+    let inner = std::mem::replace(&mut trainer.engine, demo_inputs(&trainer.run.settings).engine);
     trainer.engine = Box::new(Dirac(inner));
     trainer
 }
@@ -111,7 +111,8 @@ fn coins(count: usize) -> Vec<bool> {
 /// log-likelihood ratio of included to excluded for every canary, up to a constant.
 fn ratios(trainer: &Trainer, release: &NoisyRelease, count: usize) -> Vec<f64> {
     let gradient = release.mean_gradient.get();
-    let pairs = trainer.adapter.layout().pairs().iter().zip(&release.noise_std).zip(&trainer.now.clip_norms);
+    let pairs =
+        trainer.learner.adapter.layout().pairs().iter().zip(&release.noise_std).zip(&trainer.mechanism.now.clip_norms);
     let parts: Vec<(usize, f64)> = pairs.map(|((pair, std), clip)| (pair.range().start, clip / std.powi(2))).collect();
     (0..count)
         .map(|i| parts.iter().map(|(at, weight)| f64::from(gradient[at + i % COORDINATES]) * weight).sum())
@@ -119,7 +120,7 @@ fn ratios(trainer: &Trainer, release: &NoisyRelease, count: usize) -> Vec<f64> {
 }
 
 fn audit(trainer: &Trainer, scores: &[f64], coins: &[bool], guesses: usize) -> OneRun {
-    let delta = trainer.settings.privacy.delta;
+    let delta = trainer.run.settings.privacy.delta;
     let settings = OneRunSettings { delta, confidence: CONFIDENCE, guesses: Some(guesses), seed: 1 };
     audit_scores(scores, coins, &settings).unwrap()
 }
@@ -133,8 +134,8 @@ pub(super) fn one_step(step: Step, louder: f64) -> Result<f64, String> {
     let folder = TempDir::new().unwrap();
     let coins = coins(4_000);
     let mut trainer = trainer(&folder, &coins, 90, |settings| settings.privacy.epsilon = 4.0);
-    let planned = trainer.now.noise_multiplier;
-    trainer.now.noise_multiplier /= louder;
+    let planned = trainer.mechanism.now.noise_multiplier;
+    trainer.mechanism.now.noise_multiplier /= louder;
     let Some(release) = step(&mut trainer).unwrap() else { return Ok(0.0) };
     let found = audit(&trainer, &ratios(&trainer, &release, coins.len()), &coins, 400);
     accused("mu", found.gdp_mu, 1.0 / planned)
@@ -159,7 +160,7 @@ pub(super) fn sampled_step(step: Step) -> Result<f64, String> {
     let score = |at: usize| if next.contains(&at) { ratios[at] - middle } else { 0.0 };
     let scores: Vec<f64> = (0..coins.len()).map(score).collect();
     let found = audit(&trainer, &scores, &coins, BATCH / 2);
-    accused("epsilon", found.epsilon, trainer.settings.privacy.epsilon)
+    accused("epsilon", found.epsilon, trainer.run.settings.privacy.epsilon)
 }
 
 /// Two steps of two processes. Noise that is drawn twice falls out of their difference.
@@ -172,13 +173,13 @@ pub(super) fn resumed_steps(source: impl Fn() -> NoiseSource) -> Result<f64, Str
         settings.privacy.batch_size = 250.0;
     });
     let mut step = || {
-        trainer.noise = source();
+        trainer.mechanism.noise = source();
         let release = trainer.private_step().unwrap().unwrap();
         ratios(&trainer, &release, coins.len())
     };
     let (one, two) = (step(), step());
     let scores: Vec<f64> = one.iter().zip(two).map(|(one, two)| (one - two).abs()).collect();
-    accused("epsilon", audit(&trainer, &scores, &coins, 200).epsilon, trainer.settings.privacy.epsilon)
+    accused("epsilon", audit(&trainer, &scores, &coins, 200).epsilon, trainer.run.settings.privacy.epsilon)
 }
 
 /// Many steps, each over data of its own: `others` units, and unit 0 by a coin. What `see` says of them is a row of numbers
@@ -197,14 +198,14 @@ pub(super) fn trials(others: usize, see: impl Fn(&mut Trainer) -> Vec<f64>) -> R
     let rows: Vec<Vec<f64>> = coins
         .iter()
         .map(|coin| {
-            trainer.units = data(*coin);
+            trainer.mechanism.units = data(*coin);
             see(&mut trainer)
         })
         .collect();
     let (scores, guessed) = discriminate(&rows, &coins).unwrap();
     // Fewer than all, since the coins need not fall evenly.
     let found = audit(&trainer, &scores, &guessed, 60);
-    accused("epsilon", found.epsilon, gaussian_epsilon(1.0 / trainer.now.noise_multiplier, DELTA))
+    accused("epsilon", found.epsilon, gaussian_epsilon(1.0 / trainer.mechanism.now.noise_multiplier, DELTA))
 }
 
 /// Energy of the release over that of its stated noise, or that there was none.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::Step;
 use crate::{
-    Trainer, resume,
+    Silent, Trainer, resume,
     settings::TrainSettings,
     start,
     testing::{demo_inputs, demo_settings, demo_trainer},
@@ -53,16 +53,16 @@ impl Neighbours {
         };
         let (with, mut without) = (of(&folders[0], |_| PATIENTS), of(&folders[1], remove_last_patient));
         // The expected batch is public and the same for neighbours.
-        without.settings.privacy.batch_size = with.settings.privacy.batch_size;
+        without.mechanism.batch_size = with.mechanism.batch_size;
         Self { with, without, _folders: folders }
     }
 
     /// Releases of a step of both, after which both have the adapter that the first leads to.
-    fn step(&mut self, index: u64, step: Step) -> Result<[NoisyRelease; 2], String> {
+    fn step(&mut self, step: Step) -> Result<[NoisyRelease; 2], String> {
         let Self { with, without, .. } = self;
         let (one, two) = (step(with).unwrap().unwrap(), step(without).unwrap().unwrap());
-        with.update(index, &one).map_err(|error| error.to_string())?;
-        without.adapter.parameters_mut().copy_from_slice(with.adapter.parameters());
+        with.update(&one, &mut Silent).map_err(|error| error.to_string())?;
+        without.learner.adapter.parameters_mut().copy_from_slice(with.learner.adapter.parameters());
         Ok([one, two])
     }
 }
@@ -74,8 +74,8 @@ pub(super) fn one_unit_moves_the_release_too_far(step: Step) -> Result<f64, Stri
     let mut neighbours = Neighbours::new(1, 4);
     let mut largest = 0.0_f64;
     for index in 1..=3 {
-        let z = neighbours.with.now.noise_multiplier;
-        let [one, two] = neighbours.step(index, step)?;
+        let z = neighbours.with.mechanism.now.noise_multiplier;
+        let [one, two] = neighbours.step(step)?;
         let moved = z * distance(&neighbours.with, &one, &two);
         largest = largest.max(moved);
         if moved > 1.0 + 1e-3 {
@@ -93,11 +93,18 @@ pub(super) fn one_unit_moves_a_window_too_far(step: Step) -> Result<f64, String>
     const STEPS: usize = 8;
     let mut neighbours = Neighbours::new(4, STEPS as u64);
     let with = &neighbours.with;
-    let stds: Vec<f64> = with.noise_std().unwrap().iter().map(|std| std / with.spender.bands().deviation()).collect();
+    let stds: Vec<f64> = with
+        .mechanism
+        .noise_levels()
+        .unwrap()
+        .std
+        .iter()
+        .map(|std| std / with.mechanism.spender.bands().deviation())
+        .collect();
     let mut apart: Vec<Vec<f64>> = Vec::new();
-    for index in 1..=STEPS as u64 {
-        let [one, two] = neighbours.step(index, step)?;
-        let pairs = neighbours.with.adapter.layout().pairs().iter().zip(&stds);
+    for _ in 0..STEPS {
+        let [one, two] = neighbours.step(step)?;
+        let pairs = neighbours.with.learner.adapter.layout().pairs().iter().zip(&stds);
         let of_pair = |(pair, std): (&rldp_model::Pair, &f64)| {
             let both = one.mean_gradient.get()[pair.range()].iter().zip(&two.mean_gradient.get()[pair.range()]);
             both.map(|(a, b)| f64::from(a - b) / std).collect::<Vec<_>>()
@@ -105,7 +112,7 @@ pub(super) fn one_unit_moves_a_window_too_far(step: Step) -> Result<f64, String>
         apart.push(pairs.flat_map(of_pair).collect());
     }
     let with = &neighbours.with;
-    let (z, weights) = (with.now.noise_multiplier, with.spender.bands().fractions());
+    let (z, weights) = (with.mechanism.now.noise_multiplier, with.mechanism.spender.bands().fractions());
     let moved: Vec<f64> = (0..STEPS)
         .map(|at| {
             let row = (0..apart[at].len()).map(|i| {
@@ -127,7 +134,7 @@ pub(super) fn one_unit_moves_a_window_too_far(step: Step) -> Result<f64, String>
 /// L2 distance of two releases in units of each number's noise.
 fn distance(trainer: &Trainer, one: &NoisyRelease, two: &NoisyRelease) -> f64 {
     let mut square = 0.0;
-    for (pair, std) in trainer.adapter.layout().pairs().iter().zip(&one.noise_std) {
+    for (pair, std) in trainer.learner.adapter.layout().pairs().iter().zip(&one.noise_std) {
         let both = one.mean_gradient.get()[pair.range()].iter().zip(&two.mean_gradient.get()[pair.range()]);
         square += both.map(|(a, b)| (f64::from(a - b) / std).powi(2)).sum::<f64>();
     }
@@ -180,7 +187,7 @@ pub(super) fn noise_has_the_charged_energy(step: Step) -> Result<(), String> {
     for index in 1..=3 {
         let release = step(&mut trainer).unwrap().unwrap();
         let (mut energy, mut count) = (0.0, 0.0);
-        for (pair, std) in trainer.adapter.layout().pairs().iter().zip(&release.noise_std) {
+        for (pair, std) in trainer.learner.adapter.layout().pairs().iter().zip(&release.noise_std) {
             energy +=
                 release.mean_gradient.get()[pair.range()].iter().map(|g| (f64::from(*g) / std).powi(2)).sum::<f64>();
             count += pair.parameter_count() as f64;
@@ -201,7 +208,7 @@ pub(super) fn batch_sizes_vary(step: Step) -> Result<(), String> {
     settings.privacy.batch_size = 6.0;
     settings.privacy.steps = 40;
     let mut trainer = demo_trainer(&settings);
-    trainer.noise = NoiseSource::unsafe_silent();
+    trainer.mechanism.noise = NoiseSource::unsafe_silent();
     let sizes: Vec<f64> = (0..40)
         .map(|_| {
             let release = step(&mut trainer).unwrap().unwrap();
@@ -221,7 +228,7 @@ pub(super) fn batch_sizes_vary(step: Step) -> Result<(), String> {
 pub(super) fn unplanned_noise_is_granted(step: Step) -> Result<(), String> {
     let folder = TempDir::new().unwrap();
     let mut trainer = demo_trainer(&settings(folder.path(), 4));
-    trainer.now.noise_multiplier *= 0.9;
+    trainer.mechanism.now.noise_multiplier *= 0.9;
     match step(&mut trainer) {
         Ok(Some(_)) => Err("a step with other noise than the committed plan's was granted".into()),
         Ok(None) => Ok(()),
@@ -235,7 +242,7 @@ pub(super) fn resumed_noise_repeats(source: impl Fn() -> NoiseSource) -> Result<
     let folder = TempDir::new().unwrap();
     let settings = deserted(folder.path());
     let draw = |mut trainer: Trainer| {
-        trainer.noise = source();
+        trainer.mechanism.noise = source();
         let release = trainer.private_step().unwrap().unwrap();
         trainer.checkpoint().unwrap();
         release.mean_gradient.into_inner()

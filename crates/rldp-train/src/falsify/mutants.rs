@@ -5,7 +5,11 @@ use std::io;
 use rldp_model::{Pair, Sequence, UnitInput};
 use rldp_privacy::{Charge, ClippedSum, LedgerSink, NoisyRelease, Public, Regime, Sensitive, Spender, noise_delta};
 
-use crate::{TrainError, Trainer, observe::PublicFacts, trainer::unit_input};
+use crate::{
+    TrainError, Trainer,
+    mechanism::unit_input,
+    steering::{observation::PublicFacts, observer::Observer},
+};
 
 type Stepped = Result<Option<NoisyRelease>, TrainError>;
 
@@ -20,8 +24,8 @@ impl LedgerSink for Nowhere {
 /// A charge that the run's ledger knows nothing of, with noise `factor` times smaller than planned.
 fn secret_charge(trainer: &Trainer, factor: f64) -> Result<Charge, TrainError> {
     const EPSILON: f64 = 25.0;
-    let mut claim = trainer.spender.claim().clone();
-    let noise_multiplier = trainer.start.noise_multiplier / factor;
+    let mut claim = trainer.mechanism.spender.claim().clone();
+    let noise_multiplier = trainer.mechanism.start.noise_multiplier / factor;
     claim.target_epsilon = EPSILON;
     claim.noise_delta = noise_delta(EPSILON, claim.delta, claim.noise_coordinates, claim.steps)?;
     if let Regime::Committed { segments, .. } = &mut claim.regime {
@@ -34,8 +38,14 @@ fn secret_charge(trainer: &Trainer, factor: f64) -> Result<Charge, TrainError> {
 }
 
 fn sum(trainer: &Trainer, charge: Charge) -> Result<ClippedSum, TrainError> {
-    let sizes: Vec<usize> = trainer.adapter.layout().pairs().iter().map(Pair::parameter_count).collect();
-    Ok(ClippedSum::new(charge, &sizes, trainer.now.allocation()?, trainer.statistics.clone(), 1 << 16)?)
+    let sizes: Vec<usize> = trainer.learner.adapter.layout().pairs().iter().map(Pair::parameter_count).collect();
+    Ok(ClippedSum::new(
+        charge,
+        &sizes,
+        trainer.mechanism.now.allocation()?,
+        trainer.mechanism.statistics.clone(),
+        1 << 16,
+    )?)
 }
 
 /// A block that counts as a whole unit.
@@ -46,15 +56,15 @@ fn alone(block: Sequence<'_>) -> UnitInput<'_> {
 
 /// Gradients and losses of units, one after another.
 fn gradients(trainer: &mut Trainer, indices: &[usize], each_block: bool) -> Result<Vec<(Vec<f32>, f64)>, TrainError> {
-    let kept = indices.iter().filter(|unit| trainer.units.includes(**unit));
-    let mut inputs: Vec<UnitInput> = kept.map(|&unit| unit_input(&trainer.units, unit)).collect();
+    let kept = indices.iter().filter(|unit| trainer.mechanism.units.includes(**unit));
+    let mut inputs: Vec<UnitInput> = kept.map(|&unit| unit_input(&trainer.mechanism.units, unit)).collect();
     if each_block {
         inputs = inputs.iter().flat_map(|unit| unit.sequences.iter().map(|block| alone(*block))).collect();
     }
     let mut found = Vec::new();
-    trainer
-        .engine
-        .unit_gradients(&trainer.adapter, &inputs, &mut |_, unit| found.push((unit.gradient.to_vec(), unit.loss)))?;
+    trainer.engine.unit_gradients(&trainer.learner.adapter, &inputs, &mut |_, unit| {
+        found.push((unit.gradient.to_vec(), unit.loss))
+    })?;
     Ok(found)
 }
 
@@ -63,22 +73,24 @@ fn release(trainer: &mut Trainer, charge: Charge, units: &[(Vec<f32>, f64)], bat
     for (gradient, loss) in units {
         sum.add_unit(Sensitive::new(gradient.as_slice()), Sensitive::new(*loss));
     }
-    Ok(Some(sum.release(&mut trainer.noise, &mut trainer.past, batch)?))
+    Ok(Some(sum.release(&mut trainer.mechanism.noise, &mut trainer.mechanism.past, batch)?))
 }
 
 /// What every step begins with.
 fn charge_and_sample(trainer: &mut Trainer) -> Result<Option<(Charge, Vec<usize>)>, TrainError> {
-    let Some(charge) = trainer.spender.charge(trainer.now.noise_multiplier)? else { return Ok(None) };
-    Ok(Some((charge, trainer.sampled())))
+    let Some(charge) = trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier)? else {
+        return Ok(None);
+    };
+    Ok(Some((charge, trainer.mechanism.sampled())))
 }
 
 /// Every pair gets the noise of the whole: the true multiplier is z/√K, the ledger says z.
 pub(super) fn single_sigma_charge(trainer: &mut Trainer) -> Stepped {
     let Some((_, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
-    let pairs = trainer.adapter.layout().pairs().len() as f64;
+    let pairs = trainer.learner.adapter.layout().pairs().len() as f64;
     let charge = secret_charge(trainer, pairs.sqrt())?;
     let units = gradients(trainer, &indices, false)?;
-    let batch = trainer.settings.privacy.batch_size;
+    let batch = trainer.run.settings.privacy.batch_size;
     release(trainer, charge, &units, batch)
 }
 
@@ -93,11 +105,11 @@ pub(super) fn realised_batch_size(trainer: &mut Trainer) -> Stepped {
 pub(super) fn clip_after_averaging(trainer: &mut Trainer) -> Stepped {
     let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
     let units = gradients(trainer, &indices, false)?;
-    let mut mean = vec![0.0; trainer.adapter.parameters().len()];
+    let mut mean = vec![0.0; trainer.learner.adapter.parameters().len()];
     for (gradient, _) in &units {
         mean.iter_mut().zip(gradient).for_each(|(mean, g)| *mean += g / units.len() as f32);
     }
-    let batch = trainer.settings.privacy.batch_size;
+    let batch = trainer.run.settings.privacy.batch_size;
     let repeated: Vec<(Vec<f32>, f64)> = units.iter().map(|(_, loss)| (mean.clone(), *loss)).collect();
     release(trainer, charge, &repeated, batch)
 }
@@ -106,24 +118,26 @@ pub(super) fn clip_after_averaging(trainer: &mut Trainer) -> Stepped {
 pub(super) fn blocks_as_units(trainer: &mut Trainer) -> Stepped {
     let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
     let units = gradients(trainer, &indices, true)?;
-    let batch = trainer.settings.privacy.batch_size;
+    let batch = trainer.run.settings.privacy.batch_size;
     release(trainer, charge, &units, batch)
 }
 
 /// Samples from all units in every step, whosever turn it is.
 pub(super) fn ignores_turns(trainer: &mut Trainer) -> Stepped {
     let Some((charge, _)) = charge_and_sample(trainer)? else { return Ok(None) };
-    let everybody: Vec<usize> = (0..trainer.units.len()).collect();
+    let everybody: Vec<usize> = (0..trainer.mechanism.units.len()).collect();
     let units = gradients(trainer, &everybody, false)?;
-    let batch = trainer.settings.privacy.batch_size;
+    let batch = trainer.run.settings.privacy.batch_size;
     release(trainer, charge, &units, batch)
 }
 
 /// Takes B units in turn, as an epoch over shuffled data does.
 pub(super) fn shuffled_batches(trainer: &mut Trainer) -> Stepped {
-    let Some(charge) = trainer.spender.charge(trainer.now.noise_multiplier)? else { return Ok(None) };
-    let (batch, count) = (trainer.settings.privacy.batch_size, trainer.units.len());
-    let first = trainer.spender.steps_charged() as usize * batch as usize;
+    let Some(charge) = trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier)? else {
+        return Ok(None);
+    };
+    let (batch, count) = (trainer.run.settings.privacy.batch_size, trainer.mechanism.units.len());
+    let first = trainer.mechanism.spender.steps_charged() as usize * batch as usize;
     let indices: Vec<usize> = (first..first + batch as usize).map(|index| index % count).collect();
     let units = gradients(trainer, &indices, false)?;
     release(trainer, charge, &units, batch)
@@ -134,7 +148,7 @@ pub(super) fn noise_per_micro_batch(trainer: &mut Trainer) -> Stepped {
     let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
     let units = gradients(trainer, &indices, false)?;
     let (first, second) = units.split_at(units.len() / 2);
-    let batch = trainer.settings.privacy.batch_size;
+    let batch = trainer.run.settings.privacy.batch_size;
     let uncharged = secret_charge(trainer, 1.0)?;
     let one = release(trainer, charge, first, batch)?;
     let two = release(trainer, uncharged, second, batch)?;
@@ -154,17 +168,17 @@ pub(super) fn skips_empty_batches(trainer: &mut Trainer) -> Stepped {
         return Ok(None);
     }
     let units = gradients(trainer, &indices, false)?;
-    let batch = trainer.settings.privacy.batch_size;
+    let batch = trainer.run.settings.privacy.batch_size;
     release(trainer, charge, &units, batch)
 }
 
 /// Draws first with the noise multiplier of the moment, and writes a committed plan that fits afterwards.
 pub(super) fn charges_whatever_it_drew(trainer: &mut Trainer) -> Stepped {
-    let factor = trainer.start.noise_multiplier / trainer.now.noise_multiplier;
+    let factor = trainer.mechanism.start.noise_multiplier / trainer.mechanism.now.noise_multiplier;
     let charge = secret_charge(trainer, factor)?;
-    let indices = trainer.sampled();
+    let indices = trainer.mechanism.sampled();
     let units = gradients(trainer, &indices, false)?;
-    let batch = trainer.settings.privacy.batch_size;
+    let batch = trainer.run.settings.privacy.batch_size;
     release(trainer, charge, &units, batch)
 }
 
@@ -172,11 +186,12 @@ fn facts(trainer: &Trainer) -> PublicFacts<'_> {
     PublicFacts {
         step_fraction: 0.5,
         budget_fraction: 0.5,
-        start: &trainer.start,
-        now: &trainer.now,
+        start: &trainer.mechanism.start,
+        now: &trainer.mechanism.now,
+        post: &trainer.learner.post,
         last_reward: None,
-        drift: vec![0.0; trainer.now.clip_norms.len()],
-        spectral_tails: vec![0.0; trainer.now.clip_norms.len()],
+        drift: vec![0.0; trainer.mechanism.now.clip_norms.len()],
+        spectral_tails: vec![0.0; trainer.mechanism.now.clip_norms.len()],
         noise_energy: 1.0,
         norm_bins: None,
     }
@@ -184,18 +199,18 @@ fn facts(trainer: &Trainer) -> PublicFacts<'_> {
 
 /// The flat observation after one release.
 pub(super) fn honest_observation(trainer: &mut Trainer, release: &NoisyRelease) -> Vec<f64> {
-    let mut observer = crate::observe::Observer::default();
-    observer.record(trainer.adapter.layout(), release, trainer.optimizer.first_moment(), None, true);
+    let mut observer = Observer::default();
+    observer.record(trainer.learner.adapter.layout(), release, trainer.learner.optimizer.first_moment(), None, true);
     observer.finish(&facts(trainer)).unwrap().flat()
 }
 
 /// The same with the exact training loss declared public.
 pub(super) fn raw_loss_in_the_observation(trainer: &mut Trainer, release: &NoisyRelease) -> Vec<f64> {
-    let everybody: Vec<usize> = (0..trainer.units.len()).collect();
+    let everybody: Vec<usize> = (0..trainer.mechanism.units.len()).collect();
     let losses = gradients(trainer, &everybody, false).unwrap();
     let mean = losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64;
-    let mut observer = crate::observe::Observer::default();
-    observer.record(trainer.adapter.layout(), release, trainer.optimizer.first_moment(), None, true);
+    let mut observer = Observer::default();
+    observer.record(trainer.learner.adapter.layout(), release, trainer.learner.optimizer.first_moment(), None, true);
     let last_reward = Some(Public::declare(-mean).into());
     observer.finish(&PublicFacts { last_reward, ..facts(trainer) }).unwrap().flat()
 }

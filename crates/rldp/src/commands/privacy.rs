@@ -10,8 +10,7 @@ use rldp_privacy::{
     verify as verify_ledger,
 };
 use rldp_train::{
-    checkpoint::Checkpoint,
-    files, last_recorded_step,
+    checkpoint, files, last_recorded_step,
     settings::{RegimeKind, TrainSettings},
 };
 use serde::Serialize;
@@ -144,9 +143,9 @@ fn check_state(found: &mut Verification, run: &Path, ledger: &str) -> Result<()>
     let recorded = last_recorded_step(run).map_err(Wrong::input)?;
     let charged = found.steps;
     found.check("metrics", recorded <= charged, format!("they speak of step {recorded}, the ledger charges {charged}"));
-    let checked = match Checkpoint::load(run) {
+    let checked = match checkpoint::load(run) {
         Ok(None) => return Ok(()),
-        Ok(Some(checkpoint)) => checkpoint.state.ledger.check(ledger).map_err(|error| error.to_string()),
+        Ok(Some(saved)) => saved.ledger.check(ledger).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     let detail = checked.clone().err().unwrap_or_else(|| "it was written after a line that the ledger has".to_owned());

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path};
 
 use rldp_privacy::{charged_steps, verify};
-use rldp_train::{checkpoint::Checkpoint, files};
+use rldp_train::{checkpoint, files};
 use serde_json::Value;
 
 use crate::world::{Place, STEPS, model};
@@ -49,9 +49,9 @@ pub(crate) fn after_crash(place: &Place) -> Result<(), String> {
     let text = ledger(&run);
     let charged = charged_steps(&text).map_err(|error| error.to_string())?;
     draws_are_paid_once(&seen(place), charged)?;
-    if let Some(checkpoint) = Checkpoint::load(&run).map_err(|error| error.to_string())? {
-        checkpoint.state.ledger.check(&text).map_err(|error| error.to_string())?;
-        fail(checkpoint.state.steps_charged > charged, || "the ledger is behind the checkpoint".into())?;
+    if let Some(saved) = checkpoint::load(&run).map_err(|error| error.to_string())? {
+        saved.ledger.check(&text).map_err(|error| error.to_string())?;
+        fail(saved.steps_charged > charged, || "the ledger is behind the checkpoint".into())?;
     }
     let ahead = metrics(&run).iter().filter_map(|line| line["step"].as_u64()).max().unwrap_or(0) > charged;
     fail(ahead, || "the ledger is behind the metrics".into())?;

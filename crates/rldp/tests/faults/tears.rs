@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use rldp_train::{checkpoint, checkpoint::Checkpoint, files};
+use rldp_train::{checkpoint, files};
 
 use crate::{
     Done, checks,
@@ -90,7 +90,7 @@ fn saved(place: &Place, whole: &Folder) -> usize {
     write(place, whole, "", &[]);
     for length in 0..bytes.len() {
         std::fs::write(&path, &bytes[..length]).unwrap();
-        assert!(Checkpoint::load(&place.run()).is_err(), "a checkpoint of {length} bytes was taken for whole");
+        assert!(checkpoint::load(&place.run()).is_err(), "a checkpoint of {length} bytes was taken for whole");
     }
     std::fs::write(&path, bytes).unwrap();
     for length in (0..=bytes.len()).step_by(97) {

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rldp_model::Adapter;
 use serde_json::{Value, json};
 
-use crate::{inputs::Inputs, plan::Plan, recorder::files, secrets::words, settings::TrainSettings};
+use super::{recorder::files, secrets::words};
+use crate::{inputs::Inputs, mechanism::plan::Plan, settings::TrainSettings};
 
 /// The manifest of a run that starts now.
 pub(crate) fn manifest(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter, plan: &Plan) -> Value {

@@ -7,7 +7,7 @@
 use rldp_model::AdapterLayout;
 use rldp_privacy::NoisyRelease;
 
-use crate::geometry::Geometry;
+use super::geometry::Geometry;
 
 /// The way between flat gradients (P) and the trained numbers in the mechanism's coordinates.
 pub(crate) struct Passage<'a> {

@@ -28,7 +28,7 @@ fn settings(folder: &std::path::Path) -> TrainSettings {
 
 /// Without noise and with everybody in the batch nothing is random but the public seed.
 fn quiet(mut trainer: Trainer) -> Trainer {
-    trainer.noise = NoiseSource::unsafe_silent();
+    trainer.mechanism.noise = NoiseSource::unsafe_silent();
     trainer
 }
 
@@ -48,8 +48,8 @@ fn a_resumed_run_goes_on_to_the_bit() {
     let mut second = quiet(resume(halved.clone(), inputs(&halved)).unwrap());
     second.run(&mut Silent).unwrap();
     assert_eq!(without_resumes(&whole), without_resumes(&halved));
-    assert!(uninterrupted.adapter.parameters() == second.adapter.parameters(), "the adapters differ");
-    let state = |trainer: &Trainer| trainer.controller.state(StateFormat::Json).unwrap();
+    assert!(uninterrupted.learner.adapter.parameters() == second.learner.adapter.parameters(), "the adapters differ");
+    let state = |trainer: &Trainer| trainer.steering.controller.state(StateFormat::Json).unwrap();
     assert!(state(&uninterrupted) == state(&second), "the controllers differ");
 }
 

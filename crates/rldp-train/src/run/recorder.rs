@@ -15,11 +15,8 @@ use rldp_privacy::LedgerSink;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    error::TrainError,
-    settings::TrainSettings,
-    storage::{Storage, Written, folder_of, replace, whole_lines},
-};
+use super::storage::{Storage, Written, folder_of, replace, whole_lines};
+use crate::{error::TrainError, settings::TrainSettings};
 
 /// Names of the files of a run folder.
 pub mod files {

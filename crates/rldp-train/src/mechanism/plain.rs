@@ -1,29 +1,31 @@
 //! The step of a run that promises nothing: the private step without clipping and noise.
 
+use rldp_model::{Adapter, Engine};
 use rldp_privacy::{NoisyRelease, PlainSum, Sensitive};
 
-use crate::{
-    error::TrainError,
-    passage::Passage,
-    trainer::{Trainer, unit_input},
-};
+use super::{Mechanism, Passage, pair_sizes, unit_input};
+use crate::error::TrainError;
 
-impl Trainer {
+impl Mechanism {
     /// Counts, samples, sums and divides by the expected batch size. `None` when all steps are made.
     ///
     /// # Errors
     /// When the claim is a promise, the ledger cannot be synced, or the engine fails.
-    pub(crate) fn plain_step(&mut self) -> Result<Option<NoisyRelease>, TrainError> {
+    pub(crate) fn plain_step(
+        &mut self,
+        engine: &mut dyn Engine,
+        adapter: &Adapter,
+    ) -> Result<Option<NoisyRelease>, TrainError> {
         let Some(step) = self.spender.unsafe_step()? else { return Ok(None) };
-        let mut sum = PlainSum::new(step, &self.pair_sizes(), self.statistics.clone());
+        let mut sum = PlainSum::new(step, &pair_sizes(adapter), self.statistics.clone());
         let batch = self.sampled();
         let inputs: Vec<_> = batch.iter().map(|&unit| unit_input(&self.units, unit)).collect();
-        let mut passage = Passage::new(self.adapter.layout(), None);
-        self.engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
+        let mut passage = Passage::new(adapter.layout(), None);
+        engine.unit_gradients(adapter, &inputs, &mut |_, unit| {
             sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
         })?;
-        let release = sum.release(self.settings.privacy.batch_size);
-        Ok(Some(Passage::new(self.adapter.layout(), None).back(release)))
+        let release = sum.release(self.batch_size);
+        Ok(Some(Passage::new(adapter.layout(), None).back(release)))
     }
 }
 
@@ -32,7 +34,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crate::{
-        Silent,
+        Silent, Trainer,
         settings::TrainSettings,
         testing::{demo_settings, demo_trainer},
     };
@@ -58,8 +60,8 @@ mod tests {
             let outcome = trainer.run(&mut Silent).unwrap();
             assert!(outcome.finished && outcome.warnings.is_empty(), "{:?}", outcome.warnings);
             assert!(trainer.statement().contains("NO PRIVACY GUARANTEE"));
-            assert_ne!(trainer.adapter.parameters(), trainer.first_parameters);
-            trainer.adapter.parameters().to_vec()
+            assert_ne!(trainer.learner.adapter.parameters(), trainer.learner.first_parameters);
+            trainer.learner.adapter.parameters().to_vec()
         });
         assert_eq!(ends[0], ends[1]);
     }
@@ -87,6 +89,7 @@ mod tests {
     fn a_private_run_has_no_plain_step() {
         let folder = tempfile::tempdir().unwrap();
         let mut trainer = demo_trainer(&demo_settings(folder.path(), 24));
-        assert!(trainer.plain_step().is_err());
+        let Trainer { engine, mechanism, learner, .. } = &mut trainer;
+        assert!(mechanism.plain_step(engine.as_mut(), &learner.adapter).is_err());
     }
 }

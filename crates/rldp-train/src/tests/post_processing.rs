@@ -55,8 +55,8 @@ fn a_controller_that_stops_closes_the_ledger_at_the_price_of_the_plan() {
     let settings = settings(folder.path());
     let mut trainer = demo_trainer(&settings);
     let ends = Arc::new(AtomicUsize::new(0));
-    let pairs = trainer.adapter.layout().pairs().len();
-    trainer.controller = Box::new(Always(Action { stop_delta: 0.4, ..Action::idle(pairs) }, ends.clone()));
+    let pairs = trainer.learner.adapter.layout().pairs().len();
+    trainer.steering.controller = Box::new(Always(Action { stop_delta: 0.4, ..Action::idle(pairs) }, ends.clone()));
     let outcome = trainer.run(&mut Silent).unwrap();
     assert_eq!((outcome.steps, outcome.finished), (3, true));
     assert_eq!(ends.load(Ordering::Relaxed), 1, "the controller was not told that its move ended the run");
@@ -77,22 +77,22 @@ fn a_frozen_pair_stays_where_it_was_and_the_mean_of_iterates_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
     let mut trainer = demo_trainer(&settings);
-    let pairs = trainer.adapter.layout().pairs().to_vec();
+    let pairs = trainer.learner.adapter.layout().pairs().to_vec();
     let mut action = Action { averaging_log_delta: 1.5, ..Action::idle(pairs.len()) };
     action.step_log_delta[0] = -9.0;
-    trainer.controller = Box::new(Always(action, Arc::default()));
+    trainer.steering.controller = Box::new(Always(action, Arc::default()));
     let release = trainer.private_step().unwrap().unwrap();
-    trainer.update(1, &release).unwrap();
-    trainer.steer(1, false).unwrap();
-    let (before, frozen) = (trainer.adapter.parameters().to_vec(), pairs[0].range());
-    for step in 2..=4 {
+    trainer.update(&release, &mut Silent).unwrap();
+    trainer.steer().unwrap();
+    let (before, frozen) = (trainer.learner.adapter.parameters().to_vec(), pairs[0].range());
+    for _ in 2..=4 {
         let release = trainer.private_step().unwrap().unwrap();
-        trainer.update(step, &release).unwrap();
+        trainer.update(&release, &mut Silent).unwrap();
     }
-    let now = trainer.adapter.parameters();
+    let now = trainer.learner.adapter.parameters();
     assert_eq!(now[frozen.clone()], before[frozen]);
     assert_ne!(now[pairs[1].range()], before[pairs[1].range()]);
-    let kept = trainer.average.of(&trainer.adapter).parameters().to_vec();
+    let kept = trainer.learner.average.of(&trainer.learner.adapter).parameters().to_vec();
     assert_ne!(kept, now);
     trainer.finish().unwrap();
     let config = trainer.engine.config().clone();
@@ -100,7 +100,7 @@ fn a_frozen_pair_stays_where_it_was_and_the_mean_of_iterates_is_kept() {
     assert_eq!(saved.parameters(), kept);
     drop(trainer);
     let resumed = crate::resume(settings.clone(), demo_inputs(&settings)).unwrap();
-    assert_eq!(resumed.average.get().unwrap(), kept);
+    assert_eq!(resumed.learner.average.get().unwrap(), kept);
 }
 
 /// With much signal, a far too high rate overshoots at once. That step is undone, and made again from where it began.
@@ -117,14 +117,14 @@ fn a_step_that_overshot_is_taken_again() {
     settings.optimizer.learning_rate = 3.0;
     let mut trainer = demo_trainer(&settings);
     // Nothing but the given rate is believed in.
-    trainer.rate_search = Some(RateSearch::new(0.0));
-    let mut iterates = vec![trainer.adapter.parameters().to_vec()];
+    trainer.learner.rate_search = Some(RateSearch::new(0.0));
+    let mut iterates = vec![trainer.learner.adapter.parameters().to_vec()];
     let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
     let mut again = 0;
     for step in 1..=6 {
         let release = trainer.private_step().unwrap().unwrap();
-        let summary = trainer.update(step, &release).unwrap();
-        let now = trainer.adapter.parameters().to_vec();
+        let summary = trainer.update(&release, &mut Silent).unwrap();
+        let now = trainer.learner.adapter.parameters().to_vec();
         let from = |back: usize| iterates.len().checked_sub(back).map(|at| distance(&now, &iterates[at]));
         let close = |found: Option<f64>| found.is_some_and(|found| (found / summary.update_norm - 1.0).abs() < 1e-3);
         if !close(from(1)) {
@@ -135,5 +135,5 @@ fn a_step_that_overshot_is_taken_again() {
         iterates.push(now);
     }
     assert_eq!(again, 1, "the search ends at the first step that overshoots");
-    assert!(!trainer.rate_search.as_ref().unwrap().searches() && trainer.last_step.is_none());
+    assert!(!trainer.learner.rate_search.as_ref().unwrap().searches() && trainer.learner.last_step.is_none());
 }

@@ -1,6 +1,7 @@
 //! What a run tells whoever watches it.
 
-use crate::{evaluate::Evaluation, records::StepRecord};
+use super::records::StepRecord;
+use crate::evaluate::Evaluation;
 
 /// A step that was just made. Its speed is to be told in expected units: the realised batch is secret.
 #[derive(Clone, Copy, Debug)]

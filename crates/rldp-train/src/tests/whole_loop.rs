@@ -5,9 +5,7 @@
 use rldp_model::{Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, engine::EngineError};
 
 use crate::{
-    Silent,
-    optimizer::Step,
-    resume,
+    Silent, Step, resume,
     settings::{ClippingKind, GeometryKind, TrainSettings, Trainable},
     testing::{StopAfter, demo_inputs as inputs, demo_settings as settings, demo_trainer as trainer, metrics},
 };
@@ -24,7 +22,7 @@ fn empty_batches_still_make_noisy_steps() {
     let mut trainer = trainer(&settings);
     for step in 1..=4 {
         let release = trainer.private_step().unwrap().unwrap();
-        for (pair, std) in trainer.adapter.layout().pairs().iter().zip(&release.noise_std) {
+        for (pair, std) in trainer.learner.adapter.layout().pairs().iter().zip(&release.noise_std) {
             let gradient = &release.mean_gradient.get()[pair.range()];
             let energy: f64 = gradient.iter().map(|g| (f64::from(*g) / std).powi(2)).sum();
             let count = pair.parameter_count() as f64;
@@ -33,7 +31,7 @@ fn empty_batches_still_make_noisy_steps() {
         }
     }
     assert!(trainer.private_step().unwrap().is_none(), "a fifth step was granted");
-    assert_eq!(trainer.spender.steps_charged(), 4);
+    assert_eq!(trainer.mechanism.spender.steps_charged(), 4);
 }
 
 /// Without noise, with a threshold nobody reaches and with everybody in the batch, private training is training.
@@ -50,11 +48,12 @@ fn without_noise_and_clipping_the_full_batch_is_plain_lora() {
         settings.privacy.clip_norm = 10.0;
         settings.privacy.unsafe_noise_seed = Some(0);
         let mut trainer = trainer(&settings);
-        trainer.noise = rldp_privacy::NoiseSource::unsafe_silent();
+        trainer.mechanism.noise = rldp_privacy::NoiseSource::unsafe_silent();
         trainer.run(&mut Silent).unwrap();
         let plain = plain_lora(&settings);
         let (mut worst, mut moved) = (0.0_f32, 0.0_f32);
-        for ((private, plain), first) in trainer.adapter.parameters().iter().zip(&plain).zip(&trainer.first_parameters)
+        for ((private, plain), first) in
+            trainer.learner.adapter.parameters().iter().zip(&plain).zip(&trainer.learner.first_parameters)
         {
             worst = worst.max((private - plain).abs());
             moved = moved.max((plain - first).abs());
@@ -66,12 +65,12 @@ fn without_noise_and_clipping_the_full_batch_is_plain_lora() {
 /// The textbook loop: mean gradient over all units, AdamW.
 fn plain_lora(settings: &TrainSettings) -> Vec<f32> {
     let mut inputs = inputs(settings);
-    let mut adapter = crate::session::initial_adapter(settings, &inputs).unwrap();
+    let mut adapter = crate::run::session::initial_adapter(settings, &inputs).unwrap();
     let mut optimizer = crate::Optimizer::new(settings.optimizer.clone(), adapter.parameters().len());
     let ones = vec![1.0; adapter.layout().pairs().len()];
     for step in 0..settings.privacy.steps {
         let units: Vec<_> =
-            (0..inputs.units.len()).map(|unit| crate::trainer::unit_input(&inputs.units, unit)).collect();
+            (0..inputs.units.len()).map(|unit| crate::mechanism::unit_input(&inputs.units, unit)).collect();
         let mut mean = vec![0.0_f32; adapter.parameters().len()];
         inputs
             .engine
@@ -99,10 +98,10 @@ fn with_a_frozen_only_b_is_noised_and_moves() {
     settings.optimizer.weight_decay = 0.1;
     settings.privacy.steps = 2;
     let mut trainer = trainer(&settings);
-    let layout = trainer.adapter.layout().clone();
+    let layout = trainer.learner.adapter.layout().clone();
     let b_numbers: usize = layout.pairs().iter().map(|pair| pair.b.len()).sum();
     let statistics = 2 + layout.pairs().len();
-    assert_eq!(trainer.spender.claim().noise_coordinates, (b_numbers + statistics) as u64);
+    assert_eq!(trainer.mechanism.spender.claim().noise_coordinates, (b_numbers + statistics) as u64);
     let release = trainer.private_step().unwrap().unwrap();
     for pair in layout.pairs() {
         let gradient = release.mean_gradient.get();
@@ -111,12 +110,25 @@ fn with_a_frozen_only_b_is_noised_and_moves() {
     }
     trainer.run(&mut Silent).unwrap();
     for (k, pair) in layout.pairs().iter().enumerate() {
-        assert_eq!(trainer.adapter.a(k), &trainer.first_parameters[pair.a.clone()], "{}", pair.linear.name);
-        assert_ne!(trainer.adapter.b(k), &trainer.first_parameters[pair.b.clone()], "{}", pair.linear.name);
+        assert_eq!(
+            trainer.learner.adapter.a(k),
+            &trainer.learner.first_parameters[pair.a.clone()],
+            "{}",
+            pair.linear.name
+        );
+        assert_ne!(
+            trainer.learner.adapter.b(k),
+            &trainer.learner.first_parameters[pair.b.clone()],
+            "{}",
+            pair.linear.name
+        );
     }
-    let unit = crate::trainer::unit_input(&trainer.units, 0);
+    let unit = crate::mechanism::unit_input(&trainer.mechanism.units, 0);
     let mut seen = Vec::new();
-    trainer.engine.unit_gradients(&trainer.adapter, &[unit], &mut |_, unit| seen = unit.gradient.to_vec()).unwrap();
+    trainer
+        .engine
+        .unit_gradients(&trainer.learner.adapter, &[unit], &mut |_, unit| seen = unit.gradient.to_vec())
+        .unwrap();
     assert!(layout.pairs().iter().all(|pair| seen[pair.a.clone()].iter().all(|g| *g == 0.0)));
 }
 
@@ -218,8 +230,8 @@ fn a_geometry_keeps_the_noise_energy_and_survives_a_resume() {
         settings.privacy.steps = 16;
         settings.privacy.epsilon = 8.0;
         let mut trainer = trainer(&settings);
-        let plain = trainer.noise_std().unwrap();
-        let layout = trainer.adapter.layout().clone();
+        let plain = trainer.mechanism.noise_levels().unwrap().std;
+        let layout = trainer.learner.adapter.layout().clone();
         for _ in 0..14 {
             trainer.private_step().unwrap().unwrap();
         }
@@ -234,10 +246,10 @@ fn a_geometry_keeps_the_noise_energy_and_survives_a_resume() {
         let found: f64 = release.mean_gradient.get().iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
         assert!((0.7..1.5).contains(&(found / asked)), "{geometry:?}: {found} of {asked}");
         trainer.checkpoint().unwrap();
-        let learned = trainer.geometry.as_ref().unwrap().state();
+        let learned = trainer.mechanism.geometry.as_ref().unwrap().state();
         drop(trainer);
         let resumed = resume(settings.clone(), inputs(&settings)).unwrap();
-        assert_eq!(resumed.geometry.as_ref().unwrap().state(), learned);
+        assert_eq!(resumed.mechanism.geometry.as_ref().unwrap().state(), learned);
     }
 }
 
@@ -252,15 +264,17 @@ fn raw_observations_leave_no_guarantee_and_are_exact() {
     let mut trainer = trainer(&settings);
     assert!(trainer.statement().contains("NO PRIVACY GUARANTEE: the controller saw"), "{}", trainer.statement());
     trainer.private_step().unwrap().unwrap();
-    let clip_norms = trainer.now.clip_norms.clone();
-    let summary = trainer.raw.as_mut().unwrap().finish(&clip_norms).unwrap();
-    let units: Vec<_> = (0..trainer.units.len()).map(|unit| crate::trainer::unit_input(&trainer.units, unit)).collect();
+    let clip_norms = trainer.mechanism.now.clip_norms.clone();
+    let summary = trainer.mechanism.raw.as_mut().unwrap().finish(&clip_norms).unwrap();
+    let units: Vec<_> = (0..trainer.mechanism.units.len())
+        .map(|unit| crate::mechanism::unit_input(&trainer.mechanism.units, unit))
+        .collect();
     let mut losses = Vec::new();
-    trainer.engine.unit_gradients(&trainer.adapter, &units, &mut |_, unit| losses.push(unit.loss)).unwrap();
+    trainer.engine.unit_gradients(&trainer.learner.adapter, &units, &mut |_, unit| losses.push(unit.loss)).unwrap();
     let mean = losses.iter().sum::<f64>() / losses.len() as f64;
     assert!((summary.loss.value() / mean - 1.0).abs() < 1e-9, "{} against {mean}", summary.loss.value());
     settings.control.unsafe_raw_observations = false;
     settings.output.out = folder.path().join("other");
     let honest = crate::testing::demo_trainer(&settings);
-    assert!(honest.raw.is_none() && honest.spender.claim().no_guarantee().is_none());
+    assert!(honest.mechanism.raw.is_none() && honest.mechanism.spender.claim().no_guarantee().is_none());
 }

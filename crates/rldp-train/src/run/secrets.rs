@@ -16,11 +16,13 @@ use rldp_data::{
 };
 use rldp_model::ModelConfig;
 
+use super::{
+    recorder::{create_private_folder, files},
+    storage::{Storage, replace},
+};
 use crate::{
     error::TrainError,
-    recorder::{create_private_folder, files},
     settings::{CanarySettings, TrainSettings},
-    storage::{Storage, replace},
 };
 
 /// Chance of a canary's coin.
@@ -183,17 +185,19 @@ mod tests {
         let settings = hiding(folder.path());
         let mut trainer = demo_trainer(&settings);
         let included = |units: &PrivacyUnits| (0..units.len()).map(|unit| units.includes(unit)).collect::<Vec<_>>();
-        let first = included(&trainer.units);
+        let first = included(&trainer.mechanism.units);
         // 3 canaries of one unit and 3 of four; half of everything is expected.
         let patients = first.len() - 15;
-        assert!((trainer.units.expected() - 0.5 * first.len() as f64).abs() < 1e-9);
-        assert!((trainer.spender.claim().sampling_rate - 5.0 / trainer.units.expected()).abs() < 1e-12);
-        assert!(trainer.sampled().iter().all(|unit| first[*unit]));
+        assert!((trainer.mechanism.units.expected() - 0.5 * first.len() as f64).abs() < 1e-9);
+        assert!(
+            (trainer.mechanism.spender.claim().sampling_rate - 5.0 / trainer.mechanism.units.expected()).abs() < 1e-12
+        );
+        assert!(trainer.mechanism.sampled().iter().all(|unit| first[*unit]));
         trainer.private_step().unwrap().unwrap();
         trainer.checkpoint().unwrap();
         drop(trainer);
         let mut again = resume(settings.clone(), demo_inputs(&settings)).unwrap();
-        assert_eq!(included(&again.units), first);
+        assert_eq!(included(&again.mechanism.units), first);
         again.run(&mut Silent).unwrap();
         let private = settings.output.out.join(files::PRIVATE);
         assert_eq!(read_coins(&private.join(files::MEMBERSHIP), patients).unwrap(), first[..patients]);

@@ -1,16 +1,15 @@
 //! From settings and the public number of units to the mechanism of every step, and the claim it supports.
 
 use rldp_privacy::{
-    Adjacency, Allocation, Bands, Claim, Guarantee, NormBins, Regime, Scaling, StatisticSpec,
+    Adjacency, Bands, Claim, Guarantee, NormBins, Regime, StatisticSpec,
     accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier, calibrate_noise_scale},
     ideal_delta, noise_delta,
 };
 
+use super::{CLIP_RANGE, Controls};
 use crate::{
     error::TrainError,
-    post_processing::PostProcessing,
-    settings::{CHOICES_OF_BANDS, ClippingKind, PrivacySettings, RegimeKind, TrainSettings, most_chosen_bands},
-    steer::CLIP_RANGE,
+    settings::{CHOICES_OF_BANDS, PrivacySettings, RegimeKind, TrainSettings, most_chosen_bands},
 };
 
 /// What is decided before the first step.
@@ -18,65 +17,8 @@ use crate::{
 pub struct Plan {
     /// The promise, as it stands at the head of the ledger.
     pub claim: Claim,
-    /// Noise multiplier of the first step (of every step, in the committed regime).
-    pub noise_multiplier: f64,
-    /// Allocation at the start.
-    pub steering: Steering,
-}
-
-/// What a controller moves.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Steering {
-    /// Which of the moves the mechanism takes.
-    pub clipping: ClippingKind,
-    /// How a unit is brought under its bound.
-    pub scaling: Scaling,
-    /// C_i (K): thresholds in pair-wise clipping, scales of the pairs in joint clipping, all equal in flat clipping.
-    pub clip_norms: Vec<f64>,
-    /// w_i (K), which sum to 1 − w_0; used by pair-wise clipping alone.
-    pub shares: Vec<f64>,
-    /// w_0.
-    pub statistics_share: f64,
-    /// z.
-    pub noise_multiplier: f64,
-    /// What happens to a release.
-    pub post: PostProcessing,
-}
-
-impl Steering {
-    /// Even start: joint bound C over K pairs.
-    pub fn even(privacy: &PrivacySettings, pairs: usize, noise_multiplier: f64) -> Self {
-        let count = pairs as f64;
-        let clip_norm = match privacy.clipping {
-            ClippingKind::PairWise => privacy.clip_norm / count.sqrt(),
-            ClippingKind::Joint | ClippingKind::Flat => privacy.clip_norm,
-        };
-        Self {
-            clipping: privacy.clipping,
-            scaling: privacy.scaling,
-            clip_norms: vec![clip_norm; pairs],
-            shares: vec![(1.0 - privacy.statistics_share) / count; pairs],
-            statistics_share: privacy.statistics_share,
-            noise_multiplier,
-            post: PostProcessing::start(pairs),
-        }
-    }
-
-    /// The mechanism of the next step.
-    ///
-    /// # Errors
-    /// When thresholds or shares are not a valid allocation.
-    pub fn allocation(&self) -> Result<Allocation, TrainError> {
-        let allocation = match self.clipping {
-            ClippingKind::PairWise => {
-                Allocation::pair_wise(self.clip_norms.clone(), self.shares.clone(), self.statistics_share)?
-            }
-            ClippingKind::Joint | ClippingKind::Flat => {
-                Allocation::joint(self.clip_norms.clone(), self.statistics_share)?
-            }
-        };
-        Ok(allocation.with_scaling(self.scaling))
-    }
+    /// What the first step is made with, its noise multiplier among it (that of every step, in the committed regime).
+    pub controls: Controls,
 }
 
 /// More bands are taken when they leave less than this of the noise: each takes memory for another two adapters.
@@ -149,7 +91,7 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         },
     };
     claim.validate()?;
-    Ok(Plan { claim, noise_multiplier, steering: Steering::even(privacy, pairs, noise_multiplier) })
+    Ok(Plan { claim, controls: Controls::even(privacy, pairs, noise_multiplier) })
 }
 
 /// A number of bands, and what it takes.
@@ -256,11 +198,15 @@ mod tests {
             plan.claim.validate().unwrap();
             assert_eq!(plan.claim.noise_coordinates, 4006);
             assert!(plan.claim.noise_delta > 0.0 && plan.claim.noise_delta < 1e-20);
-            let allocation = plan.steering.allocation().unwrap();
-            let stds: Vec<f64> = (0..4).map(|k| allocation.noise_std(plan.noise_multiplier, k)).collect();
-            let statistic = Some(allocation.statistics_noise_std(plan.noise_multiplier));
+            let allocation = plan.controls.allocation().unwrap();
+            let stds: Vec<f64> = (0..4).map(|k| allocation.noise_std(plan.controls.noise_multiplier, k)).collect();
+            let statistic = Some(allocation.statistics_noise_std(plan.controls.noise_multiplier));
             let joint = 1.0 / allocation.joint_sensitivity(&stds, statistic);
-            assert!((joint / plan.noise_multiplier - 1.0).abs() < 1e-9, "{joint} against {}", plan.noise_multiplier);
+            assert!(
+                (joint / plan.controls.noise_multiplier - 1.0).abs() < 1e-9,
+                "{joint} against {}",
+                plan.controls.noise_multiplier
+            );
         }
     }
 
@@ -275,7 +221,7 @@ mod tests {
             (shared.privacy.steps, shared.privacy.other_steps) = (steps, 200 - steps);
             let part = plan(&shared, 1000.0, 4, 4000).unwrap();
             part.claim.validate().unwrap();
-            assert_eq!(part.noise_multiplier, whole.noise_multiplier);
+            assert_eq!(part.controls.noise_multiplier, whole.controls.noise_multiplier);
             assert_eq!((part.claim.steps, part.claim.covered_steps()), (steps, 200));
             assert!(part.claim.statement().contains(&format!("together with up to {} steps", 200 - steps)));
             let mut cheaper = part.claim;

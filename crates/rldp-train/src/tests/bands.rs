@@ -7,11 +7,11 @@ use tempfile::TempDir;
 
 use crate::{
     Silent, Trainer, files,
-    observe::Observer,
     plan::{Plan, plan},
     resume,
     settings::{GeometryKind, OptimizerKind, RegimeKind, TrainSettings},
     start,
+    steering::observer::Observer,
     testing::{StopAfter, demo_inputs, demo_settings, demo_trainer, settings},
 };
 
@@ -96,8 +96,8 @@ fn each_unit_has_one_turn_a_round() {
     let mut trainer = demo_trainer(&settings);
     let mut batches = Vec::new();
     for _ in 0..8 {
-        trainer.spender.charge(trainer.now.noise_multiplier).unwrap().unwrap();
-        batches.push(trainer.sampled());
+        trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier).unwrap().unwrap();
+        batches.push(trainer.mechanism.sampled());
     }
     let mut round = batches[..4].concat();
     round.sort_unstable();
@@ -117,8 +117,8 @@ fn a_unit_is_drawn_at_the_rate_of_its_round_and_in_its_turn_alone() {
     let mut turns = vec![None; units];
     let mut drawn = 0;
     for step in 0..4 * ROUNDS {
-        trainer.spender.charge(trainer.now.noise_multiplier).unwrap().unwrap();
-        for unit in trainer.sampled() {
+        trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier).unwrap().unwrap();
+        for unit in trainer.mechanism.sampled() {
             assert_eq!(*turns[unit].get_or_insert(step % 4), step % 4, "unit {unit} was drawn in two turns");
             drawn += 1;
         }
@@ -134,11 +134,11 @@ fn a_unit_is_drawn_at_the_rate_of_its_round_and_in_its_turn_alone() {
 fn a_step_that_is_taken_again_leaves_nothing_to_compare_with() {
     let folder = TempDir::new().unwrap();
     let mut trainer = demo_trainer(&banded(&folder, 8));
-    let (mut observer, momentum) = (Observer::default(), vec![0.0; trainer.adapter.parameters().len()]);
+    let (mut observer, momentum) = (Observer::default(), vec![0.0; trainer.learner.adapter.parameters().len()]);
     for (stands, compared) in [(true, false), (true, true), (false, true), (true, false), (true, true)] {
         let release = trainer.private_step().unwrap().unwrap();
-        let layout = trainer.adapter.layout();
-        assert_eq!(observer.consecutive(layout, &release).is_some(), compared);
+        let layout = trainer.learner.adapter.layout();
+        assert_eq!(observer.compare(layout, &release).is_some(), compared);
         observer.record(layout, &release, &momentum, None, stands);
     }
 }
@@ -182,14 +182,15 @@ fn correlated_noise_looks_like_no_signal() {
     let mut products = Vec::new();
     for step in 1..=25 {
         let release = trainer.private_step().unwrap().unwrap();
-        let layout = trainer.adapter.layout();
-        if let Some(seen) = trainer.observer.consecutive(layout, &release) {
+        let layout = trainer.learner.adapter.layout();
+        if let Some(seen) = trainer.steering.observer.compare(layout, &release) {
+            let seen = seen.seen();
             let z = seen.product.value() / seen.deviation.value();
             assert!(z.abs() < 5.0 && seen.evidence().value().abs() < 8.0, "step {step}: {seen:?}");
             products.push(z);
         }
-        let momentum = vec![0.0; trainer.adapter.parameters().len()];
-        trainer.observer.record(layout, &release, &momentum, None, true);
+        let momentum = vec![0.0; trainer.learner.adapter.parameters().len()];
+        trainer.steering.observer.record(layout, &release, &momentum, None, true);
     }
     let mean = products.iter().sum::<f64>() / 24.0;
     assert!(mean.abs() < 5.0 / 24.0_f64.sqrt(), "{mean}");

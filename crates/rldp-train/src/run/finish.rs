@@ -1,0 +1,50 @@
+//! Saving a run, and ending it.
+
+use rldp_control::StateFormat;
+use rldp_model::peft;
+
+use super::{checkpoint, recorder::files, session::POLICY_FILE, storage::replace};
+use crate::{
+    error::TrainError,
+    trainer::{Outcome, Trainer},
+};
+
+impl Trainer {
+    /// Saves everything needed to go on.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), TrainError> {
+        let metrics = self.run.recorder.sync()?;
+        let state = self.state(metrics)?;
+        checkpoint::save(&state, self.run.recorder.folder(), self.run.recorder.storage())
+    }
+
+    /// Writes adapter and policy, closes the ledger when the plan is done, and says what went wrong without failing.
+    pub(crate) fn finish(&mut self) -> Result<Outcome, TrainError> {
+        self.checkpoint()?;
+        let Self { mechanism, learner, steering, run, .. } = self;
+        let (folder, storage) = (run.recorder.folder(), run.recorder.storage());
+        let (adapter, policy) = (folder.join(files::ADAPTER), folder.join(files::POLICY));
+        fs_err::create_dir_all(&adapter)?;
+        fs_err::create_dir_all(&policy)?;
+        for (name, bytes) in peft::files(&learner.average.of(&learner.adapter), &run.base_name)? {
+            replace(storage, &adapter.join(name), &[&bytes])?;
+        }
+        replace(storage, &policy.join(POLICY_FILE), &[&steering.controller.state(StateFormat::Json)?, b"\n"])?;
+        let steps = mechanism.spender.steps_charged();
+        let finished = steps >= run.settings.privacy.steps || mechanism.spender.is_exhausted() || learner.post.stops();
+        if finished {
+            mechanism.spender.close()?;
+        }
+        let mut warnings = Vec::new();
+        if steps > 0 && learner.adapter.parameters() == learner.first_parameters {
+            warnings.push("THE ADAPTER DID NOT MOVE although budget was spent; do not use it".to_owned());
+        }
+        if let Some(fraction) = run.non_finite.alarming() {
+            warnings.push(format!(
+                "ABOUT {:.0} % OF THE GRADIENTS WERE NOT FINITE and counted as zero; the model's numbers overflow",
+                100.0 * fraction
+            ));
+        }
+        let evaluation = run.evaluation.map(|(_, evaluation)| evaluation);
+        Ok(Outcome { steps, finished, evaluation, warnings })
+    }
+}

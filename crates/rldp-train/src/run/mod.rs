@@ -1,0 +1,115 @@
+//! A run on disk: its settings, folder, metrics and evaluations, and how it begins, is saved and ends.
+
+pub mod checkpoint;
+mod finish;
+pub(crate) mod manifest;
+pub(crate) mod numbers;
+mod preflight;
+pub(crate) mod progress;
+mod promise;
+pub(crate) mod recorder;
+pub(crate) mod records;
+pub(crate) mod secrets;
+pub(crate) mod session;
+pub(crate) mod state;
+pub mod storage;
+mod tally;
+
+use rldp_model::{Adapter, AdapterLayout, Engine};
+use rldp_privacy::NoisyRelease;
+
+use self::{
+    progress::{Progress, StepView},
+    records::EvalRecord,
+    tally::NonFinite,
+};
+pub(crate) use self::{
+    recorder::Recorder,
+    records::{ControlRecord, StepRecord},
+};
+use crate::{
+    error::TrainError,
+    evaluate::{Evaluation, PublicRecords, evaluate},
+    learner::UpdateSummary,
+    settings::TrainSettings,
+};
+
+/// What a run writes and evaluates.
+pub(crate) struct Run {
+    pub(crate) settings: TrainSettings,
+    pub(crate) recorder: Recorder,
+    /// How PEFT names the base model.
+    base_name: String,
+    /// Records that are assumed public.
+    eval: Option<PublicRecords>,
+    /// The last evaluation on them, and the step after which it was made.
+    pub(crate) evaluation: Option<(u64, Evaluation)>,
+    pub(crate) non_finite: NonFinite,
+}
+
+impl Run {
+    /// Writes a step's line: what was released, and public values.
+    pub(crate) fn record_step(
+        &mut self,
+        step: u64,
+        epsilon_spent: f64,
+        noise_multiplier: f64,
+        layout: &AdapterLayout,
+        release: &NoisyRelease,
+        update: &UpdateSummary,
+        progress: &mut dyn Progress,
+    ) -> Result<(), TrainError> {
+        let statistics = release.statistics.as_ref();
+        if let Some(statistics) = statistics {
+            self.non_finite.add(*statistics.non_finite_fraction.get(), statistics.non_finite_fraction_std);
+        }
+        let record = StepRecord {
+            kind: "step",
+            step,
+            epsilon_spent,
+            noise_multiplier,
+            learning_rate: update.learning_rate,
+            loss: statistics.map(|statistics| *statistics.mean_loss.get()),
+            loss_bound: statistics.map(|statistics| statistics.loss_high),
+            loss_std: statistics.map(|statistics| statistics.mean_loss_std),
+            non_finite_fraction: statistics.map(|statistics| *statistics.non_finite_fraction.get()),
+            snr: global_snr(layout, release),
+            update_norm: update.update_norm,
+        };
+        self.recorder.metric(&record)?;
+        self.recorder.time(step)?;
+        progress.step(&StepView {
+            step,
+            steps: self.settings.privacy.steps,
+            batch_size: self.settings.privacy.batch_size,
+            record: &record,
+        });
+        Ok(())
+    }
+
+    /// Evaluates `adapter` on the public records when the step asks for it, and not again after a resume.
+    pub(crate) fn evaluate_when_due(
+        &mut self,
+        step: u64,
+        engine: &mut dyn Engine,
+        adapter: &Adapter,
+        progress: &mut dyn Progress,
+    ) -> Result<(), TrainError> {
+        let due = step.is_multiple_of(self.settings.output.eval_every) || step == self.settings.privacy.steps;
+        let known = self.evaluation.is_some_and(|(at, _)| at == step);
+        let Some(records) = self.eval.as_ref().filter(|_| due && !known) else { return Ok(()) };
+        let evaluation = evaluate(engine, Some(adapter), records)?;
+        self.recorder.metric(&EvalRecord::new(step, evaluation))?;
+        progress.evaluated(step, &evaluation);
+        self.evaluation = Some((step, evaluation));
+        Ok(())
+    }
+}
+
+/// Energy of the released gradient over its noise's, minus 1, over all pairs.
+fn global_snr(layout: &AdapterLayout, release: &NoisyRelease) -> f64 {
+    let energy: f64 = release.mean_gradient.get().iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
+    let pairs = layout.pairs().iter().zip(&release.noise_std);
+    let noise: f64 = pairs.map(|(pair, std)| pair.parameter_count() as f64 * std * std).sum();
+    if noise > 0.0 { energy / noise - 1.0 } else { 0.0 }
+}

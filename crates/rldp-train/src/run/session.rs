@@ -1,0 +1,264 @@
+//! Starting, resuming and finishing a run.
+
+use std::{path::Path, sync::Arc};
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha12Rng;
+use rldp_control::{Controller, StateFormat, controller};
+use rldp_data::PoissonSampler;
+use rldp_model::{Adapter, AdapterLayout, adapter::LoraSettings};
+use rldp_privacy::{NoiseSource, Past, Spender, charged_steps};
+use serde::de::IgnoredAny;
+
+use super::{
+    Run, checkpoint, manifest,
+    preflight::preflight,
+    promise::changes,
+    recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_settings},
+    state::RunState,
+    storage::{Disk, Storage},
+    tally::NonFinite,
+};
+use crate::{
+    error::TrainError,
+    inputs::Inputs,
+    learner::Learner,
+    mechanism::{
+        Mechanism, RawObserver, geometry,
+        plan::{Plan, plan, statistic_spec},
+    },
+    settings::{TrainSettings, Trainable},
+    steering::{IN_CHECKPOINT, Steering},
+    trainer::Trainer,
+};
+
+/// Name of a saved policy inside the policy folder.
+pub(super) const POLICY_FILE: &str = "policy.json";
+
+/// Starts a run: calibrates the mechanism, proves that the adapter can learn, writes the run folder, opens the ledger.
+///
+/// Nothing is charged yet.
+///
+/// # Errors
+/// When a setting does not fit the data or model, or the folder already holds a run.
+pub fn start(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainError> {
+    start_on(Arc::new(Disk), settings, inputs)
+}
+
+/// [`start`] on another file layer.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_on(
+    storage: Arc<dyn Storage>,
+    mut settings: TrainSettings,
+    mut inputs: Inputs,
+) -> Result<Trainer, TrainError> {
+    let adapter = initial_adapter(&settings, &inputs)?;
+    preflight(inputs.engine.as_mut(), &adapter, settings.seed)?;
+    let plan = plan_for(&settings, &inputs, &adapter)?;
+    settings.privacy.noise_bands = Some(plan.claim.noise_bands);
+    let mut controller = build_controller(&settings, &adapter)?;
+    if let Some(policy) = &settings.control.policy {
+        controller.restore(StateFormat::Json, &read_policy(policy)?)?;
+    }
+    let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan);
+    let mut recorder = Recorder::create(&settings, &manifest, storage)?;
+    inputs.secrets.write(recorder.storage(), recorder.folder(), &inputs.units)?;
+    if !settings.unsafe_reasons().is_empty() {
+        recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
+    }
+    let (ledger, _) = LedgerFile::open(recorder.folder(), recorder.storage())?;
+    let spender = Spender::open(plan.claim.clone(), Box::new(ledger))?;
+    assemble(settings, inputs, adapter, plan, spender, recorder, controller)
+}
+
+/// Continues the run in `settings.output.out` from its last checkpoint.
+///
+/// Charges that the checkpoint does not know of, of steps whose result was lost, stay spent: the run goes on after them.
+/// Noise and sampling come from fresh keys, so no stream is used twice. A setting that is no part of the promise may have
+/// changed: it is recorded in the metrics and in `config.toml`.
+///
+/// # Errors
+/// When the folder holds no run, its ledger does not verify or is behind the checkpoint or the metrics, or the guarantee's
+/// settings differ. A refused resume leaves the run as it was.
+pub fn resume(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainError> {
+    resume_on(Arc::new(Disk), settings, inputs)
+}
+
+/// [`resume`] on another file layer.
+///
+/// # Errors
+/// As [`resume`].
+pub fn resume_on(
+    storage: Arc<dyn Storage>,
+    mut settings: TrainSettings,
+    inputs: Inputs,
+) -> Result<Trainer, TrainError> {
+    let folder = settings.output.out.clone();
+    let lock = FolderLock::take(&folder)?;
+    let mut begun = read_settings(&folder)?;
+    // Runs from before there was a choice had noise of its own in every step.
+    begun.privacy.noise_bands.get_or_insert(1);
+    settings.privacy.noise_bands = settings.privacy.noise_bands.or(begun.privacy.noise_bands);
+    let changed = changes(&begun, &settings)?;
+    let adapter = initial_adapter(&settings, &inputs)?;
+    let plan = plan_for(&settings, &inputs, &adapter)?;
+    let mut controller = build_controller(&settings, &adapter)?;
+    let statistics = statistic_spec(&settings, inputs.engine.config().vocab_size);
+    let norm_bins = statistics.and_then(|spec| Some(spec.norms?.count()));
+    let saved = checkpoint::load(&folder)?;
+    if let Some(saved) = &saved {
+        saved.check(&adapter, &plan.controls, norm_bins)?;
+        let mut empty = geometry::geometry(&settings.privacy, adapter.layout());
+        geometry::restore(empty.as_deref_mut(), &saved.mechanism.geometry)?;
+        controller.restore(IN_CHECKPOINT, &saved.steering.controller)?;
+    } else if let Some(policy) = &settings.control.policy {
+        controller.restore(StateFormat::Json, &read_policy(policy)?)?;
+    }
+    // Drawn only when the run ended before its ledger began.
+    inputs.secrets.write(&*storage, &folder, &inputs.units)?;
+    let spender = continue_ledger(&folder, &*storage, &plan, saved.as_ref())?;
+    let known = saved.as_ref().map_or(0, |saved| saved.steps_charged);
+    let length = saved.as_ref().map_or(0, |saved| saved.metrics);
+    let mut recorder = Recorder::resume(&folder, lock, storage, length)?;
+    let lost = spender.steps_charged() - known;
+    recorder.metric(&serde_json::json!({"kind": "resume", "step": known, "lost_steps": lost, "changed": changed}))?;
+    if !changed.is_empty() {
+        recorder.sync()?;
+        write_settings(recorder.storage(), &folder, &settings)?;
+    }
+    let mut trainer = assemble(settings, inputs, adapter, plan, spender, recorder, controller)?;
+    if let Some(saved) = saved {
+        let proof = trainer.mechanism.spender.taken_over().ok_or_else(|| {
+            TrainError::Refused("a checkpoint was found, but its ledger was not taken over; restore the ledger".into())
+        })?;
+        trainer.restore(saved, proof)?;
+    }
+    Ok(trainer)
+}
+
+/// Takes over the ledger. Nothing is written when it is refused, but for a torn last line, which is cut off.
+fn continue_ledger(
+    folder: &Path,
+    storage: &dyn Storage,
+    plan: &Plan,
+    state: Option<&RunState>,
+) -> Result<Spender, TrainError> {
+    let (ledger, text) = LedgerFile::open(folder, storage)?;
+    let charged = charged_steps(&text)?;
+    let released = last_recorded_step(folder)?;
+    if released > charged {
+        return Err(TrainError::Refused(format!(
+            "{} charges {charged} steps, but {} speaks of step {released}: the ledger was rolled back or replaced. Restore the \
+             run's own ledger: what it charged stays spent",
+            folder.join(files::LEDGER).display(),
+            files::METRICS
+        )));
+    }
+    if text.is_empty() && state.is_none() {
+        // The run ended before its claim was durable: nothing was charged.
+        return Ok(Spender::open(plan.claim.clone(), Box::new(ledger))?);
+    }
+    let saved = state.map(|state| &state.ledger);
+    Ok(Spender::resume(&text, &plan.claim, saved, Box::new(ledger))?)
+}
+
+pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Result<Adapter, TrainError> {
+    let lora = LoraSettings {
+        rank: settings.model.rank,
+        lora_alpha: settings.model.lora_alpha,
+        target_modules: settings.model.target_modules.clone(),
+    };
+    let layout = AdapterLayout::for_model(inputs.engine.config(), &lora)?;
+    let layout = match settings.model.trainable {
+        Trainable::Both => layout,
+        Trainable::B => layout.with_frozen_a(),
+    };
+    Ok(Adapter::initialize(layout, &mut ChaCha12Rng::seed_from_u64(settings.seed)))
+}
+
+fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
+    let layout = adapter.layout();
+    plan(settings, inputs.units.expected(), layout.pairs().len(), layout.trained_count())
+}
+
+fn build_controller(settings: &TrainSettings, adapter: &Adapter) -> Result<Box<dyn Controller>, TrainError> {
+    let pairs = adapter.layout().pairs().len();
+    let mut controller = controller(settings.control.controller, pairs, &settings.control.sac, settings.seed)?;
+    if settings.control.frozen {
+        controller.freeze()?;
+    }
+    Ok(controller)
+}
+
+fn assemble(
+    settings: TrainSettings,
+    inputs: Inputs,
+    adapter: Adapter,
+    plan: Plan,
+    spender: Spender,
+    recorder: Recorder,
+    controller: Box<dyn Controller>,
+) -> Result<Trainer, TrainError> {
+    let turn_rate = plan.claim.turn_rate();
+    let (sampler, noise) = match settings.privacy.unsafe_noise_seed {
+        None => (PoissonSampler::os(turn_rate)?, NoiseSource::os()?),
+        Some(seed) => (PoissonSampler::unsafe_seeded(turn_rate, seed)?, NoiseSource::unsafe_seeded(seed)),
+    };
+    let mechanism = Mechanism {
+        statistics: statistic_spec(&settings, inputs.engine.config().vocab_size),
+        loss_bound: Default::default(),
+        geometry: geometry::geometry(&settings.privacy, adapter.layout()),
+        past: Past::default(),
+        raw: raw_observer(&settings, &plan)?,
+        batch_size: settings.privacy.batch_size,
+        units: inputs.units,
+        start: plan.controls.clone(),
+        now: plan.controls,
+        spender,
+        sampler,
+        noise,
+    };
+    let learner = Learner::new(&settings, adapter, &mechanism.noise_levels()?);
+    let steering = Steering::new(&settings, controller);
+    let run = Run {
+        settings,
+        recorder,
+        base_name: inputs.base_name,
+        eval: inputs.eval,
+        evaluation: None,
+        non_finite: NonFinite::default(),
+    };
+    Ok(Trainer { engine: inputs.engine, mechanism, learner, steering, run })
+}
+
+/// Raw observations, when they are asked for and the claim admits what that means.
+fn raw_observer(settings: &TrainSettings, plan: &Plan) -> Result<Option<RawObserver>, TrainError> {
+    if !settings.control.unsafe_raw_observations {
+        return Ok(None);
+    }
+    let admission = plan.claim.no_guarantee().ok_or_else(|| {
+        TrainError::Refused("raw observations were asked for under a claim that guarantees privacy".into())
+    })?;
+    Ok(Some(RawObserver::new(admission)))
+}
+
+fn read_settings(folder: &Path) -> Result<TrainSettings, TrainError> {
+    let path = folder.join(files::CONFIG);
+    toml::from_str(&fs_err::read_to_string(&path)?).map_err(|error| TrainError::Corrupt {
+        path: path.display().to_string(),
+        reason: format!("not a run's settings: {}", error.message()),
+    })
+}
+
+/// The text of a policy, checked to be JSON at all.
+fn read_policy(path: &Path) -> Result<Vec<u8>, TrainError> {
+    let path = if path.is_dir() { path.join(POLICY_FILE) } else { path.to_owned() };
+    let text = fs_err::read(&path)?;
+    serde_json::from_slice::<IgnoredAny>(&text).map_err(|error| TrainError::Corrupt {
+        path: path.display().to_string(),
+        reason: format!("not a saved policy: {error}"),
+    })?;
+    Ok(text)
+}

@@ -1,0 +1,6 @@
+//! The loop on the embedded demo model.
+
+mod bands;
+mod post_processing;
+mod resume;
+mod whole_loop;
