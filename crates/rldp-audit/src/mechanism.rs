@@ -3,7 +3,8 @@
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Past, Regime, Sensitive, Spender,
+    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Past, Regime, Secrecy, Sensitive,
+    Spender,
     accounting::{AccountantKind, Event, gaussian_epsilon},
     ideal_delta, noise_delta,
 };
@@ -79,7 +80,7 @@ pub fn audit_mechanism(
     let included: Vec<bool> = (0..m).map(|_| coins.random()).collect();
     let scores = step(settings.actual_noise_multiplier, delta, &included, noise)?;
     let one_run = audit_scores(&scores, &included, &settings.audit)?;
-    let claimed = claim(z, delta, m, noise.is_secret())?.target_epsilon;
+    let claimed = claim(z, delta, m, noise.secrecy())?.target_epsilon;
     let claimed_mu = 1.0 / z;
     let refuted = one_run.epsilon > claimed || one_run.gdp_mu > claimed_mu;
     Ok(MechanismAudit { noise_multiplier: z, claimed_epsilon: claimed, claimed_mu, refuted, one_run })
@@ -99,8 +100,8 @@ pub fn coins(seed: Option<u64>) -> Result<ChaCha12Rng, AuditError> {
 /// Runs the step; returns the score of every canary.
 fn step(z: f64, delta: f64, included: &[bool], noise: &mut NoiseSource) -> Result<Vec<f64>, AuditError> {
     let m = included.len();
-    let mut spender = Spender::open(claim(z, delta, m, noise.is_secret())?, Box::new(Nowhere))?;
-    let Some(charge) = spender.charge(z)? else {
+    let mut spender = Spender::open(claim(z, delta, m, noise.secrecy())?, Box::new(Nowhere))?;
+    let Some(charge) = spender.charge(z, noise.secrecy())? else {
         return Err(AuditError::Setting {
             name: "the noise multiplier",
             value: z,
@@ -123,11 +124,11 @@ fn step(z: f64, delta: f64, included: &[bool], noise: &mut NoiseSource) -> Resul
     Ok((0..m).map(|canary| part(0, canary) + part(1, canary)).collect())
 }
 
-fn claim(z: f64, delta: f64, m: usize, secret: bool) -> Result<Claim, AuditError> {
+fn claim(z: f64, delta: f64, m: usize, secrecy: Secrecy) -> Result<Claim, AuditError> {
     let noise_coordinates = 2 * m as u64;
     let rough = gaussian_epsilon(1.0 / z, delta) * ROOM;
     let reserve = noise_delta(rough, delta, noise_coordinates, 1)?;
-    let guarantee = if secret {
+    let guarantee = if secrecy == Secrecy::Secret {
         Guarantee::Holds
     } else {
         Guarantee::None { reason: "the noise of this audit comes from a seed".into() }

@@ -16,6 +16,7 @@ const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
 pub struct PoissonSampler {
     rng: ChaCha12Rng,
     threshold: Threshold,
+    secret: bool,
 }
 
 enum Threshold {
@@ -33,6 +34,13 @@ impl SampledBatch {
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
+
+    /// Those of its units that `keep` names.
+    #[must_use]
+    pub fn only(mut self, keep: impl Fn(usize) -> bool) -> Self {
+        self.indices.retain(|unit| keep(*unit));
+        self
+    }
 }
 
 impl PoissonSampler {
@@ -42,7 +50,7 @@ impl PoissonSampler {
     /// When q is outside (0, 1], or the operating system gives no randomness.
     pub fn os(sampling_rate: f64) -> Result<Self, DataError> {
         let rng = ChaCha12Rng::try_from_os_rng().map_err(|error| DataError::Randomness(error.to_string()))?;
-        Ok(Self { rng, threshold: threshold(sampling_rate)? })
+        Ok(Self { rng, threshold: threshold(sampling_rate)?, secret: true })
     }
 
     /// A sampler whose seed is known, for tests and paired research runs: **without privacy**.
@@ -52,7 +60,12 @@ impl PoissonSampler {
     pub fn unsafe_seeded(sampling_rate: f64, seed: u64) -> Result<Self, DataError> {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         rng.set_stream(2);
-        Ok(Self { rng, threshold: threshold(sampling_rate)? })
+        Ok(Self { rng, threshold: threshold(sampling_rate)?, secret: false })
+    }
+
+    /// Whether the operating system seeded it, as every promise needs.
+    pub fn is_secret(&self) -> bool {
+        self.secret
     }
 
     /// Samples from `units` units.

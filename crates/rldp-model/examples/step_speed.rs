@@ -14,7 +14,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rldp_model::{
     Adapter, AdapterLayout, Engine as _, LoraSettings, ModelConfig, ModelFiles, ModelSource, Sequence, UnitGradient,
-    UnitInput,
+    UnitInput, UnitSink, UnitSinks,
     cpu::{CpuEngine, CpuOptions, MemoryLimit, Precision},
 };
 
@@ -166,15 +166,13 @@ fn main() {
         longest: texts.iter().map(Vec::len).max().unwrap_or(0),
     });
     let options = |precision| CpuOptions { micro_batch_tokens: arguments.micro, memory_limit, precision };
-    let mut sum = vec![0.0_f32; adapter.layout().parameter_count()];
     let mut runs: Vec<Run> =
         arguments.precisions.iter().map(|precision| Run::new(&files, options(*precision))).collect();
     // In turns, so that what else the machine does troubles all alike. The first turn also reads the file.
     for turn in 0..=arguments.repeats {
         for run in &mut runs {
             let (start, used) = (Instant::now(), processor_seconds());
-            let mut sink = |_, unit: UnitGradient| sum.iter_mut().zip(unit.gradient).for_each(|(sum, g)| *sum += g);
-            run.engine.unit_gradients(&adapter, &units, &mut sink).unwrap();
+            run.engine.unit_gradients(&adapter, &units, &Sums(adapter.layout().parameter_count())).unwrap();
             if turn > 0 {
                 run.seconds.push(start.elapsed().as_secs_f64());
                 run.processor.push(processor_seconds() - used);
@@ -183,6 +181,23 @@ fn main() {
     }
     for run in &mut runs {
         report(run.precision, units.len(), tokens, &mut run.seconds, &mut run.processor);
+    }
+}
+
+/// Adds up the units of each worker, of P numbers.
+struct Sums(usize);
+
+impl UnitSinks for Sums {
+    fn fork(&self) -> Box<dyn UnitSink + '_> {
+        Box::new(Sum(vec![0.0; self.0]))
+    }
+}
+
+struct Sum(Vec<f32>);
+
+impl UnitSink for Sum {
+    fn add(&mut self, _unit: usize, unit: UnitGradient) {
+        self.0.iter_mut().zip(unit.gradient).for_each(|(sum, g)| *sum += g);
     }
 }
 

@@ -3,12 +3,16 @@
 //! An engine knows nothing of privacy. Its outputs are exact functions of the records; callers on the private path
 //! wrap them as sensitive at once.
 
-use crate::{Adapter, ModelConfig};
+use crate::{
+    Adapter, ModelConfig,
+    sink::{InOrder, UnitGradient, UnitSinks},
+    sum_rule::{SumRule, UnitSum},
+};
 
-/// A piece of a record: at most one block of tokens.
+/// A piece of a record: at most one block of tokens. It is not printed.
 ///
 /// Its loss is `weight · Σ_t NLL(tokens[t] | tokens[..t])` over the positions `t ≥ max(scored_from, 1)`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Sequence<'a> {
     /// Token ids, (T).
     pub tokens: &'a [u32],
@@ -25,8 +29,8 @@ impl Sequence<'_> {
     }
 }
 
-/// All sequences of one privacy unit; the unit's loss is the sum of theirs.
-#[derive(Clone, Debug)]
+/// All sequences of one privacy unit; the unit's loss is the sum of theirs. It is not printed.
+#[derive(Clone)]
 pub struct UnitInput<'a> {
     /// The unit's blocks.
     pub sequences: Vec<Sequence<'a>>,
@@ -39,15 +43,6 @@ pub struct SequenceLoss {
     pub nll: f64,
     /// Number of scored tokens.
     pub tokens: usize,
-}
-
-/// Gradient of one unit's loss with respect to all adapter parameters.
-#[derive(Debug)]
-pub struct UnitGradient<'a> {
-    /// The unit's weighted loss.
-    pub loss: f64,
-    /// ∂loss/∂parameters, flat (P), in the order of the adapter's layout; zero where A is frozen.
-    pub gradient: &'a [f32],
 }
 
 /// Error of an engine: what failed, in words.
@@ -97,16 +92,48 @@ pub trait Engine: Send {
     /// Loss of each sequence, in input order. `adapter` of `None` means the base model.
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError>;
 
-    /// Calls `sink(index, gradient)` once for every unit, in input order. A unit without scored tokens has gradient zero.
+    /// Gives every unit's gradient to a part of `sinks`, one part for each worker. A unit without scored tokens has gradient
+    /// zero.
     ///
     /// Memory does not grow with the number of units: sequences are processed in micro-batches, and a unit larger than a
     /// micro-batch is accumulated over several.
+    ///
+    /// # Errors
+    /// When a sequence does not fit the model, or the backend fails. Some units were given then.
     fn unit_gradients(
         &mut self,
         adapter: &Adapter,
         units: &[UnitInput],
-        sink: &mut dyn FnMut(usize, UnitGradient),
+        sinks: &dyn UnitSinks,
     ) -> Result<(), EngineError>;
+
+    /// Calls `visit(index, gradient)` once for every unit, in input order.
+    ///
+    /// # Errors
+    /// As [`Engine::unit_gradients`].
+    fn for_each_unit_gradient(
+        &mut self,
+        adapter: &Adapter,
+        units: &[UnitInput],
+        visit: &mut (dyn FnMut(usize, UnitGradient) + Send),
+    ) -> Result<(), EngineError> {
+        self.unit_gradients(adapter, units, &InOrder::new(visit))
+    }
+
+    /// The integer sum of all units by a public rule, from an engine whose gradients are far from the caller: on a device. It is
+    /// equal to the bit to what the caller's own sum of the same gradients would be. `None` where the engine leaves it to the
+    /// caller, which it may decide from call to call.
+    ///
+    /// # Errors
+    /// As [`Engine::unit_gradients`].
+    fn summed(
+        &mut self,
+        _adapter: &Adapter,
+        _units: &[UnitInput],
+        _rule: &SumRule,
+    ) -> Result<Option<UnitSum>, EngineError> {
+        Ok(None)
+    }
 
     /// Logits of every position of one sequence, row-major (T, V).
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError>;

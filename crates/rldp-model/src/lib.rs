@@ -13,13 +13,17 @@ pub mod generate;
 pub mod gguf;
 mod kernels;
 mod merge;
+mod sink;
 pub mod source;
+mod sum_rule;
 pub mod weights;
 
 pub use adapter::{Adapter, AdapterLayout, LoraSettings, Pair, peft};
 pub use config::{Activation, Family, LinearKind, LinearSpec, ModelConfig, Rope, RopeScaling};
-pub use engine::{Engine, EngineError, Sequence, SequenceLoss, UnitGradient, UnitInput};
+pub use engine::{Engine, EngineError, Sequence, SequenceLoss, UnitInput};
 pub use error::ModelError;
 pub use merge::merge;
+pub use sink::{UnitGradient, UnitSink, UnitSinks};
 pub use source::{ModelFiles, ModelSource};
+pub use sum_rule::{NormRule, StatisticRule, SumRule, UnitSum};
 pub use weights::{BlockFormat, StoredType, TensorView, Weights};

@@ -31,7 +31,7 @@ fn agrees_with_pytorch_in_the_smallest_micro_batches() {
 fn gradients(engine: &mut CpuEngine, golden: &Golden, units: &[UnitInput]) -> Vec<(f64, Vec<f32>)> {
     let mut found = Vec::new();
     engine
-        .unit_gradients(&golden.adapter, units, &mut |index, unit| {
+        .for_each_unit_gradient(&golden.adapter, units, &mut |index, unit| {
             assert_eq!(index, found.len(), "units come in order");
             found.push((unit.loss, unit.gradient.to_vec()));
         })

@@ -5,11 +5,25 @@
 mod support;
 
 use rldp_model::{
-    Adapter, AdapterLayout, Engine as _, LoraSettings, ModelError, Sequence, UnitInput,
+    Adapter, AdapterLayout, Engine as _, LoraSettings, ModelError, Sequence, UnitGradient, UnitInput, UnitSink,
+    UnitSinks,
     cpu::{CpuEngine, CpuOptions, MemoryLimit, Precision},
 };
 
 const LONGEST: usize = 200;
+
+/// Takes gradients and keeps none.
+struct Forgets;
+
+impl UnitSinks for Forgets {
+    fn fork(&self) -> Box<dyn UnitSink + '_> {
+        Box::new(Self)
+    }
+}
+
+impl UnitSink for Forgets {
+    fn add(&mut self, _unit: usize, _gradient: UnitGradient) {}
+}
 
 /// Largest resident memory of this process so far, in bytes; absent where the system does not say.
 fn peak() -> Option<usize> {
@@ -46,7 +60,7 @@ fn the_peak_stays_below_the_limit_whatever_the_batch() {
     for (precision, bytes) in [(Precision::best(), needed * 5 / 4), (Precision::F32, needed * 2)] {
         let mut engine = engine(precision, bytes).unwrap();
         forget_peak();
-        engine.unit_gradients(&adapter, &units, &mut |_, _| ()).unwrap();
+        engine.unit_gradients(&adapter, &units, &Forgets).unwrap();
         let Some(peak) = peak() else { return eprintln!("skipped: the system does not tell the peak") };
         assert!(peak <= bytes, "{precision:?}: {peak} bytes, above the limit of {bytes}");
         assert!(peak >= bytes / 5, "{precision:?}: {peak} bytes only, of {bytes}: the model of memory is far off");

@@ -33,7 +33,9 @@ fn activations_made_again_are_the_same() {
             let options = CpuOptions { memory_limit, micro_batch_tokens: Some(LONGEST), ..CpuOptions::default() };
             let mut found = Vec::new();
             CpuEngine::new(&files, options).map(|mut engine| {
-                engine.unit_gradients(&adapter, &units, &mut |_, unit| found.extend_from_slice(unit.gradient)).unwrap();
+                engine
+                    .for_each_unit_gradient(&adapter, &units, &mut |_, unit| found.extend_from_slice(unit.gradient))
+                    .unwrap();
                 found
             })
         };

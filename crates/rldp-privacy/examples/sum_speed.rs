@@ -6,7 +6,7 @@
 use std::{io, time::Instant};
 
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, Regime, Sensitive, Spender,
+    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, Regime, Secrecy, Sensitive, Spender,
     accounting::{AccountantKind, Event, gaussian_epsilon},
     noise_delta,
 };
@@ -48,7 +48,7 @@ fn main() {
     let mut times: Vec<f64> = (0..21)
         .map(|_| {
             let mut spender = Spender::open(claim(), Box::new(Nowhere)).expect("a sound claim");
-            let charge = spender.charge(1.0).expect("a ledger in memory").expect("the planned noise");
+            let charge = spender.charge(1.0, Secrecy::Secret).expect("a ledger in memory").expect("the planned noise");
             let allocation =
                 Allocation::pair_wise(vec![0.01; PAIRS], vec![1.0 / PAIRS as f64; PAIRS], 0.0).expect("even shares");
             let mut sum = ClippedSum::new(charge, &[SIZE; PAIRS], allocation, None, UNITS).expect("a small sum");

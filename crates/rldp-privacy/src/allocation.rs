@@ -1,6 +1,8 @@
 //! How a step's budget is split: thresholds, shares, and the one noise multiplier they amount to.
 
-use crate::{error::PrivacyError, scaling::Scaling};
+use serde::{Deserialize, Serialize};
+
+use crate::{bands::Bands, error::PrivacyError, scaling::Scaling};
 
 /// How far shares may sum from 1, through rounding.
 const SIMPLEX_ROOM: f64 = 1e-9;
@@ -15,7 +17,8 @@ const SIMPLEX_ROOM: f64 = 1e-9;
 /// pair gets s_i = z·C_i / √(1 − w_0).
 ///
 /// Either way a unit is bounded by clipping, or by normalizing ([`Scaling`]); the bound is the same.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Allocation {
     clip_norms: Vec<f64>,
     shares: Option<Vec<f64>>,
@@ -63,7 +66,7 @@ impl Allocation {
     }
 
     /// How a unit's gradient is brought under its bound.
-    pub(crate) fn scaling(&self) -> Scaling {
+    pub fn scaling(&self) -> Scaling {
         self.scaling
     }
 
@@ -92,6 +95,19 @@ impl Allocation {
     pub fn noise_std(&self, noise_multiplier: f64, pair: usize) -> f64 {
         let share = self.shares.as_ref().map_or(1.0 - self.statistics_share, |shares| shares[pair] / self.share_sum());
         noise_multiplier * self.clip_norms[pair] / share.sqrt() * (1.0 + 1e-12)
+    }
+
+    /// Standard deviation of the noise on each coordinate of the mean gradient (K) that a step at noise multiplier z releases over
+    /// `batch_size` expected units, `position` steps after noise of `bands` began anew; long after it, when `position` is `None`.
+    pub fn released_noise_std(
+        &self,
+        noise_multiplier: f64,
+        bands: &Bands,
+        position: Option<usize>,
+        batch_size: f64,
+    ) -> Vec<f64> {
+        let growth = position.map_or_else(|| bands.deviation(), |position| bands.noise_of(position).0);
+        (0..self.pairs()).map(|pair| self.noise_std(noise_multiplier, pair) / batch_size * growth).collect()
     }
 
     /// Standard deviation of the noise on the statistic, whose norm is at most 1.

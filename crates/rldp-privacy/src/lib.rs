@@ -12,6 +12,7 @@ mod noise;
 mod plain_sum;
 mod regime;
 mod scaling;
+mod secrecy;
 mod spending;
 mod spent;
 mod verify;
@@ -21,12 +22,15 @@ pub use allocation::Allocation;
 pub use bands::{Bands, MOST_BANDS};
 pub use boundary::{NoGuarantee, Observable, Public, Released, Sensitive, TakenOver};
 pub use claim::{Claim, Guarantee};
-pub use clipped_sum::{ClippedSum, NoisyRelease, NormBins, PartialSum, Past, ReleasedStatistics, StatisticSpec};
+pub use clipped_sum::{
+    ClippedSum, Frame, NoisyRelease, NormBins, PartialSum, Past, ReleasedStatistics, StatisticSpec, StatisticWeights,
+};
 pub use error::PrivacyError;
 pub use ledger::{LedgerPosition, LedgerSink, charged_steps};
-pub use noise::{NoiseSource, STEPS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, noise_delta};
+pub use noise::{NoiseSource, SPACINGS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, noise_delta};
 pub use plain_sum::PlainSum;
 pub use regime::Regime;
 pub use scaling::Scaling;
+pub use secrecy::Secrecy;
 pub use spending::{Charge, Spender, UnsafeStep};
 pub use verify::{Check, Verification, verify};

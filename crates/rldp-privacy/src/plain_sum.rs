@@ -48,6 +48,7 @@ impl PlainSum {
     pub fn release(self, expected_batch_size: f64) -> NoisyRelease {
         let mean = self.gradient.iter().map(|sum| (sum / expected_batch_size) as f32).collect();
         NoisyRelease {
+            noise_multiplier: 0.0,
             noise_correlation: 0.0,
             mean_gradient: Released::mint(mean),
             noise_std: vec![0.0; self.pairs],
@@ -62,7 +63,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Adjacency, Claim, Guarantee, LedgerSink, Regime, Spender,
+        Adjacency, Claim, Guarantee, LedgerSink, Regime, Secrecy, Spender,
         accounting::{AccountantKind, Event},
         noise_delta, verify,
     };
@@ -142,9 +143,9 @@ mod tests {
     fn a_promise_gives_no_unsafe_step_and_no_promise_gives_no_charge() {
         let mut private = Spender::open(private_claim(), Box::new(Lines::default())).unwrap();
         assert!(private.unsafe_step().is_err());
-        assert!(private.charge(2.0).unwrap().is_some());
+        assert!(private.charge(2.0, Secrecy::Secret).unwrap().is_some());
         let mut bare = Spender::open(claim(), Box::new(Lines::default())).unwrap();
-        assert!(bare.charge(2.0).is_err() && bare.charge(0.0).is_err());
+        assert!([0.0, 2.0].iter().all(|z| bare.charge(*z, Secrecy::Secret).is_err()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const STABILITY: f64 = 0.01;
 
 /// Takes more off a factor than norms, factors and products lose on the way to the grid.
-const ROUNDING_ROOM: f64 = 1e-9;
+pub(crate) const ROUNDING_ROOM: f64 = 1e-9;
 
 /// What multiplies a gradient g with threshold C. Either way the result's norm is at most C, so a mechanism's sensitivity
 /// and its price are the same.

@@ -6,10 +6,11 @@ use crate::{
     accounting::{Event, NoiseDeck, RenyiFilter},
     bands::Bands,
     boundary::TakenOver,
-    claim::Claim,
+    claim::{Claim, Guarantee},
     error::PrivacyError,
     ledger::{Chain, Entry, LedgerPosition, LedgerSink, read},
     regime::Regime,
+    secrecy::Secrecy,
     spent::PrefixCosts,
 };
 
@@ -21,12 +22,23 @@ pub struct Charge {
     bands: Bands,
     step: u64,
     run: u64,
+    promised: bool,
 }
 
 impl Charge {
     /// Number of the step, counted from 1.
     pub fn step(&self) -> u64 {
         self.step
+    }
+
+    /// z that was charged, which may be another than what was wanted.
+    pub fn noise_multiplier(&self) -> f64 {
+        self.noise_multiplier
+    }
+
+    /// Whether the claim is a promise.
+    pub(crate) fn is_promised(&self) -> bool {
+        self.promised
     }
 
     /// Number of the run, unlike that of any other in this process.
@@ -52,7 +64,7 @@ impl Charge {
     #[cfg(test)]
     pub(crate) fn for_test_of(noise_multiplier: f64, noise_coordinates: u64, bands: u64, step: u64, run: u64) -> Self {
         let bands = Bands::new(bands).expect("a number of bands that may be");
-        Self { noise_multiplier, noise_coordinates, bands, step, run }
+        Self { noise_multiplier, noise_coordinates, bands, step, run, promised: false }
     }
 }
 
@@ -148,8 +160,7 @@ impl Spender {
         match entry {
             Entry::Charge { step, sampling_rate, noise_multiplier, noise_bands } => {
                 let event = Event::new(*sampling_rate, *noise_multiplier, 1);
-                if *step != self.steps + 1 || *noise_bands != self.claim.noise_bands || self.refusal(&event)?.is_some()
-                {
+                if *step != self.steps + 1 || *noise_bands != self.claim.noise_bands || self.take(&event)?.is_err() {
                     return Err(PrivacyError::Ledger(format!("step {step} was charged against the claim's rules")));
                 }
                 self.steps += 1;
@@ -161,16 +172,27 @@ impl Spender {
         Ok(())
     }
 
-    /// Pays for one step at noise multiplier z, before anything private is touched. `None` when the budget refuses: then
-    /// no later step is granted either.
+    /// Pays for one step, before anything private is touched, at the noise multiplier closest to `wanted` that the step may have:
+    /// the nearest card of a deck, `wanted` itself in the other regimes. The charge says which it was. `None` when the budget
+    /// refuses: then no later step is granted either.
+    ///
+    /// `randomness` is that of the noise and of the sampling together, which a promise needs to be secret.
     ///
     /// # Errors
-    /// When the ledger line cannot be made durable; then nothing was granted, and the step counts as spent on resume
-    /// if the line survived.
-    pub fn charge(&mut self, noise_multiplier: f64) -> Result<Option<Charge>, PrivacyError> {
+    /// When the randomness is known under a promise, or the ledger line cannot be made durable; then nothing was granted, and the
+    /// step counts as spent on resume if the line survived.
+    pub fn charge(&mut self, wanted: f64, randomness: Secrecy) -> Result<Option<Charge>, PrivacyError> {
         if matches!(self.guard, Guard::Nothing) {
             return Err(PrivacyError::Claim("it promises nothing, so no charge can be made under it".into()));
         }
+        let promised = self.claim.guarantee == Guarantee::Holds;
+        if promised {
+            randomness.demanded_of("noise or sampling")?;
+        }
+        let noise_multiplier = match &self.guard {
+            Guard::Deck(deck) => deck.nearest(wanted).unwrap_or(wanted),
+            Guard::Plan | Guard::Filter(_) | Guard::Nothing => wanted,
+        };
         let step = self.count(noise_multiplier)?;
         Ok(step.map(|step| Charge {
             noise_multiplier,
@@ -178,6 +200,7 @@ impl Spender {
             bands: self.bands.clone(),
             step,
             run: self.run,
+            promised,
         }))
     }
 
@@ -198,7 +221,7 @@ impl Spender {
             return Ok(None);
         }
         let event = Event::new(self.claim.sampling_rate, noise_multiplier, 1);
-        if let Some(reason) = self.refusal(&event)? {
+        if let Err(reason) = self.take(&event)? {
             self.exhausted = true;
             self.chain.append(&Entry::Refusal { noise_multiplier, reason })?;
             return Ok(None);
@@ -215,40 +238,36 @@ impl Spender {
         Ok(Some(step))
     }
 
-    /// Why the event is refused; `None` when it is granted. The filter has then counted it.
-    fn refusal(&mut self, event: &Event) -> Result<Option<String>, PrivacyError> {
+    /// Takes an event out of the budget, or says why it is refused.
+    fn take(&mut self, event: &Event) -> Result<Result<(), String>, PrivacyError> {
         if !matches!(self.guard, Guard::Nothing) {
             event.validate()?;
         }
         if event.sampling_rate != self.claim.sampling_rate {
-            return Ok(Some(format!(
+            return Ok(Err(format!(
                 "it samples at {}, the claim at {}",
                 event.sampling_rate, self.claim.sampling_rate
             )));
         }
         if self.steps >= self.claim.steps {
-            return Ok(Some(format!("all {} steps of the claim are spent", self.claim.steps)));
+            return Ok(Err(format!("all {} steps of the claim are spent", self.claim.steps)));
         }
         Ok(match &mut self.guard {
-            Guard::Filter(filter) => filter.try_charge(event).err().map(|refusal| refusal.to_string()),
-            Guard::Deck(deck) => deck.try_charge(event).err().map(|refusal| refusal.to_string()),
+            Guard::Filter(filter) => filter.try_charge(event).map_err(|refusal| refusal.to_string()),
+            Guard::Deck(deck) => deck.try_charge(event).map_err(|refusal| refusal.to_string()),
             Guard::Plan => {
                 let planned = self.claim.regime.committed_noise(self.claim.round_of(self.steps));
-                let differs = planned != Some(event.noise_multiplier);
-                differs.then(|| format!("noise multiplier {} is not the committed {planned:?}", event.noise_multiplier))
+                if planned == Some(event.noise_multiplier) {
+                    Ok(())
+                } else {
+                    Err(format!("noise multiplier {} is not the committed {planned:?}", event.noise_multiplier))
+                }
             }
-            Guard::Nothing => (event.noise_multiplier != 0.0)
-                .then(|| format!("noise multiplier {} stands where there is no noise", event.noise_multiplier)),
+            Guard::Nothing if event.noise_multiplier == 0.0 => Ok(()),
+            Guard::Nothing => {
+                Err(format!("noise multiplier {} stands where there is no noise", event.noise_multiplier))
+            }
         })
-    }
-
-    /// The noise multiplier closest to `wanted` that the next step may have: the nearest card of a deck; `wanted` itself
-    /// in the other regimes, where [`Self::charge`] decides. Public.
-    pub fn nearest_noise(&self, wanted: f64) -> f64 {
-        match &self.guard {
-            Guard::Deck(deck) => deck.nearest(wanted).unwrap_or(wanted),
-            Guard::Plan | Guard::Filter(_) | Guard::Nothing => wanted,
-        }
     }
 
     /// Writes the last line. No step is granted afterwards.

@@ -6,7 +6,8 @@
 use std::io;
 
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Past, Regime, Sensitive, Spender,
+    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Past, Regime, Secrecy, Sensitive,
+    Spender,
     accounting::{AccountantKind, Event, gaussian_epsilon},
     noise_delta,
 };
@@ -31,7 +32,7 @@ impl LedgerSink for Nowhere {
 fn attack(claim: &Claim, z: f64, noise: &mut NoiseSource, present: bool) -> f64 {
     let allocation = Allocation::pair_wise(CLIP.to_vec(), SHARES.to_vec(), 0.0).expect("a valid split");
     let mut spender = Spender::open(claim.clone(), Box::new(Nowhere)).expect("the plan proves the claim");
-    let charge = spender.charge(z).expect("the sink never fails").expect("the first step is paid for");
+    let charge = spender.charge(z, Secrecy::Secret).expect("the sink never fails").expect("the first step is paid for");
     let mut sum = ClippedSum::new(charge, &PAIRS, allocation, None, 4).expect("a small sum");
     // Others are there too; they cancel out of the attack, being known.
     sum.add_unit(Sensitive::new(&[0.3, -0.1, 0.0, 9.0, 1e-3, -2e-3]), Sensitive::new(1.0));
@@ -74,7 +75,7 @@ fn attack_on_bands(claim: &Claim, z: f64, noise: &mut NoiseSource, present: bool
     let weights = published_weights(claim.noise_bands);
     let (mut read, mut score) = (Vec::<f64>::new(), 0.0);
     for step in 0..claim.steps {
-        let charge = spender.charge(z).expect("the sink never fails").expect("planned");
+        let charge = spender.charge(z, Secrecy::Secret).expect("the sink never fails").expect("planned");
         let allocation = Allocation::pair_wise(CLIP.to_vec(), SHARES.to_vec(), 0.0).expect("a valid split");
         let mut sum = ClippedSum::new(charge, &PAIRS, allocation.clone(), None, 4).expect("a small sum");
         if present && takes.contains(&step) {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use rldp_privacy::{
-    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Past, Regime, Sensitive, Spender,
+    Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, NoiseSource, Past, Regime, Secrecy, Sensitive,
+    Spender,
     accounting::{AccountantKind, Event, FilterSpec, calibrate_noise_multiplier},
     ideal_delta, noise_delta, verify,
 };
@@ -66,7 +67,7 @@ fn a_charged_step_releases_and_its_ledger_verifies() {
         let mut noise = NoiseSource::os().unwrap();
         for _ in 0..STEPS {
             // Rounding may make the filter refuse the very last of the planned steps.
-            let Some(charge) = spender.charge(z).unwrap() else { break };
+            let Some(charge) = spender.charge(z, Secrecy::Secret).unwrap() else { break };
             let allocation = Allocation::pair_wise(vec![1.0], vec![1.0], 0.0).unwrap();
             let mut sum = ClippedSum::new(charge, &[8], allocation, None, 100).unwrap();
             sum.add_unit(Sensitive::new(&[0.5; 8]), Sensitive::new(1.0));
@@ -117,7 +118,7 @@ fn an_epsilon_proven_at_the_whole_delta_is_refused() {
 fn a_larger_adapter_than_claimed_gets_no_noise() {
     let (claim, z) = claim(false);
     let mut spender = Spender::open(claim, Box::new(Lines::default())).unwrap();
-    let charge = spender.charge(z).unwrap().expect("the first step is granted");
+    let charge = spender.charge(z, Secrecy::Secret).unwrap().expect("the first step is granted");
     let allocation = Allocation::pair_wise(vec![1.0], vec![1.0], 0.0).unwrap();
     let refused = ClippedSum::new(charge, &[9], allocation, None, 100).err().expect("9 numbers exceed 8");
     assert!(refused.to_string().contains("claim pays for 8"), "{refused}");

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use rldp_model::{
-    Adapter, Engine, EngineError, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput,
+    Adapter, Engine, EngineError, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks,
 };
 
 use crate::{
@@ -84,16 +84,17 @@ impl Engine for ReferenceEngine {
         &mut self,
         adapter: &Adapter,
         units: &[UnitInput],
-        sink: &mut dyn FnMut(usize, UnitGradient),
+        sinks: &dyn UnitSinks,
     ) -> Result<(), EngineError> {
         let lora = Lora::load(adapter, &self.model.device).map_err(backend)?;
+        let mut sink = sinks.fork();
         for (index, unit) in units.iter().enumerate() {
             let mut gradient = vec![0.0; adapter.layout().parameter_count()];
             let mut loss = 0.0;
             for sequence in &unit.sequences {
                 loss += self.accumulate(&lora, sequence, &mut gradient)?;
             }
-            sink(index, UnitGradient { loss, gradient: &gradient });
+            sink.add(index, UnitGradient { loss, gradient: &gradient });
         }
         Ok(())
     }

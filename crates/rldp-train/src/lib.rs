@@ -26,7 +26,7 @@ mod trainer;
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, load_records};
 pub use learner::{Optimizer, PostProcessing, Step, UpdateSummary};
-pub use mechanism::plan;
+pub use mechanism::{SumTask, Summation, plan, sum_units};
 pub use memory_size::MemorySize;
 pub use run::{
     checkpoint,

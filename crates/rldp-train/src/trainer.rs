@@ -7,7 +7,7 @@ use crate::{
     error::TrainError,
     evaluate::Evaluation,
     learner::{Learner, UpdateSummary},
-    mechanism::Mechanism,
+    mechanism::{Mechanism, Summation},
     run::{Run, progress::Progress},
     steering::Steering,
 };
@@ -60,6 +60,11 @@ impl Trainer {
         self.finish()
     }
 
+    /// Sums batches by `summation` from now on, instead of in this process alone.
+    pub fn sum_by(&mut self, summation: Box<dyn Summation>) {
+        self.mechanism.summation = summation;
+    }
+
     /// The claim in words.
     pub fn statement(&self) -> String {
         self.mechanism.spender.claim().statement()
@@ -88,7 +93,7 @@ impl Trainer {
         steering.observer.record(learner.layout(), release, momentum, seen, !overshot);
         let update = learner.update(step, release, &mechanism.noise_levels()?, overshot);
         let spent = mechanism.spender.spent_epsilon();
-        run.record_step(step, spent, mechanism.now.noise_multiplier, learner.layout(), release, &update, progress)?;
+        run.record_step(step, spent, learner.layout(), release, &update, progress)?;
         Ok(update)
     }
 

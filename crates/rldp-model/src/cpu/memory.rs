@@ -91,7 +91,10 @@ impl MemoryPlan {
     /// Bytes that do not depend on the micro-batch.
     fn fixed_bytes(&self, model: &BaseModel, workers: usize, limit: MemoryLimit) -> usize {
         let gradient = 4 * limit.adapter_parameters;
-        let gradients = self.gradient_bytes.max(queue::AHEAD * workers * gradient) + gradient;
+        // Each worker has a micro-batch's gradients, and an exact sum of what it has clipped; a unit may lie in several jobs.
+        let buffers = (self.gradient_bytes / queue::AHEAD).max(workers * gradient);
+        let sums = 2 * workers * gradient;
+        let gradients = self.gradient_bytes.max(buffers + sums) + gradient;
         let tiles = if self.keeps_tiles { model.tile_bytes() } else { 0 };
         let own = (PARAMETER_BYTES + limit.past_bytes) * limit.adapter_parameters + BASE_BYTES + workers * WORKER_BYTES;
         model.stored_bytes() + tiles + gradients + own

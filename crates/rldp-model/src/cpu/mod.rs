@@ -17,22 +17,23 @@ mod products;
 mod queue;
 mod speed;
 mod split;
+mod units;
 mod weights;
 mod worker;
 
-use std::{ops::Range, sync::Mutex};
+use std::ops::Range;
 
 use self::{
-    backward::UnitRows,
     batch::Batch,
     forward::{Angles, PairIndex, Pass},
     memory::MemoryPlan,
     split::split,
+    units::{Shared, give_empty_units, hand_over, jobs, sequences_of},
     weights::BaseModel,
     worker::Worker,
 };
 use crate::{
-    Adapter, Engine, EngineError, ModelConfig, ModelError, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput,
+    Adapter, Engine, EngineError, ModelConfig, ModelError, ModelFiles, Sequence, SequenceLoss, UnitInput, UnitSinks,
     kernels::bf16,
 };
 
@@ -67,19 +68,6 @@ pub struct CpuEngine {
     model: BaseModel,
     plan: MemoryPlan,
     workers: Vec<Worker>,
-    /// Buffers of per-unit gradients, reused from step to step: fresh ones would be mapped and cleared every time.
-    spare: Mutex<Vec<Vec<f32>>>,
-}
-
-/// One core's work: consecutive units, or parts of one.
-struct Job<'a> {
-    /// Its sequences, each with its unit, counted in the input. They are laid out when the job begins, so that a step's memory does
-    /// not grow with its batch.
-    sequences: &'a [(usize, Sequence<'a>)],
-    /// The first unit, if it began in an earlier job.
-    continues: Option<usize>,
-    /// Whether the last unit goes on in the next job.
-    goes_on: bool,
 }
 
 impl CpuEngine {
@@ -95,7 +83,7 @@ impl CpuEngine {
         plan.micro_batch_tokens = options.micro_batch_tokens.unwrap_or(plan.micro_batch_tokens).max(1);
         (model.keeps_tiles, model.recomputes) = (plan.keeps_tiles, plan.recomputes);
         let workers = (0..count).map(|_| Worker::new(options.precision)).collect();
-        Ok(Self { model, plan, workers, spare: Mutex::default() })
+        Ok(Self { model, plan, workers })
     }
 
     /// The model as the decoder uses it.
@@ -151,31 +139,19 @@ impl Engine for CpuEngine {
         &mut self,
         adapter: &Adapter,
         units: &[UnitInput],
-        sink: &mut dyn FnMut(usize, UnitGradient),
+        sinks: &dyn UnitSinks,
     ) -> Result<(), EngineError> {
-        let parameters = adapter.layout().parameter_count();
-        let angles = self.angles(longest(units.iter().flat_map(|unit| &unit.sequences)));
-        let pairs = self.pairs(Some(adapter));
         let sequences = sequences_of(units);
         sequences.iter().try_for_each(|(_, sequence)| self.model.config.check_tokens(sequence.tokens))?;
-        let jobs = self.jobs(&sequences, parameters);
-        let Self { model, workers, spare, .. } = self;
-        let spare = &*spare;
-        let mut open = OpenUnit { next: 0, pending: false, loss: 0.0, gradient: vec![0.0; parameters] };
+        let angles = self.angles(longest(sequences.iter().map(|(_, sequence)| sequence)));
+        let pairs = self.pairs(Some(adapter));
+        let parameters = adapter.layout().parameter_count();
+        let jobs = jobs(&sequences, &self.plan, self.workers.len(), parameters);
         let prepared = Prepared::new(adapter);
-        let run = |worker: &mut Worker, job: &Job| {
-            let batch = &Batch::new(job.sequences.iter().map(|(_, sequence)| *sequence));
-            let pass = Pass { model, adapter: Some(&prepared), pairs: &pairs, batch, angles: &angles };
-            let gradients = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
-            run_job(worker, &pass, job, parameters, gradients)
-        };
-        queue::in_order(workers, &jobs, run, |result| {
-            open.absorb(&result, parameters, sink);
-            if let Ok(mut spare) = spare.lock() {
-                spare.push(result.gradients);
-            }
-        });
-        open.finish(units.len(), sink);
+        let Self { model, workers, .. } = self;
+        let shared = Shared { model, adapter: &prepared, pairs: &pairs, angles: &angles, parameters };
+        hand_over(workers, &jobs, &shared, sinks);
+        give_empty_units(units, parameters, sinks);
         Ok(())
     }
 
@@ -208,34 +184,6 @@ impl Engine for CpuEngine {
     }
 }
 
-impl CpuEngine {
-    /// Splits sequences of units into jobs by tokens, and by the memory of their gradients.
-    fn jobs<'a>(&self, sequences: &'a [(usize, Sequence<'a>)], parameters: usize) -> Vec<Job<'a>> {
-        // A job's gradients take P floats a unit: many short sequences of large adapters are split by that.
-        let most_units =
-            (self.plan.gradient_bytes / (queue::AHEAD * self.workers.len()) / (4 * parameters).max(1)).max(1);
-        let least = self.plan.micro_batch_tokens.div_ceil(most_units).max(1);
-        let tokens: Vec<usize> = sequences.iter().map(|(_, sequence)| sequence.tokens.len().max(least)).collect();
-        let ranges = split(&tokens, self.plan.micro_batch_tokens, self.workers.len());
-        let unit = |at: usize| sequences.get(at).map(|(unit, _)| *unit);
-        let job = |range: Range<usize>| Job {
-            continues: unit(range.start).filter(|_| range.start > 0 && unit(range.start - 1) == unit(range.start)),
-            goes_on: unit(range.end).is_some_and(|next| unit(range.end - 1) == Some(next)),
-            sequences: &sequences[range],
-        };
-        ranges.into_iter().map(job).collect()
-    }
-}
-
-/// All sequences that have tokens, each with its unit.
-fn sequences_of<'a>(units: &[UnitInput<'a>]) -> Vec<(usize, Sequence<'a>)> {
-    let of_unit = |(unit, input): (usize, &UnitInput<'a>)| {
-        let sequences = input.sequences.iter().filter(|sequence| !sequence.tokens.is_empty());
-        sequences.map(move |sequence| (unit, *sequence)).collect::<Vec<_>>()
-    };
-    units.iter().enumerate().flat_map(of_unit).collect()
-}
-
 /// Logits of every position (T, V).
 fn sequence_logits(
     model: &BaseModel,
@@ -256,82 +204,4 @@ fn sequence_losses(batch: &Batch, nll: &[f32]) -> Vec<SequenceLoss> {
         losses[scored.sequence].tokens += 1;
     }
     losses
-}
-
-/// Losses and gradients of the units of one job, in input order. Of a unit that began in an earlier job, every sequence stands
-/// by itself: a unit's gradient is the first sequence's, plus the second's, plus the third's, wherever jobs begin and end.
-struct JobResult {
-    /// The unit of each part.
-    units: Vec<usize>,
-    losses: Vec<f64>,
-    /// (parts of the job, P).
-    gradients: Vec<f32>,
-    goes_on: bool,
-}
-
-/// `gradients` is a buffer of any content.
-fn run_job(worker: &mut Worker, pass: &Pass, job: &Job, parameters: usize, mut gradients: Vec<f32>) -> JobResult {
-    let mut units: Vec<usize> = Vec::new();
-    let rows = job.sequences.iter().zip(&pass.batch.sequences).map(|((unit, _), rows)| {
-        let adds = units.last() == Some(unit) && job.continues != Some(*unit);
-        if !adds {
-            units.push(*unit);
-        }
-        UnitRows { rows: rows.clone(), slot: units.len() - 1, adds }
-    });
-    let rows: Vec<UnitRows> = rows.collect();
-    gradients.resize(units.len() * parameters, 0.0);
-    let nll = worker.gradients(pass, &rows, parameters, &mut gradients);
-    let mut of_sequences = vec![0.0; rows.len()];
-    for (scored, nll) in pass.batch.scored.iter().zip(&nll) {
-        of_sequences[scored.sequence] += f64::from(scored.weight) * f64::from(*nll);
-    }
-    let mut losses = vec![0.0; units.len()];
-    for (rows, loss) in rows.iter().zip(of_sequences) {
-        losses[rows.slot] += loss;
-    }
-    JobResult { units, losses, gradients, goes_on: job.goes_on }
-}
-
-/// The next unit to hand over, and what earlier jobs have found of it.
-struct OpenUnit {
-    next: usize,
-    pending: bool,
-    loss: f64,
-    gradient: Vec<f32>,
-}
-
-impl OpenUnit {
-    fn absorb(&mut self, result: &JobResult, parameters: usize, sink: &mut dyn FnMut(usize, UnitGradient)) {
-        let last = result.units.last();
-        let parts = result.units.iter().zip(&result.losses).zip(result.gradients.chunks_exact(parameters));
-        for ((unit, &loss), gradient) in parts {
-            self.finish(*unit, sink);
-            let goes_on = result.goes_on && last == Some(unit);
-            if !self.pending && !goes_on {
-                sink(*unit, UnitGradient { loss, gradient });
-                self.next = unit + 1;
-                continue;
-            }
-            self.loss += loss;
-            if self.pending {
-                self.gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
-            } else {
-                self.gradient.copy_from_slice(gradient);
-            }
-            self.pending = true;
-        }
-    }
-
-    /// Hands over every unit before `unit`.
-    fn finish(&mut self, unit: usize, sink: &mut dyn FnMut(usize, UnitGradient)) {
-        while self.next < unit {
-            sink(self.next, UnitGradient { loss: self.loss, gradient: &self.gradient });
-            if self.pending {
-                self.gradient.fill(0.0);
-            }
-            (self.pending, self.loss) = (false, 0.0);
-            self.next += 1;
-        }
-    }
 }

@@ -1,7 +1,7 @@
-//! Jobs for several workers, whose results arrive in order.
+//! Jobs for several workers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
 };
@@ -20,7 +20,10 @@ struct Queue {
 #[derive(Default)]
 struct State {
     next: usize,
+    /// Jobs before this one are all done with.
     delivered: usize,
+    /// Done with before an earlier one.
+    early: BTreeSet<usize>,
     abandoned: bool,
 }
 
@@ -42,8 +45,15 @@ impl Queue {
         Some(state.next - 1)
     }
 
-    fn advance(&self) {
-        self.lock().delivered += 1;
+    /// Job `index` is done with.
+    fn finish(&self, index: usize) {
+        let mut state = self.lock();
+        state.early.insert(index);
+        while state.early.first() == Some(&state.delivered) {
+            state.early.pop_first();
+            state.delivered += 1;
+        }
+        drop(state);
         self.delivered.notify_all();
     }
 }
@@ -95,9 +105,31 @@ pub(crate) fn in_order<W: Send, J: Sync, R: Send>(
             early.insert(index, result);
             while let Some(result) = early.remove(&next) {
                 sink(result);
+                queue.finish(next);
                 next += 1;
-                queue.advance();
             }
+        }
+    });
+}
+
+/// Runs every job on some worker, with its index, in any order. No worker is far ahead of the oldest job that is not done. A
+/// panic of a worker goes on here.
+pub(crate) fn each<W: Send, J: Sync>(workers: &mut [W], jobs: &[J], run: impl Fn(&mut W, usize, &J) + Sync) {
+    if let ([worker], _) | ([worker, ..], [_]) = (&mut *workers, jobs) {
+        return jobs.iter().enumerate().for_each(|(index, job)| run(worker, index, job));
+    }
+    let ahead = AHEAD * workers.len();
+    let queue = Queue { state: Mutex::default(), delivered: Condvar::new(), jobs: jobs.len(), ahead };
+    let (queue, run) = (&queue, &run);
+    thread::scope(|scope| {
+        for worker in workers.iter_mut().take(jobs.len()) {
+            scope.spawn(move || {
+                let _guard = Abandon(queue);
+                while let Some(index) = queue.take() {
+                    run(worker, index, &jobs[index]);
+                    queue.finish(index);
+                }
+            });
         }
     });
 }
@@ -105,6 +137,35 @@ pub(crate) fn in_order<W: Send, J: Sync, R: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_job_runs_once_and_none_far_ahead() {
+        for (workers, jobs) in [(1, 5), (3, 0), (3, 1), (2, 40)] {
+            let jobs: Vec<usize> = (0..jobs).collect();
+            let seen = Mutex::new(Vec::new());
+            each(&mut vec![(); workers], &jobs, |(), index, job| {
+                assert_eq!(index, *job);
+                // The first job takes longest.
+                thread::sleep(std::time::Duration::from_millis(if index == 0 { 20 } else { 0 }));
+                seen.lock().unwrap().push(index);
+            });
+            let mut seen = seen.into_inner().unwrap();
+            if let Some(first) = seen.iter().position(|index| *index == 0) {
+                assert!(first < AHEAD * workers, "{first} jobs were done before the first: {seen:?}");
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, jobs);
+        }
+    }
+
+    #[test]
+    fn a_panic_of_one_worker_ends_each() {
+        let jobs: Vec<usize> = (0..50).collect();
+        for bad in [0, 20] {
+            let run = |(): &mut (), _: usize, job: &usize| assert!(*job != bad, "bad job");
+            assert!(std::panic::catch_unwind(|| each(&mut [(); 2], &jobs, run)).is_err());
+        }
+    }
 
     #[test]
     fn results_come_in_order_whoever_is_first() {

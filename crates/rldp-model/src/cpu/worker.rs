@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     backward: BackwardScratch,
     dnormed: Vec<f32>,
     dstream: Vec<f32>,
+    /// Gradients of a micro-batch's units, reused from step to step.
+    pub(crate) unit_gradients: Vec<f32>,
 }
 
 impl Worker {

@@ -149,7 +149,7 @@ pub fn check_unit_gradients(golden: &Golden, engine: &mut dyn Engine) {
         .collect();
     let mut next = 0;
     engine
-        .unit_gradients(&golden.adapter, &inputs, &mut |index, unit| {
+        .for_each_unit_gradient(&golden.adapter, &inputs, &mut |index, unit| {
             assert_eq!(index, next, "{}: units arrive in order", golden.name);
             next += 1;
             let (loss, gradient) = golden.unit(&units[index]);

@@ -31,7 +31,7 @@ proptest! {
             for step in 1..=steps {
                 let here: Vec<_> = units.iter().cloned().chain((with && step == 1).then(|| one.clone())).collect();
                 let sum = banded(step, 0, &here);
-                let bands = &sum.total.frame.bands;
+                let bands = &sum.bands;
                 past.begin(bands, sum.run, sum.step).unwrap();
                 let (weighted, kept) = past.weighted(bands, sum.total.sum);
                 rows.push([weighted, sum.total.statistic].concat());
@@ -42,7 +42,7 @@ proptest! {
         let moved: Vec<Vec<i64>> =
             integers(true).iter().zip(integers(false)).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a.wrapping_sub(b)).collect()).collect();
         let energies: f64 = moved.iter().map(|row| energy(row) as f64).sum();
-        let joint = energies / STEPS_PER_DEVIATION.powi(2);
+        let joint = energies / SPACINGS_PER_DEVIATION.powi(2);
         prop_assert!(joint <= 1.0 / (0.7 * 0.7) * (1.0 + 1e-15), "{joint}");
         prop_assert!(moved[4..].iter().flatten().all(|value| *value == 0));
     }

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod band_tests;
+mod frame;
 mod grid;
 mod norm_bins;
 mod partial;
@@ -12,29 +13,30 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use frame::Frame;
 pub use norm_bins::NormBins;
-use partial::Frame;
 pub use partial::PartialSum;
 pub use past::Past;
-pub use statistic::{ReleasedStatistics, StatisticSpec};
+pub use statistic::{ReleasedStatistics, StatisticSpec, StatisticWeights};
 
 use crate::{
     allocation::Allocation,
+    bands::Bands,
     boundary::{Released, Sensitive},
     error::PrivacyError,
-    noise::{NoiseSource, STEPS_PER_DEVIATION},
+    noise::{NoiseSource, SPACINGS_PER_DEVIATION},
     spending::Charge,
 };
 
-/// Sum over a batch of clipped per-unit gradients, and of the paid statistic, in whole steps of a grid.
+/// Sum over a batch of clipped per-unit gradients, and of the paid statistic, in whole multiples of a grid's spacing.
 ///
-/// Pair k's grid step is s_k/2^32, where s_k is the deviation of its noise. A unit's contribution is clipped or
+/// Pair k's spacing is s_k/2^32, where s_k is the deviation of its noise. A unit's contribution is clipped or
 /// normalized, truncated toward zero to the grid, and added as integers: the sum is exact, whatever the order of the units, the threads or
 /// the partial sums.
 ///
 /// **Sensitivity.** Adding or removing one unit moves the vector ((sum_i / s_i)_i, statistic / s_0) by at most
 /// [`Allocation::joint_sensitivity`] = 1/z in L2, whatever the unit holds: each contribution is clipped here, non-finite
-/// ones count as zero, and there is no other way in. This is about the integers themselves, not about an ideal that
+/// ones count as zero. The other way in, [`ClippedSum::absorb`], takes sums of contributions that were made the same way. This is about the integers themselves, not about an ideal that
 /// they approximate.
 ///
 /// **Guarantee.** [`ClippedSum::release`] is the Gaussian mechanism of noise multiplier z under add/remove adjacency,
@@ -47,13 +49,19 @@ use crate::{
 /// A sum cannot even begin without a [`Charge`], and its release consumes it.
 pub struct ClippedSum {
     total: PartialSum,
+    noise_multiplier: f64,
+    bands: Bands,
     run: u64,
     step: u64,
+    /// Whether the claim is a promise, which needs secret noise.
+    promised: bool,
 }
 
 /// What a charged step lets out.
 #[derive(Clone, Debug)]
 pub struct NoisyRelease {
+    /// z that the step was charged for; 0 where nothing was promised and there is no noise. Public.
+    pub noise_multiplier: f64,
     /// Noisy sum over the expected batch size, flat (P).
     pub mean_gradient: Released<Vec<f32>>,
     /// Standard deviation of the noise on each coordinate of `mean_gradient`, for each pair (K); public.
@@ -80,16 +88,17 @@ impl ClippedSum {
         spec: Option<StatisticSpec>,
         most_units: usize,
     ) -> Result<Self, PrivacyError> {
-        let (run, step, paid) = (charge.run(), charge.step(), charge.noise_coordinates());
+        let (run, step, paid, promised) =
+            (charge.run(), charge.step(), charge.noise_coordinates(), charge.is_promised());
         let (noise_multiplier, bands) = charge.spend();
-        let frame = Frame::new(noise_multiplier, bands, pair_sizes, allocation, spec, most_units)?;
+        let frame = Frame::new(noise_multiplier, &bands, pair_sizes, allocation, spec, most_units)?;
         let drawn = frame.coordinates();
         if drawn as u64 > paid {
             return Err(PrivacyError::Shape(format!(
                 "a step draws noise for {drawn} numbers, but the claim pays for {paid}; plan with the adapter's size"
             )));
         }
-        Ok(Self { total: PartialSum::empty(Arc::new(frame)), run, step })
+        Ok(Self { total: PartialSum::new(Arc::new(frame)), noise_multiplier, bands, run, step, promised })
     }
 
     /// Clips and adds one unit's gradient (P) and its statistic. Every unit of the batch is added once.
@@ -100,17 +109,22 @@ impl ClippedSum {
         self.total.add_unit(gradient, loss);
     }
 
-    /// An empty sum for some of the batch's units, which another thread may fill. Only [`Self::absorb`] takes it back.
+    /// The public rule of this step's sum, which partial sums are made by.
+    pub fn frame(&self) -> &Arc<Frame> {
+        &self.total.frame
+    }
+
+    /// An empty sum for some of the batch's units, which another thread may fill.
     pub fn partial(&self) -> PartialSum {
-        PartialSum::empty(Arc::clone(&self.total.frame))
+        PartialSum::new(Arc::clone(self.frame()))
     }
 
     /// Adds a partial sum of other units of the same batch. The total does not depend on how units were split.
     ///
-    /// # Panics
-    /// When the partial sum was not made by this sum: a defect of the caller.
-    pub fn absorb(&mut self, partial: PartialSum) {
-        self.total.absorb(partial);
+    /// # Errors
+    /// When the partial sum was not made by this step's frame.
+    pub fn absorb(&mut self, partial: PartialSum) -> Result<(), PrivacyError> {
+        self.total.absorb(partial)
     }
 
     /// Adds the noise that the charge paid for and divides by the expected batch size. An empty batch releases noise.
@@ -118,7 +132,8 @@ impl ClippedSum {
     /// `past` is the run's: its noise takes back a part of what the steps before left, where the claim's noise has bands.
     ///
     /// # Errors
-    /// When the expected batch size is not positive, or the past is another run's.
+    /// When the expected batch size is not positive, the noise is not secret although the claim is a promise, or the past is another
+    /// run's. The charge stays spent.
     pub fn release(
         self,
         noise: &mut NoiseSource,
@@ -130,9 +145,12 @@ impl ClippedSum {
                 "the expected batch size is {expected_batch_size}, but must be positive"
             )));
         }
-        let PartialSum { frame, sum, mut statistic } = self.total;
-        let bands = &frame.bands;
-        past.begin(bands, self.run, self.step)?;
+        if self.promised {
+            noise.secrecy().demanded_of("noise")?;
+        }
+        let Self { total: PartialSum { frame, sum, mut statistic, .. }, bands, run, step, noise_multiplier, .. } = self;
+        let bands = &bands;
+        past.begin(bands, run, step)?;
         let (mut noisy, sum) = past.weighted(bands, sum);
         noise.perturb(&mut noisy);
         noise.perturb(&mut statistic);
@@ -140,8 +158,8 @@ impl ClippedSum {
         let mean_draw = noise.mean();
         let centred = |value: i64| value as f64 - mean_draw;
         let (mut mean, mut read) = (Vec::with_capacity(noisy.len()), Vec::new());
-        for (pair, step) in frame.grid.steps.iter().enumerate() {
-            let unit = step / expected_batch_size;
+        for (pair, spacing) in frame.grid.spacings.iter().enumerate() {
+            let unit = spacing / expected_batch_size;
             for at in frame.range(pair) {
                 let value = past.read_off(bands, at, centred(noisy[at]));
                 mean.push((unit * value) as f32);
@@ -152,15 +170,17 @@ impl ClippedSum {
         }
         let (deviation, covariance) = bands.noise_of(past.position());
         let (before, _) = bands.noise_of(past.position().saturating_sub(1));
-        past.keep(bands, self.run, self.step, sum, read);
-        let statistics = frame.spec.as_ref().zip(frame.grid.statistic_step).map(|(spec, step)| {
-            let sum: Vec<f64> = statistic.iter().map(|&value| step * centred(value)).collect();
-            spec.read(&sum, step * STEPS_PER_DEVIATION, expected_batch_size)
+        let position = Some(past.position());
+        past.keep(bands, run, step, sum, read);
+        let statistics = frame.statistic().map(|(spec, spacing)| {
+            let sum: Vec<f64> = statistic.iter().map(|&value| spacing * centred(value)).collect();
+            spec.read(&sum, spacing * SPACINGS_PER_DEVIATION, expected_batch_size)
         });
-        let drawn = |step: &f64| step * STEPS_PER_DEVIATION / expected_batch_size * (deviation / bands.scale());
+        let allocation = frame.allocation();
         Ok(NoisyRelease {
+            noise_multiplier,
             mean_gradient: Released::mint(mean),
-            noise_std: frame.grid.steps.iter().map(drawn).collect(),
+            noise_std: allocation.released_noise_std(noise_multiplier, bands, position, expected_batch_size),
             noise_correlation: covariance / (deviation * before),
             statistics,
         })

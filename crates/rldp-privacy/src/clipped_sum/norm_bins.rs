@@ -16,6 +16,16 @@ impl NormBins {
         Self { lowest: centre / range, ratio: (range * range).powf(1.0 / count as f64), count }
     }
 
+    /// Where the first bin begins.
+    pub fn lowest(&self) -> f64 {
+        self.lowest
+    }
+
+    /// Upper over lower end of each bin.
+    pub fn ratio(&self) -> f64 {
+        self.ratio
+    }
+
     /// Number of bins.
     pub fn count(&self) -> usize {
         self.count

@@ -1,106 +1,56 @@
-//! Clipping and summing on the grid.
+//! Clipping and summing on the grid: the way in for units.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    grid::{Grid, add_truncated, truncate},
-    statistic::StatisticSpec,
+    frame::Frame,
+    grid::{add_truncated, truncate},
 };
-use crate::{allocation::Allocation, bands::Bands, boundary::Sensitive, error::PrivacyError, scaling::STABILITY};
+use crate::{boundary::Sensitive, error::PrivacyError};
 
-/// What a step's sums have in common; public.
-pub(super) struct Frame {
-    /// Where each pair begins, and P.
-    offsets: Vec<usize>,
-    allocation: Allocation,
-    pub(super) spec: Option<StatisticSpec>,
-    pub(super) grid: Grid,
-    pub(super) bands: Bands,
-    /// Geometric mean of the clip norms.
-    mean_scale: f64,
-}
-
-/// Sum of some of a batch's units. It is private, has no noise, and gives nothing out: it only goes back, by
-/// [`super::ClippedSum::absorb`], into the sum that made it.
+/// Sum of some of a batch's units. It is private and has no noise: it goes, by [`super::ClippedSum::absorb`], into the sum of
+/// the step whose frame it has.
 pub struct PartialSum {
     pub(super) frame: Arc<Frame>,
     pub(super) sum: Vec<i64>,
     pub(super) statistic: Vec<i64>,
-}
-
-impl Frame {
-    pub(super) fn new(
-        noise_multiplier: f64,
-        bands: Bands,
-        pair_sizes: &[usize],
-        allocation: Allocation,
-        spec: Option<StatisticSpec>,
-        most_units: usize,
-    ) -> Result<Self, PrivacyError> {
-        let pairs = pair_sizes.len();
-        if pairs != allocation.pairs() {
-            return Err(PrivacyError::Shape(format!("{pairs} pairs for an allocation over {}", allocation.pairs())));
-        }
-        if spec.is_some() != (allocation.statistics_share() > 0.0) {
-            return Err(PrivacyError::Shape("statistics need a positive share, and a share needs statistics".into()));
-        }
-        if let Some(spec) = &spec
-            && !(spec.loss_low.is_finite() && spec.loss_high.is_finite() && spec.loss_low < spec.loss_high)
-        {
-            return Err(PrivacyError::Shape(format!(
-                "loss bounds {} to {} are no interval",
-                spec.loss_low, spec.loss_high
-            )));
-        }
-        if let Some(bins) = spec.as_ref().and_then(|spec| spec.norms.as_ref())
-            && !bins.is_valid()
-        {
-            return Err(PrivacyError::Shape(format!(
-                "{bins:?} are no bins of norms; they must ascend from a positive norm"
-            )));
-        }
-        let grid = Grid::new(&allocation, noise_multiplier, &bands, most_units)?;
-        let mut offsets = vec![0];
-        offsets.extend(pair_sizes.iter().scan(0, |end, size| {
-            *end += size;
-            Some(*end)
-        }));
-        let logs = (0..pairs).map(|pair| allocation.clip_norm(pair).ln());
-        let mean_scale = (logs.sum::<f64>() / pairs as f64).exp();
-        Ok(Self { offsets, allocation, spec, grid, bands, mean_scale })
-    }
-
-    /// Where pair `pair` lies among P.
-    pub(super) fn range(&self, pair: usize) -> Range<usize> {
-        self.offsets[pair]..self.offsets[pair + 1]
-    }
-
-    /// Numbers that get noise: P and the statistic.
-    pub(super) fn coordinates(&self) -> usize {
-        self.offsets[self.allocation.pairs()] + self.statistic_length()
-    }
-
-    fn statistic_length(&self) -> usize {
-        self.spec.as_ref().map_or(0, |spec| spec.length(self.allocation.pairs()))
-    }
-
-    /// What bounds each pair's gradient, or one factor for all in joint geometry, where norms are in units of the scales
-    /// and γ in units of their geometric mean: with equal scales C that is C / (‖g‖ + γ).
-    fn factors(&self, squares: &[f64]) -> Vec<f64> {
-        let (scaling, clip) = (self.allocation.scaling(), |k| self.allocation.clip_norm(k));
-        let pairs = squares.iter().enumerate();
-        if self.allocation.is_pair_wise() {
-            return pairs.map(|(k, square)| scaling.factor(square.sqrt(), clip(k), STABILITY)).collect();
-        }
-        let norm = pairs.map(|(k, square)| square / clip(k).powi(2)).sum::<f64>().sqrt();
-        vec![scaling.factor(norm, 1.0, STABILITY / self.mean_scale); squares.len()]
-    }
+    /// Whether nothing was added, so that a sum can take another's place.
+    empty: bool,
 }
 
 impl PartialSum {
-    pub(super) fn empty(frame: Arc<Frame>) -> Self {
-        let parameters = frame.coordinates() - frame.statistic_length();
-        Self { sum: vec![0; parameters], statistic: vec![0; frame.statistic_length()], frame }
+    /// An empty sum by a step's frame.
+    pub fn new(frame: Arc<Frame>) -> Self {
+        let (sum, statistic) = (vec![0; frame.parameters()], vec![0; frame.statistic_length()]);
+        Self { sum, statistic, empty: true, frame }
+    }
+
+    /// The exact integers, of the gradient (P) and then of the statistic, to be sent to the process that holds the step's sum, or
+    /// added to those of others on the way, modulo 2^64.
+    ///
+    /// **Inside the trust boundary only**: these are functions of records without noise. They must go nowhere but between processes
+    /// of the run, each of which may see all records.
+    pub fn to_wire(&self) -> Vec<i64> {
+        [self.sum.as_slice(), &self.statistic].concat()
+    }
+
+    /// A sum that was made elsewhere by the same frame: by a process that sent [`Self::to_wire`], or on a device.
+    ///
+    /// **Sensitivity.** It is what [`Self::add_unit`] guarantees, if every unit went into the integers once, as `add_unit` would add it;
+    /// whoever writes this call vouches for it.
+    ///
+    /// # Errors
+    /// When the numbers are not as many as the frame's.
+    pub fn from_wire(frame: Arc<Frame>, mut integers: Vec<i64>) -> Result<Self, PrivacyError> {
+        if integers.len() != frame.coordinates() {
+            return Err(PrivacyError::Shape(format!(
+                "a partial sum of {} numbers arrived where the frame has {}",
+                integers.len(),
+                frame.coordinates()
+            )));
+        }
+        let statistic = integers.split_off(frame.parameters());
+        Ok(Self { frame, sum: integers, statistic, empty: false })
     }
 
     /// Clips and adds one unit's gradient (P) and its statistic. Every unit of the batch is added once.
@@ -110,8 +60,9 @@ impl PartialSum {
     pub fn add_unit(&mut self, gradient: Sensitive<&[f32]>, loss: Sensitive<f64>) {
         let (gradient, loss) = (gradient.expose(), loss.expose());
         assert_eq!(gradient.len(), self.sum.len(), "a unit's gradient does not fit the layout");
+        self.empty = false;
         let frame = &self.frame;
-        let pairs = frame.allocation.pairs();
+        let pairs = frame.pairs();
         let squares: Vec<f64> = (0..pairs).map(|k| squared_norm(&gradient[frame.range(k)])).collect();
         let finite = loss.is_finite() && squares.iter().all(|square| square.is_finite());
         let factors = if finite { frame.factors(&squares) } else { vec![0.0; pairs] };
@@ -122,26 +73,38 @@ impl PartialSum {
                     &mut self.sum[range.clone()],
                     &gradient[range],
                     factor,
-                    frame.grid.steps[k],
+                    frame.grid.spacings[k],
                     frame.grid.small[k],
                 );
             }
         }
-        if let (Some(spec), Some(step)) = (&frame.spec, frame.grid.statistic_step) {
+        if let Some((spec, spacing)) = frame.statistic() {
             let parts = spec.contribution(loss, finite, &factors, squares.iter().sum::<f64>().sqrt());
             for (sum, part) in self.statistic.iter_mut().zip(parts) {
-                *sum = sum.wrapping_add(truncate(part / step));
+                *sum = sum.wrapping_add(truncate(part / spacing));
             }
         }
     }
 
-    pub(super) fn absorb(&mut self, other: Self) {
-        let Self { frame, sum, statistic } = other;
-        assert!(Arc::ptr_eq(&self.frame, &frame), "a partial sum belongs to the sum that made it");
-        let totals = self.sum.iter_mut().chain(&mut self.statistic);
-        for (total, part) in totals.zip(sum.into_iter().chain(statistic)) {
-            *total = total.wrapping_add(part);
+    /// Adds a sum of other units by an equal frame.
+    ///
+    /// # Errors
+    /// When its frame differs.
+    pub(super) fn absorb(&mut self, other: Self) -> Result<(), PrivacyError> {
+        if !Arc::ptr_eq(&self.frame, &other.frame) && *self.frame != *other.frame {
+            return Err(PrivacyError::Shape(
+                "a partial sum was made by another frame than the step's; make it by the frame of this step".into(),
+            ));
         }
+        if self.empty {
+            *self = other;
+            return Ok(());
+        }
+        if !other.empty {
+            let totals = self.sum.iter_mut().zip(&other.sum).chain(self.statistic.iter_mut().zip(&other.statistic));
+            totals.for_each(|(total, part)| *total = total.wrapping_add(*part));
+        }
+        Ok(())
     }
 }
 

@@ -17,6 +17,22 @@ pub struct StatisticSpec {
     pub norms: Option<NormBins>,
 }
 
+/// What a unit's statistic is made of, before each part is multiplied by `room`: the loss, from −1 to 1 within its bounds, times
+/// `loss`; `non_finite` for a unit that is not finite; `clip` or −`clip` for each pair; `norm` in the bin of its norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StatisticWeights {
+    /// Of the loss.
+    pub loss: f64,
+    /// Of not being finite.
+    pub non_finite: f64,
+    /// Of each pair's sign.
+    pub clip: f64,
+    /// Of the norm's bin.
+    pub norm: f64,
+    /// What rounding needs.
+    pub room: f64,
+}
+
 /// Paid statistics of a step, each with the standard deviation of its noise.
 #[derive(Clone, Debug)]
 pub struct ReleasedStatistics {
@@ -57,6 +73,17 @@ impl StatisticSpec {
         2 + pairs + self.norms.as_ref().map_or(0, NormBins::count)
     }
 
+    /// The weights of a unit's statistic over `pairs` pairs; public.
+    pub fn weights(&self, pairs: usize) -> StatisticWeights {
+        StatisticWeights {
+            loss: self.loss_energy().sqrt(),
+            non_finite: NON_FINITE_ENERGY.sqrt(),
+            clip: (CLIP_ENERGY / pairs as f64).sqrt(),
+            norm: NORM_ENERGY.sqrt(),
+            room: ROUNDING_ROOM,
+        }
+    }
+
     fn loss_energy(&self) -> f64 {
         if self.norms.is_some() { LOSS_ENERGY - NORM_ENERGY } else { LOSS_ENERGY }
     }
@@ -66,14 +93,14 @@ impl StatisticSpec {
     pub(crate) fn contribution(&self, loss: f64, finite: bool, factors: &[f64], norm: f64) -> Vec<f64> {
         let (centre, half) = self.centre_and_half();
         let centred = if finite { (loss.clamp(self.loss_low, self.loss_high) - centre) / half } else { 0.0 };
-        let mut parts = vec![self.loss_energy().sqrt() * centred, if finite { 0.0 } else { NON_FINITE_ENERGY.sqrt() }];
-        let each = (CLIP_ENERGY / factors.len() as f64).sqrt();
-        parts.extend(factors.iter().map(|factor| if *factor < 1.0 { each } else { -each }));
+        let weights = self.weights(factors.len());
+        let mut parts = vec![weights.loss * centred, if finite { 0.0 } else { weights.non_finite }];
+        parts.extend(factors.iter().map(|factor| if *factor < 1.0 { weights.clip } else { -weights.clip }));
         if let Some(bins) = &self.norms {
             let own = finite.then(|| bins.bin(norm));
-            parts.extend((0..bins.count()).map(|bin| if own == Some(bin) { NORM_ENERGY.sqrt() } else { 0.0 }));
+            parts.extend((0..bins.count()).map(|bin| if own == Some(bin) { weights.norm } else { 0.0 }));
         }
-        parts.into_iter().map(|part| part * ROUNDING_ROOM).collect()
+        parts.into_iter().map(|part| part * weights.room).collect()
     }
 
     /// Post-processing: what a noisy sum over `batch` expected units says; `std` is the noise in each of its numbers.

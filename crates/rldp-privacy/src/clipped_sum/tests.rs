@@ -85,11 +85,11 @@ fn assert_within_sensitivity(allocation: &Allocation, z: f64, moved: &[i64]) -> 
     let deviations: Vec<f64> = (0..2).map(|k| allocation.noise_std(z, k)).collect();
     let energies = [energy(&moved[..5]), energy(&moved[5..8])];
     for k in 0..2 {
-        let largest = allocation.clip_norm(k) / (deviations[k] / STEPS_PER_DEVIATION);
+        let largest = allocation.clip_norm(k) / (deviations[k] / SPACINGS_PER_DEVIATION);
         prop_assert!(energies[k] as f64 <= largest * largest * (1.0 + 1e-15), "pair {k}: {energies:?}");
     }
     // In noise deviations: every coordinate's noise has 2^32 steps.
-    let joint = energy(moved) as f64 / STEPS_PER_DEVIATION.powi(2);
+    let joint = energy(moved) as f64 / SPACINGS_PER_DEVIATION.powi(2);
     prop_assert!(joint <= (1.0 / (z * z)) * (1.0 + 1e-15), "{joint} at z = {z}");
     Ok(())
 }
@@ -157,7 +157,7 @@ proptest! {
                 partial
             });
             for part in parts {
-                split.absorb(part);
+                split.absorb(part).unwrap();
             }
             prop_assert_eq!(integers(&whole), integers(&split));
             let release = |sum: ClippedSum| {
@@ -187,7 +187,7 @@ fn cancelling_giants_leave_nothing() {
 #[test]
 fn a_clipped_unit_keeps_almost_all_of_its_norm() {
     let sum = sum_of(pair_wise(), 1.0, &[(vec![10.0; 8], 1.0)]);
-    let norm = (energy(&integers(&sum)[..5]) as f64).sqrt() * sum.total.frame.grid.steps[0];
+    let norm = (energy(&integers(&sum)[..5]) as f64).sqrt() * sum.total.frame.grid.spacings[0];
     assert!((norm / 0.5 - 1.0).abs() < 1e-8, "{norm}");
 }
 
@@ -219,11 +219,50 @@ fn more_draws_than_the_claim_pays_for_are_refused() {
     assert!(refused.to_string().contains("12 numbers"), "{refused}");
 }
 
+/// Frames are compared by value: a part may come from anywhere, as long as it was summed by the same public rule.
 #[test]
-#[should_panic(expected = "belongs to the sum that made it")]
-fn partial_sums_of_another_sum_are_rejected() {
-    let other = sum_of(pair_wise(), 1.0, &[]).partial();
-    sum_of(pair_wise(), 1.0, &[]).absorb(other);
+fn a_partial_sum_of_the_same_frame_is_taken_and_of_another_is_not() {
+    let unit = (vec![0.25; 8], 1.0);
+    let mut sum = sum_of(pair_wise(), 1.0, &[]);
+    let bytes = rmp_serde::to_vec(&**sum.frame()).unwrap();
+    let frame: Frame = rmp_serde::from_slice(&bytes).unwrap();
+    assert_eq!(&frame, &**sum.frame());
+    let mut elsewhere = PartialSum::new(Arc::new(frame));
+    elsewhere.add_unit(Sensitive::new(&unit.0), Sensitive::new(unit.1));
+    let sent = elsewhere.to_wire();
+    let back = PartialSum::from_wire(Arc::clone(sum.frame()), sent.clone()).unwrap();
+    sum.absorb(back).unwrap();
+    sum.absorb(sum.partial()).unwrap();
+    assert_eq!(integers(&sum), integers(&sum_of(pair_wise(), 1.0, std::slice::from_ref(&unit))));
+    sum.absorb(PartialSum::from_wire(Arc::clone(sum.frame()), sent).unwrap()).unwrap();
+    assert_eq!(integers(&sum), integers(&sum_of(pair_wise(), 1.0, &[unit.clone(), unit])));
+    for other in [sum_of(pair_wise(), 1.5, &[]), sum_of(joint(), 1.0, &[]), sum_with(binned(), pair_wise(), 1.0, &[])] {
+        let error = sum.absorb(other.partial()).unwrap_err().to_string();
+        assert!(error.contains("another frame"), "{error}");
+    }
+    assert!(PartialSum::from_wire(Arc::clone(sum.frame()), vec![0; 11]).is_err());
+}
+
+/// What arrives from elsewhere is checked before it is used as an index.
+#[test]
+fn a_frame_whose_parts_do_not_fit_is_refused() {
+    let sum = sum_of(pair_wise(), 1.0, &[]);
+    let good = serde_json::to_value(&**sum.frame()).unwrap();
+    assert!(serde_json::from_value::<Frame>(good.clone()).is_ok());
+    for (part, value) in [
+        ("offsets", serde_json::json!([0, 5])),
+        ("offsets", serde_json::json!([0, 9, 8])),
+        ("offsets", serde_json::json!([1, 5, 8])),
+        ("spec", serde_json::json!(null)),
+        ("mean_scale", serde_json::json!(0.0)),
+    ] {
+        let mut bad = good.clone();
+        bad[part] = value;
+        assert!(serde_json::from_value::<Frame>(bad).is_err(), "{part}");
+    }
+    let mut bad = good;
+    bad["grid"]["spacings"] = serde_json::json!([1.0]);
+    assert!(serde_json::from_value::<Frame>(bad).is_err());
 }
 
 /// With much signal and little noise, what comes out is what went in: false alarm below 1e-8 a number (6 deviations).
@@ -265,9 +304,9 @@ fn an_empty_batch_releases_noise_of_the_stated_deviation() {
 /// Norms of the two pairs that a sum over one unit holds.
 fn norms_of(allocation: &Allocation, gradient: &[f32]) -> [f64; 2] {
     let sum = sum_of(allocation.clone(), 1.0, &[(gradient.to_vec(), 1.0)]);
-    let steps = &sum.total.frame.grid.steps;
+    let spacings = &sum.total.frame.grid.spacings;
     let all = integers(&sum);
-    [(energy(&all[..5]) as f64).sqrt() * steps[0], (energy(&all[5..8]) as f64).sqrt() * steps[1]]
+    [(energy(&all[..5]) as f64).sqrt() * spacings[0], (energy(&all[5..8]) as f64).sqrt() * spacings[1]]
 }
 
 /// g·C/(‖g‖ + 0.01), of each pair and of the whole, small gradients and large ones (arXiv 2206.07136, equation 3.2 with its

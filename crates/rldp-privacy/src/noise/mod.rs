@@ -4,12 +4,12 @@
 //!
 //! A floating-point normal added to a floating-point sum leaks: which doubles can come out at all depends on the sum
 //! (Mironov 2012; arXiv 2112.05307), and the sum itself depends on the order of its terms by more than its stated
-//! sensitivity (arXiv 2207.10635). Here contributions and noise are integers, in steps of 2^-32 of the noise's standard
+//! sensitivity (arXiv 2207.10635). Here contributions and noise are whole multiples of a spacing, 2^-32 of the noise's standard
 //! deviation. Integer sums are exact, and their low bits are covered as well as their high ones.
 //!
 //! # Why the continuous accountants apply
 //!
-//! Let x be an integer (a sum in grid steps) and N standard normal. Then x + ⌊2^32·N⌋ = ⌊x + 2^32·N⌋: adding *rounded*
+//! Let x be an integer (a sum in spacings of the grid) and N standard normal. Then x + ⌊2^32·N⌋ = ⌊x + 2^32·N⌋: adding *rounded*
 //! noise to an integer is rounding the output of the continuous Gaussian mechanism, which is post-processing. Nothing
 //! has to be proven anew about a discrete distribution. Arithmetic modulo 2^64 is post-processing too, so even a sum
 //! that left 64 bits would leak nothing (and it is refused beforehand, because it would be useless).
@@ -51,16 +51,16 @@ use rand_chacha::ChaCha12Rng;
 
 pub use reserve::{ideal_delta, noise_delta};
 
-use crate::error::PrivacyError;
+use crate::{error::PrivacyError, secrecy::Secrecy};
 
-/// Grid steps in a standard deviation of the noise: S = 2^32.
+/// Spacings of the grid in a standard deviation of the noise: S = 2^32.
 ///
-/// At z = 1 a clip norm has 2^32 steps (so truncation costs a unit at most √P·2^-32 of its norm) and 2^30 units fit into
+/// At z = 1 a clip norm has 2^32 of them (so truncation costs a unit at most √P·2^-32 of its norm) and 2^30 units fit into
 /// 64 bits.
-pub const STEPS_PER_DEVIATION: f64 = (1_u64 << 32) as f64;
+pub const SPACINGS_PER_DEVIATION: f64 = (1_u64 << 32) as f64;
 
-/// Largest magnitude of a draw, in grid steps: below 16 deviations.
-pub(crate) const LARGEST_DRAW: f64 = 16.0 * STEPS_PER_DEVIATION;
+/// Largest magnitude of a draw, in spacings of the grid: below 16 deviations.
+pub(crate) const LARGEST_DRAW: f64 = 16.0 * SPACINGS_PER_DEVIATION;
 
 /// Total-variation distance, at most, of one draw from the rounded Gaussian ⌊2^32·N⌋: 2^-104. The module says why.
 pub const TV_PER_COORDINATE: f64 = 1.0 / (1_u128 << 104) as f64;
@@ -68,7 +68,7 @@ pub const TV_PER_COORDINATE: f64 = 1.0 / (1_u128 << 104) as f64;
 /// Where noise comes from.
 pub struct NoiseSource {
     rng: ChaCha12Rng,
-    secret: bool,
+    secrecy: Secrecy,
     silent: bool,
 }
 
@@ -79,7 +79,7 @@ impl NoiseSource {
     /// When the operating system gives no randomness.
     pub fn os() -> Result<Self, PrivacyError> {
         let rng = ChaCha12Rng::try_from_os_rng().map_err(|error| PrivacyError::Randomness(error.to_string()))?;
-        Ok(Self { rng, secret: true, silent: false })
+        Ok(Self { rng, secrecy: Secrecy::Secret, silent: false })
     }
 
     /// A generator whose seed is known: for tests and paired research runs. **No privacy guarantee** holds for what it
@@ -87,7 +87,7 @@ impl NoiseSource {
     pub fn unsafe_seeded(seed: u64) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         rng.set_stream(1);
-        Self { rng, secret: false, silent: false }
+        Self { rng, secrecy: Secrecy::Known, silent: false }
     }
 
     /// No noise at all, for tests of the arithmetic. **No privacy guarantee** holds.
@@ -95,9 +95,9 @@ impl NoiseSource {
         Self { silent: true, ..Self::unsafe_seeded(0) }
     }
 
-    /// Whether the noise is secret, as every guarantee needs.
-    pub fn is_secret(&self) -> bool {
-        self.secret
+    /// Whether the noise is secret, as every promise needs.
+    pub fn secrecy(&self) -> Secrecy {
+        self.secrecy
     }
 
     /// Mean of what [`Self::perturb`] adds: −1/2, since draws are rounded down.
@@ -105,7 +105,7 @@ impl NoiseSource {
         if self.silent { 0.0 } else { -0.5 }
     }
 
-    /// Adds to every value, modulo 2^64, a draw of ⌊2^32·N⌋ with N standard normal: noise of 2^32 grid steps.
+    /// Adds to every value, modulo 2^64, a draw of ⌊2^32·N⌋ with N standard normal: noise of 2^32 spacings of the grid.
     ///
     /// **Guarantee.** On values that one unit moves by at most Δ in L2, this is within [`TV_PER_COORDINATE`] a value of
     /// post-processing the Gaussian mechanism of noise multiplier 2^32/Δ. The draws have mean −1/2, which whoever reads

@@ -14,7 +14,7 @@ fn draws(seed: u64, count: usize) -> Vec<i64> {
 }
 
 fn in_deviations(draw: i64) -> f64 {
-    (draw as f64 + 0.5) / STEPS_PER_DEVIATION
+    (draw as f64 + 0.5) / SPACINGS_PER_DEVIATION
 }
 
 /// The standard normal distribution function.
@@ -123,8 +123,8 @@ fn the_tail_has_its_mass() {
 fn a_seed_fixes_the_noise_and_is_not_secret() {
     assert_eq!(draws(7, 1000), draws(7, 1000));
     assert_ne!(draws(7, 1000), draws(8, 1000));
-    assert!(!NoiseSource::unsafe_seeded(1).is_secret());
-    assert!(NoiseSource::os().unwrap().is_secret());
+    assert_eq!(NoiseSource::unsafe_seeded(1).secrecy(), Secrecy::Known);
+    assert_eq!(NoiseSource::os().unwrap().secrecy(), Secrecy::Secret);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::io;
 
 use rldp_model::{Pair, Sequence, UnitInput};
-use rldp_privacy::{Charge, ClippedSum, LedgerSink, NoisyRelease, Public, Regime, Sensitive, Spender, noise_delta};
+use rldp_privacy::{
+    Charge, ClippedSum, LedgerSink, NoisyRelease, Public, Regime, Secrecy, Sensitive, Spender, noise_delta,
+};
 
 use crate::{
     TrainError, Trainer,
@@ -34,7 +36,7 @@ fn secret_charge(trainer: &Trainer, factor: f64) -> Result<Charge, TrainError> {
         }
     }
     let mut spender = Spender::open(claim, Box::new(Nowhere))?;
-    Ok(spender.charge(noise_multiplier)?.expect("a fresh claim grants its first step"))
+    Ok(spender.charge(noise_multiplier, Secrecy::Secret)?.expect("a fresh claim grants its first step"))
 }
 
 fn sum(trainer: &Trainer, charge: Charge) -> Result<ClippedSum, TrainError> {
@@ -62,7 +64,7 @@ fn gradients(trainer: &mut Trainer, indices: &[usize], each_block: bool) -> Resu
         inputs = inputs.iter().flat_map(|unit| unit.sequences.iter().map(|block| alone(*block))).collect();
     }
     let mut found = Vec::new();
-    trainer.engine.unit_gradients(&trainer.learner.adapter, &inputs, &mut |_, unit| {
+    trainer.engine.for_each_unit_gradient(&trainer.learner.adapter, &inputs, &mut |_, unit| {
         found.push((unit.gradient.to_vec(), unit.loss))
     })?;
     Ok(found)
@@ -78,10 +80,11 @@ fn release(trainer: &mut Trainer, charge: Charge, units: &[(Vec<f32>, f64)], bat
 
 /// What every step begins with.
 fn charge_and_sample(trainer: &mut Trainer) -> Result<Option<(Charge, Vec<usize>)>, TrainError> {
-    let Some(charge) = trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier)? else {
+    let Some(charge) = trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier, Secrecy::Secret)?
+    else {
         return Ok(None);
     };
-    Ok(Some((charge, trainer.mechanism.sampled())))
+    Ok(Some((charge, trainer.mechanism.sampled().indices().to_vec())))
 }
 
 /// Every pair gets the noise of the whole: the true multiplier is z/√K, the ledger says z.
@@ -133,7 +136,8 @@ pub(super) fn ignores_turns(trainer: &mut Trainer) -> Stepped {
 
 /// Takes B units in turn, as an epoch over shuffled data does.
 pub(super) fn shuffled_batches(trainer: &mut Trainer) -> Stepped {
-    let Some(charge) = trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier)? else {
+    let Some(charge) = trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier, Secrecy::Secret)?
+    else {
         return Ok(None);
     };
     let (batch, count) = (trainer.run.settings.privacy.batch_size, trainer.mechanism.units.len());
@@ -176,7 +180,7 @@ pub(super) fn skips_empty_batches(trainer: &mut Trainer) -> Stepped {
 pub(super) fn charges_whatever_it_drew(trainer: &mut Trainer) -> Stepped {
     let factor = trainer.mechanism.start.noise_multiplier / trainer.mechanism.now.noise_multiplier;
     let charge = secret_charge(trainer, factor)?;
-    let indices = trainer.mechanism.sampled();
+    let indices = trainer.mechanism.sampled().indices().to_vec();
     let units = gradients(trainer, &indices, false)?;
     let batch = trainer.run.settings.privacy.batch_size;
     release(trainer, charge, &units, batch)

@@ -9,19 +9,22 @@ mod passage;
 mod plain;
 pub mod plan;
 mod raw;
+mod summation;
 mod units;
 
 use rldp_data::{PoissonSampler, PrivacyUnits};
 use rldp_model::{Adapter, Engine};
-use rldp_privacy::{ClippedSum, NoiseSource, NoisyRelease, Past, Sensitive, Spender, StatisticSpec};
+use rldp_privacy::{ClippedSum, NoiseSource, NoisyRelease, Past, Secrecy, Sensitive, Spender, StatisticSpec};
 use serde::{Deserialize, Serialize};
 
+pub use self::summation::{SumTask, Summation, sum_units};
 pub(crate) use self::{
     controls::{CLIP_RANGE, Controls},
     raw::{RawObserver, RawSummary},
+    summation::Here,
     units::unit_input,
 };
-use self::{geometry::Geometry, loss_bound::LossBound, passage::Passage};
+use self::{geometry::Geometry, loss_bound::LossBound, passage::Passage, summation::sum_on_workers};
 use crate::error::TrainError;
 
 /// The mechanism of a run, between two steps.
@@ -46,6 +49,8 @@ pub(crate) struct Mechanism {
     pub(crate) loss_bound: LossBound,
     /// Coordinates in which a unit is bounded; `None` for the gradient's own.
     pub(crate) geometry: Option<Box<dyn Geometry>>,
+    /// Where a batch is summed.
+    pub(crate) summation: Box<dyn Summation>,
     /// Looks at units before they are clipped, in a run that guarantees nothing.
     pub(crate) raw: Option<RawObserver>,
 }
@@ -92,8 +97,8 @@ impl Mechanism {
         adapter: &Adapter,
     ) -> Result<Option<NoisyRelease>, TrainError> {
         let allocation = self.now.allocation()?;
-        self.now.noise_multiplier = self.spender.nearest_noise(self.now.noise_multiplier);
-        let Some(charge) = self.spender.charge(self.now.noise_multiplier)? else { return Ok(None) };
+        let Some(charge) = self.spender.charge(self.now.noise_multiplier, self.secrecy())? else { return Ok(None) };
+        self.now.noise_multiplier = charge.noise_multiplier();
         let statistics = self.statistics.as_ref().map(|first| self.loss_bound.apply(first));
         let mut sum = ClippedSum::new(charge, &pair_sizes(adapter), allocation, statistics, self.units.len())?;
         self.add_units(&mut sum, engine, adapter)?;
@@ -109,16 +114,29 @@ impl Mechanism {
         adapter: &Adapter,
     ) -> Result<(), TrainError> {
         let batch = self.sampled();
-        let inputs: Vec<_> = batch.iter().map(|&unit| unit_input(&self.units, unit)).collect();
-        let mut passage = Passage::new(adapter.layout(), self.geometry.as_deref());
-        let raw = &mut self.raw;
-        engine.unit_gradients(adapter, &inputs, &mut |_, unit| {
-            if let Some(raw) = raw {
+        if let Some(raw) = &mut self.raw {
+            let inputs: Vec<_> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
+            let mut passage = Passage::new(adapter.layout(), self.geometry.as_deref());
+            engine.for_each_unit_gradient(adapter, &inputs, &mut |_, unit| {
                 raw.add(adapter.layout(), unit.gradient, unit.loss);
-            }
-            sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
-        })?;
+                sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
+            })?;
+            return Ok(());
+        }
+        let frame = sum.frame().clone();
+        let task = SumTask { adapter, units: &self.units, batch: batch.indices(), frame: &frame };
+        let parts = match self.geometry.as_deref() {
+            None => self.summation.sum(engine, &task)?,
+            geometry => sum_on_workers(engine, &task, geometry)?,
+        };
+        parts.into_iter().try_for_each(|part| sum.absorb(part))?;
         Ok(())
+    }
+
+    /// Of noise and sampling together.
+    fn secrecy(&self) -> Secrecy {
+        let sampling = if self.sampler.is_secret() { Secrecy::Secret } else { Secrecy::Known };
+        self.noise.secrecy().and(sampling)
     }
 
     /// What the next steps take from a release, which is brought into the gradient's own coordinates.
@@ -146,13 +164,9 @@ impl Mechanism {
     /// # Errors
     /// When the controls are no valid allocation.
     pub(crate) fn noise_levels(&self) -> Result<NoiseLevels, TrainError> {
-        let allocation = self.now.allocation()?;
-        let scale = self.spender.bands().deviation() / self.batch_size;
-        let of_pair = |k| allocation.noise_std(self.now.noise_multiplier, k) * scale;
-        Ok(NoiseLevels {
-            std: (0..self.now.clip_norms.len()).map(of_pair).collect(),
-            lasting: self.spender.bands().lasting(),
-        })
+        let bands = self.spender.bands();
+        let std = self.now.allocation()?.released_noise_std(self.now.noise_multiplier, bands, None, self.batch_size);
+        Ok(NoiseLevels { std, lasting: bands.lasting() })
     }
 
     /// What a later process goes on with.

@@ -19,9 +19,9 @@ impl Mechanism {
         let Some(step) = self.spender.unsafe_step()? else { return Ok(None) };
         let mut sum = PlainSum::new(step, &pair_sizes(adapter), self.statistics.clone());
         let batch = self.sampled();
-        let inputs: Vec<_> = batch.iter().map(|&unit| unit_input(&self.units, unit)).collect();
+        let inputs: Vec<_> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
         let mut passage = Passage::new(adapter.layout(), None);
-        engine.unit_gradients(adapter, &inputs, &mut |_, unit| {
+        engine.for_each_unit_gradient(adapter, &inputs, &mut |_, unit| {
             sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
         })?;
         let release = sum.release(self.batch_size);

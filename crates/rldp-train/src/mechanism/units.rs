@@ -1,6 +1,6 @@
 //! Which units take part in a step, and what an engine gets of them.
 
-use rldp_data::PrivacyUnits;
+use rldp_data::{PrivacyUnits, SampledBatch};
 use rldp_model::{Sequence, UnitInput};
 
 use super::Mechanism;
@@ -8,12 +8,11 @@ use super::Mechanism;
 impl Mechanism {
     /// A Poisson sample of the units whose turn it is in the step that was charged, without those that are held out: they
     /// contribute nothing.
-    pub(crate) fn sampled(&mut self) -> Vec<usize> {
+    pub(crate) fn sampled(&mut self) -> SampledBatch {
         let classes = self.spender.bands().count() as u64;
         let turn = (self.spender.steps_charged() + classes - 1) % classes;
-        let batch = self.sampler.sample(self.units.len());
-        let due = |unit: &usize| self.units.class(*unit, classes) == turn && self.units.includes(*unit);
-        batch.indices().iter().copied().filter(due).collect()
+        let due = |unit: usize| self.units.class(unit, classes) == turn && self.units.includes(unit);
+        self.sampler.sample(self.units.len()).only(due)
     }
 }
 

@@ -75,6 +75,6 @@ fn probe_loss(engine: &mut dyn Engine, adapter: Option<&Adapter>, sequences: &[S
 fn probe_gradient(engine: &mut dyn Engine, adapter: &Adapter, sequences: &[Sequence]) -> Result<Vec<f32>, TrainError> {
     let units = [UnitInput { sequences: sequences.to_vec() }];
     let mut gradient = Vec::new();
-    engine.unit_gradients(adapter, &units, &mut |_, unit| gradient = unit.gradient.to_vec())?;
+    engine.for_each_unit_gradient(adapter, &units, &mut |_, unit| gradient = unit.gradient.to_vec())?;
     Ok(gradient)
 }

@@ -192,7 +192,7 @@ mod tests {
         assert!(
             (trainer.mechanism.spender.claim().sampling_rate - 5.0 / trainer.mechanism.units.expected()).abs() < 1e-12
         );
-        assert!(trainer.mechanism.sampled().iter().all(|unit| first[*unit]));
+        assert!(trainer.mechanism.sampled().indices().iter().all(|unit| first[*unit]));
         trainer.private_step().unwrap().unwrap();
         trainer.checkpoint().unwrap();
         drop(trainer);

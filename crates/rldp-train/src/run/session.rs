@@ -24,7 +24,7 @@ use crate::{
     inputs::Inputs,
     learner::Learner,
     mechanism::{
-        Mechanism, RawObserver, geometry,
+        Here, Mechanism, RawObserver, geometry,
         plan::{Plan, plan, statistic_spec},
     },
     settings::{TrainSettings, Trainable},
@@ -211,6 +211,7 @@ fn assemble(
         loss_bound: Default::default(),
         geometry: geometry::geometry(&settings.privacy, adapter.layout()),
         past: Past::default(),
+        summation: Box::new(Here),
         raw: raw_observer(&settings, &plan)?,
         batch_size: settings.privacy.batch_size,
         units: inputs.units,

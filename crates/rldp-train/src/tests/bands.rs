@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rldp_privacy::verify;
+use rldp_privacy::{Secrecy, verify};
 use tempfile::TempDir;
 
 use crate::{
@@ -96,8 +96,8 @@ fn each_unit_has_one_turn_a_round() {
     let mut trainer = demo_trainer(&settings);
     let mut batches = Vec::new();
     for _ in 0..8 {
-        trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier).unwrap().unwrap();
-        batches.push(trainer.mechanism.sampled());
+        trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier, Secrecy::Secret).unwrap().unwrap();
+        batches.push(trainer.mechanism.sampled().indices().to_vec());
     }
     let mut round = batches[..4].concat();
     round.sort_unstable();
@@ -117,8 +117,8 @@ fn a_unit_is_drawn_at_the_rate_of_its_round_and_in_its_turn_alone() {
     let mut turns = vec![None; units];
     let mut drawn = 0;
     for step in 0..4 * ROUNDS {
-        trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier).unwrap().unwrap();
-        for unit in trainer.mechanism.sampled() {
+        trainer.mechanism.spender.charge(trainer.mechanism.now.noise_multiplier, Secrecy::Secret).unwrap().unwrap();
+        for &unit in trainer.mechanism.sampled().indices() {
             assert_eq!(*turns[unit].get_or_insert(step % 4), step % 4, "unit {unit} was drawn in two turns");
             drawn += 1;
         }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rldp_model::{Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, engine::EngineError};
+use rldp_model::{
+    Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks, engine::EngineError,
+};
 
 use crate::{
     Silent, Step, resume,
@@ -74,7 +76,7 @@ fn plain_lora(settings: &TrainSettings) -> Vec<f32> {
         let mut mean = vec![0.0_f32; adapter.parameters().len()];
         inputs
             .engine
-            .unit_gradients(&adapter, &units, &mut |_, unit| {
+            .for_each_unit_gradient(&adapter, &units, &mut |_, unit| {
                 for (mean, g) in mean.iter_mut().zip(unit.gradient) {
                     *mean += g / units.len() as f32;
                 }
@@ -127,7 +129,7 @@ fn with_a_frozen_only_b_is_noised_and_moves() {
     let mut seen = Vec::new();
     trainer
         .engine
-        .unit_gradients(&trainer.learner.adapter, &[unit], &mut |_, unit| seen = unit.gradient.to_vec())
+        .for_each_unit_gradient(&trainer.learner.adapter, &[unit], &mut |_, unit| seen = unit.gradient.to_vec())
         .unwrap();
     assert!(layout.pairs().iter().all(|pair| seen[pair.a.clone()].iter().all(|g| *g == 0.0)));
 }
@@ -152,10 +154,11 @@ impl Engine for Constant {
         &mut self,
         adapter: &Adapter,
         units: &[UnitInput],
-        sink: &mut dyn FnMut(usize, UnitGradient),
+        sinks: &dyn UnitSinks,
     ) -> Result<(), EngineError> {
         let gradient = vec![self.gradient; adapter.parameters().len()];
-        (0..units.len()).for_each(|unit| sink(unit, UnitGradient { loss: self.loss, gradient: &gradient }));
+        let mut sink = sinks.fork();
+        (0..units.len()).for_each(|unit| sink.add(unit, UnitGradient { loss: self.loss, gradient: &gradient }));
         Ok(())
     }
 
@@ -270,7 +273,10 @@ fn raw_observations_leave_no_guarantee_and_are_exact() {
         .map(|unit| crate::mechanism::unit_input(&trainer.mechanism.units, unit))
         .collect();
     let mut losses = Vec::new();
-    trainer.engine.unit_gradients(&trainer.learner.adapter, &units, &mut |_, unit| losses.push(unit.loss)).unwrap();
+    trainer
+        .engine
+        .for_each_unit_gradient(&trainer.learner.adapter, &units, &mut |_, unit| losses.push(unit.loss))
+        .unwrap();
     let mean = losses.iter().sum::<f64>() / losses.len() as f64;
     assert!((summary.loss.value() / mean - 1.0).abs() < 1e-9, "{} against {mean}", summary.loss.value());
     settings.control.unsafe_raw_observations = false;

@@ -63,7 +63,7 @@ pub(crate) fn gradients(arguments: &InspectGradientsArguments) -> Result<ExitCod
     let mut rows = Vec::with_capacity(units.len());
     opened
         .engine
-        .unit_gradients(adapter, &units, &mut |_, unit| {
+        .for_each_unit_gradient(adapter, &units, &mut |_, unit| {
             losses.push(unit.loss as f32);
             rows.push(unit.gradient.to_vec());
         })

@@ -9,7 +9,7 @@ use std::{
 
 use rldp_data::{PrivacyUnits, TokenRecord, UnitPolicy};
 use rldp_model::{
-    Adapter, Engine, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput,
+    Adapter, Engine, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks,
     cpu::{CpuEngine, CpuOptions},
     engine::EngineError,
 };
@@ -181,13 +181,14 @@ impl Engine for Watched {
         &mut self,
         adapter: &Adapter,
         units: &[UnitInput],
-        sink: &mut dyn FnMut(usize, UnitGradient),
+        sinks: &dyn UnitSinks,
     ) -> Result<(), EngineError> {
-        let Some(step) = self.shared.drawing() else { return self.inner.unit_gradients(adapter, units, sink) };
+        let Some(step) = self.shared.drawing() else { return self.inner.unit_gradients(adapter, units, sinks) };
         self.witness.say(&format!("drawn {step}"));
         let _ = guarded(&self.shared, "gradients".to_owned(), || Ok(()));
         let zeros = vec![0.0; adapter.parameters().len()];
-        (0..units.len()).for_each(|unit| sink(unit, UnitGradient { loss: 1.0, gradient: &zeros }));
+        let mut sink = sinks.fork();
+        (0..units.len()).for_each(|unit| sink.add(unit, UnitGradient { loss: 1.0, gradient: &zeros }));
         Ok(())
     }
 

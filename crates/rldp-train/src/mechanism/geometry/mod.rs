@@ -34,7 +34,7 @@ const DECAY: f64 = 0.99;
 const VARIANCE_RANGE: f64 = 100.0;
 
 /// A public affine change of coordinates of the trained numbers (flat, pair after pair).
-pub(crate) trait Geometry: Send {
+pub(crate) trait Geometry: Send + Sync {
     /// ω = M (g − a), in place.
     fn forth(&self, gradient: &mut [f32]);
 
