@@ -1,9 +1,6 @@
 //! The one interface of all controllers, and their registry.
 
-use std::{fmt, str::FromStr};
-
-use rldp_privacy::Observable;
-use serde::{Deserialize, Serialize};
+use rldp_privacy::{Observable, choices};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -55,64 +52,41 @@ pub trait Controller: Send {
     fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError>;
 }
 
-/// The controllers there are. To add one: a file with its type, a variant here, a line in [`controller`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ControllerKind {
-    /// Changes nothing.
-    Fixed,
-    /// Moves at random within the same bounds: the control of SAC.
-    Random,
-    /// Soft actor-critic, online from scratch, on flat vectors.
-    Sac,
-    /// Soft actor-critic over a set of pairs, online from the policy that ships with the program.
-    Set,
-    /// The same from scratch.
-    SetScratch,
-    /// Shares follow the root of each pair's estimated signal.
-    SnrShares,
-    /// Thresholds as quantile, shares in proportion to them.
-    MseSplit,
-    /// Step sizes follow each pair's Wiener gain.
-    Wiener,
-    /// Noise that rises over the run.
-    NoiseRising,
-    /// Noise that falls over the run.
-    NoiseFalling,
-    /// Thresholds follow the median of the norms by a paid count.
-    Quantile,
-    /// The threshold is a percentile of a paid histogram of norms.
-    DcSgdP,
-    /// The threshold minimises noise plus bias over a paid histogram of norms.
-    DcSgdE,
-    /// The threshold follows the spectrum of the released update.
-    Spectral,
+choices! {
+    /// The controllers there are. To add one: a file with its type, a line here, a line in [`controller`].
+    pub enum ControllerKind as "controller" {
+        /// Changes nothing.
+        Fixed = "fixed",
+        /// Moves at random within the same bounds: the control of SAC.
+        Random = "random",
+        /// Soft actor-critic, online from scratch, on flat vectors.
+        Sac = "sac",
+        /// Soft actor-critic over a set of pairs, online from the policy that ships with the program.
+        Set = "set",
+        /// The same from scratch.
+        SetScratch = "set-scratch",
+        /// Thresholds follow the median of the norms by a paid count.
+        Quantile = "quantile",
+        /// The threshold is a percentile of a paid histogram of norms.
+        DcSgdP = "dc-sgd-p",
+        /// The threshold minimises noise plus bias over a paid histogram of norms.
+        DcSgdE = "dc-sgd-e",
+        /// The threshold follows the spectrum of the released update.
+        Spectral = "spectral",
+        /// Shares follow the root of each pair's estimated signal.
+        SnrShares = "snr-shares",
+        /// Thresholds as quantile, shares in proportion to them.
+        MseSplit = "mse-split",
+        /// Step sizes follow each pair's Wiener gain.
+        Wiener = "wiener",
+        /// Noise that rises over the run.
+        NoiseRising = "noise-rising",
+        /// Noise that falls over the run.
+        NoiseFalling = "noise-falling",
+    }
 }
 
 impl ControllerKind {
-    /// All of them.
-    pub const ALL: [Self; 14] = [
-        Self::Fixed,
-        Self::Random,
-        Self::Sac,
-        Self::Set,
-        Self::SetScratch,
-        Self::Quantile,
-        Self::DcSgdP,
-        Self::DcSgdE,
-        Self::Spectral,
-        Self::SnrShares,
-        Self::MseSplit,
-        Self::Wiener,
-        Self::NoiseRising,
-        Self::NoiseFalling,
-    ];
-
-    /// All names, with commas between them.
-    pub fn known() -> String {
-        Self::ALL.map(|kind| kind.to_string()).join(", ")
-    }
-
     /// Whether it needs the paid histogram of joint norms, which is of flat clipping.
     pub fn needs_norms(self) -> bool {
         matches!(self, Self::DcSgdP | Self::DcSgdE)
@@ -131,38 +105,6 @@ impl ControllerKind {
     /// Whether it needs a paid statistic.
     pub fn needs_statistics(self) -> bool {
         self.needs_norms() || matches!(self, Self::Quantile | Self::MseSplit)
-    }
-}
-
-impl fmt::Display for ControllerKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Fixed => "fixed",
-            Self::Random => "random",
-            Self::Sac => "sac",
-            Self::Set => "set",
-            Self::SetScratch => "set-scratch",
-            Self::SnrShares => "snr-shares",
-            Self::MseSplit => "mse-split",
-            Self::Wiener => "wiener",
-            Self::NoiseRising => "noise-rising",
-            Self::NoiseFalling => "noise-falling",
-            Self::Quantile => "quantile",
-            Self::DcSgdP => "dc-sgd-p",
-            Self::DcSgdE => "dc-sgd-e",
-            Self::Spectral => "spectral",
-        })
-    }
-}
-
-impl FromStr for ControllerKind {
-    type Err = ControlError;
-
-    fn from_str(name: &str) -> Result<Self, ControlError> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.to_string() == name)
-            .ok_or_else(|| ControlError::Unknown { name: name.to_owned(), known: Self::known() })
     }
 }
 

@@ -4,14 +4,6 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// The name is no controller's.
-    #[error("unknown controller `{name}`; there are: {known}")]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: String,
-    },
     /// A saved policy does not fit.
     #[error("the saved policy does not fit: {0}")]
     State(String),

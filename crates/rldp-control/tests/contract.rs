@@ -6,7 +6,7 @@ use rldp_control::{
     Action, ActionBounds, ControlError, Controller, ControllerKind, GlobalObservation, NormHistogram, Observation,
     PairObservation, SacSettings, StateFormat, controller,
 };
-use rldp_privacy::{Observable, Public};
+use rldp_privacy::{Choice as _, Observable, Public};
 
 const PAIRS: usize = 5;
 
@@ -79,7 +79,7 @@ fn flat(action: &Action) -> Vec<f64> {
 #[test]
 fn actions_are_finite_and_within_bounds_even_for_extreme_observations() {
     let bounds = ActionBounds::default();
-    for kind in ControllerKind::ALL {
+    for &kind in ControllerKind::ALL {
         let mut controller = build(kind, 1);
         for round in 0..30 {
             let action = controller.act(&observation(0.0, round % 3 == 0), Some(seen(1e9)), round == 29);
@@ -100,7 +100,7 @@ fn actions_are_finite_and_within_bounds_even_for_extreme_observations() {
 
 #[test]
 fn the_same_seed_gives_the_same_actions_and_another_seed_others() {
-    for kind in ControllerKind::ALL {
+    for &kind in ControllerKind::ALL {
         let once = play(build(kind, 7).as_mut(), 0, 20);
         assert_eq!(once, play(build(kind, 7).as_mut(), 0, 20), "{kind}");
         if matches!(kind, ControllerKind::Random | ControllerKind::Sac) {
@@ -111,7 +111,7 @@ fn the_same_seed_gives_the_same_actions_and_another_seed_others() {
 
 #[test]
 fn a_saved_state_goes_on_to_the_bit_in_every_format() {
-    for kind in ControllerKind::ALL {
+    for &kind in ControllerKind::ALL {
         let mut whole = build(kind, 3);
         play(whole.as_mut(), 0, 15);
         let others = [StateFormat::Json, StateFormat::MessagePack].map(|format| {
@@ -246,7 +246,7 @@ fn spoiled(state: &serde_json::Value, most: usize) -> Vec<serde_json::Value> {
 fn no_spoiled_state_makes_a_controller_panic() {
     let small = SacSettings { hidden_size: 3, batch_size: 2, replay_capacity: 4, ..SacSettings::default() };
     let mut refused = 0;
-    for kind in ControllerKind::ALL {
+    for &kind in ControllerKind::ALL {
         let make = || controller(kind, PAIRS, &small, 3).unwrap();
         let mut whole = make();
         play(whole.as_mut(), 0, 8);

@@ -25,6 +25,24 @@ pub enum Kind {
 impl Kind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Digits, Self::Names, Self::Rare];
+
+    /// How it is written in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Digits => "digits",
+            Self::Names => "names",
+            Self::Rare => "rare",
+        }
+    }
+
+    /// What it means, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Digits => "Nine digits",
+            Self::Names => "An invented person's identifier",
+            Self::Rare => "Six of 64 rare words",
+        }
+    }
 }
 
 impl FromStr for Kind {
@@ -42,11 +60,7 @@ impl FromStr for Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Digits => "digits",
-            Self::Names => "names",
-            Self::Rare => "rare",
-        })
+        formatter.write_str(self.name())
     }
 }
 

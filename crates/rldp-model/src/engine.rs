@@ -135,6 +135,12 @@ pub trait Engine: Send {
         Ok(None)
     }
 
+    /// Resident bytes that training takes at most, where the engine knows: with an adapter of `adapter_parameters` numbers,
+    /// `past_bytes` of each kept of earlier steps, and sequences of `longest` tokens.
+    fn peak_memory(&self, _adapter_parameters: usize, _past_bytes: usize, _longest: usize) -> Option<usize> {
+        None
+    }
+
     /// Logits of every position of one sequence, row-major (T, V).
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError>;
 

@@ -4,6 +4,7 @@ pub mod accounting;
 mod allocation;
 mod bands;
 mod boundary;
+mod choice;
 mod claim;
 mod clipped_sum;
 mod error;
@@ -21,6 +22,7 @@ pub use accounting::Adjacency;
 pub use allocation::Allocation;
 pub use bands::{Bands, MOST_BANDS};
 pub use boundary::{NoGuarantee, Observable, Public, Released, Sensitive, TakenOver};
+pub use choice::Choice;
 pub use claim::{Claim, Guarantee};
 pub use clipped_sum::{
     ClippedSum, Frame, NoisyRelease, NormBins, PartialSum, Past, ReleasedStatistics, StatisticSpec, StatisticWeights,

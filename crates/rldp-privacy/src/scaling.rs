@@ -1,24 +1,22 @@
 //! How a unit's gradient is brought under its bound.
 
-use serde::{Deserialize, Serialize};
-
 /// γ of AUTO-S, in units of the gradient's norm: the paper's value for all its experiments.
 pub(crate) const STABILITY: f64 = 0.01;
 
 /// Takes more off a factor than norms, factors and products lose on the way to the grid.
 pub(crate) const ROUNDING_ROOM: f64 = 1e-9;
 
-/// What multiplies a gradient g with threshold C. Either way the result's norm is at most C, so a mechanism's sensitivity
-/// and its price are the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scaling {
-    /// min(1, C/‖g‖): smaller gradients stay as they are (Abadi et al., arXiv 1607.00133).
-    #[default]
-    Clip,
-    /// C/(‖g‖ + γ), γ = 0.01: every gradient gets about the same norm (AUTO-S of Bu et al., arXiv 2206.07136). With one C
-    /// for everything, C only rescales sum and noise together, and drops out of an optimizer that does not see scale.
-    Normalize,
+crate::choices! {
+    /// What multiplies a gradient g with threshold C. Either way the result's norm is at most C, so a mechanism's sensitivity
+    /// and its price are the same.
+    pub enum Scaling as "scaling" {
+        /// Gradients above their bound are scaled down: min(1, C/‖g‖) (Abadi et al., arXiv 1607.00133).
+        Clip = "clip",
+        /// All are scaled to about their bound: C/(‖g‖ + γ), γ = 0.01 (AUTO-S of Bu et al., arXiv 2206.07136).
+        /// With one C for everything, C only rescales sum and noise together, and drops out of an optimizer that does not see
+        /// scale.
+        Normalize = "normalize",
+    }
 }
 
 impl Scaling {

@@ -1,6 +1,6 @@
 //! Errors of a run, sorted by who can mend them.
 
-use std::fmt::Display;
+use std::{borrow::Cow, fmt::Display};
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ pub enum TrainError {
     #[error("{name} is {value}, but must be {bound}")]
     Setting {
         /// The flag or key.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// Its value.
         value: String,
         /// What it must satisfy.
@@ -58,8 +58,8 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    pub(crate) fn setting(name: &'static str, value: impl Display, bound: &str) -> Self {
-        Self::Setting { name, value: value.to_string(), bound: bound.to_owned() }
+    pub(crate) fn setting(name: impl Into<Cow<'static, str>>, value: impl Display, bound: &str) -> Self {
+        Self::Setting { name: name.into(), value: value.to_string(), bound: bound.to_owned() }
     }
 
     /// Whether the command was called wrongly (exit code 2), as opposed to input that was refused (1).

@@ -1,25 +1,18 @@
 //! Reads and tokenizes what a run trains and evaluates on.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use rldp_data::{Columns, PrivacyUnits, TextColumns, TextTokenizer, TokenRecord, UnitPolicy, read_records, tokenize};
+use rldp_data::{
+    Columns, PrivacyUnits, TextTokenizer, TokenRecord, UnitPolicy, is_standard_input, read_records, tokenize,
+};
 use rldp_model::{Engine, EngineError, ModelConfig};
 
 use crate::{
     error::TrainError,
     evaluate::PublicRecords,
     run::secrets::{Secrets, plant},
-    settings::{DataSettings, TrainSettings},
+    settings::{CanarySettings, DataSettings, TrainSettings},
 };
-
-impl DataSettings {
-    /// Where a record's text is.
-    pub fn text_columns(&self) -> TextColumns {
-        let (prompt, completion) = (self.prompt_column.as_deref(), self.completion_column.as_deref());
-        TextColumns::named(self.messages_column.as_deref(), prompt, completion)
-            .unwrap_or_else(|| TextColumns::Text(self.text_column.clone()))
-    }
-}
 
 /// What a run works on.
 pub struct Inputs {
@@ -80,6 +73,26 @@ pub fn load_records(
     };
     let (units, secrets) = plant(settings, units, tokenizer, config)?;
     Ok(Records { units, secrets, eval })
+}
+
+/// N, the expected number of units of a run, without tokenizing anything: what a plan may depend on.
+///
+/// # Errors
+/// When the file cannot be read, or is standard input, which can be read once.
+pub fn count_units(data: &DataSettings) -> Result<f64, TrainError> {
+    if is_standard_input(&data.train) {
+        return Err(TrainError::Usage(
+            "units on standard input cannot be counted before they are read; give --steps and --batch-size".into(),
+        ));
+    }
+    let columns = Columns { text: data.text_columns(), unit: data.unit_column.clone() };
+    let records = read_records(&data.train, &columns)?;
+    let units = match &data.unit_column {
+        Some(_) => records.iter().map(|record| record.unit.as_deref()).collect::<BTreeSet<_>>().len(),
+        None => records.len(),
+    };
+    let kept = units as f64 * (1.0 - data.hold_out_members.unwrap_or(0.0));
+    Ok(kept + data.canaries.as_ref().map_or(0.0, CanarySettings::expected_units))
 }
 
 fn tokenized(

@@ -4,7 +4,6 @@
 //! observe and steer. Each part is a room of its own: what reads records lives in the mechanism, un-noised values stay inside one
 //! of its steps as [`rldp_privacy::Sensitive`], and all other rooms see what it released.
 
-mod data_settings;
 mod eigen;
 mod error;
 pub mod evaluate;
@@ -13,7 +12,7 @@ mod falsify;
 mod inputs;
 mod learner;
 mod mechanism;
-mod memory_size;
+mod planning;
 mod run;
 pub mod settings;
 mod steering;
@@ -24,10 +23,10 @@ mod tests;
 mod trainer;
 
 pub use error::TrainError;
-pub use inputs::{Inputs, Records, load_records};
+pub use inputs::{Inputs, Records, count_units, load_records};
 pub use learner::{Optimizer, PostProcessing, Step, UpdateSummary};
 pub use mechanism::{SumTask, Summation, plan, sum_units};
-pub use memory_size::MemorySize;
+pub use planning::{Forecast, Pace, recommend};
 pub use run::{
     checkpoint,
     manifest::{machine, started},

@@ -1,7 +1,32 @@
 //! Private fine-tuning of language models with a reinforcement-learned mechanism.
 //!
-//! This crate is the command line and a facade: each module below is a crate of its own.
+//! This crate is the command line ([`main`]) and a facade: each module below is a crate of its own. What a run needs beside its
+//! settings has a default, the same as on the command line:
+//!
+//! ```
+//! # fn main() -> anyhow::Result<()> {
+//! let folder = tempfile::tempdir()?;
+//! let demo = rldp::unpack_demo(folder.path())?; // an embedded model, private notes to train on, public ones to judge by
+//! let out = folder.path().join("run");
+//!
+//! let settings = demo.given().with("out", out.display().to_string()).with("epsilon", 4.0).with("delta", 1e-5);
+//! # let settings = settings.with("steps", 2).with("batch_size", 8.0).with("max_length", 32);
+//! let outcome = rldp::fine_tune(&rldp::resolve(settings)?, &mut rldp::train::Silent)?;
+//! assert!(outcome.finished && rldp::verify(&out)?.holds);
+//! # Ok(())
+//! # }
+//! ```
 
+mod cli;
+mod commands;
+mod exit;
+mod facade;
+mod hub;
+mod models;
+mod progress;
+mod shield;
+
+pub use facade::{Demo, fine_tune, resolve, unpack_demo, verify};
 pub use rldp_control as control;
 pub use rldp_data as data;
 pub use rldp_lab as lab;
@@ -9,3 +34,15 @@ pub use rldp_model as model;
 pub use rldp_privacy as privacy;
 pub use rldp_reference as reference;
 pub use rldp_train as train;
+
+/// The command line.
+pub fn main() -> std::process::ExitCode {
+    let arguments = cli::parse();
+    shield::raise();
+    // A panic is a defect of ours; its message says where, never what the records held, and the exit code says internal.
+    match std::panic::catch_unwind(|| commands::run(arguments)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => exit::report(&error),
+        Err(_) => std::process::ExitCode::from(3),
+    }
+}

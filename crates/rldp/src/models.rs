@@ -10,9 +10,10 @@ use rldp_model::{
     peft,
 };
 use rldp_reference::ReferenceEngine;
+use rldp_train::settings::EngineKind;
 
 use crate::{
-    cli::{ColumnArguments, EngineChoice, ModelArguments},
+    cli::{ColumnArguments, ModelArguments},
     exit::Wrong,
     hub,
 };
@@ -82,9 +83,9 @@ pub(crate) fn adapter(folder: Option<&Path>, files: &ModelFiles) -> Result<Optio
 }
 
 /// The engine of a model.
-pub(crate) fn engine(files: &ModelFiles, choice: EngineChoice, options: CpuOptions) -> Result<Box<dyn Engine>> {
+pub(crate) fn engine(files: &ModelFiles, choice: EngineKind, options: CpuOptions) -> Result<Box<dyn Engine>> {
     Ok(match choice {
-        EngineChoice::Cpu => Box::new(CpuEngine::new(files, options).map_err(Wrong::input)?),
-        EngineChoice::Reference => Box::new(ReferenceEngine::new(files).map_err(Wrong::input)?),
+        EngineKind::Cpu => Box::new(CpuEngine::new(files, options).map_err(Wrong::input)?),
+        EngineKind::Reference => Box::new(ReferenceEngine::new(files).map_err(Wrong::input)?),
     })
 }

@@ -95,8 +95,23 @@ impl MemoryPlan {
         let buffers = (self.gradient_bytes / queue::AHEAD).max(workers * gradient);
         let sums = 2 * workers * gradient;
         let gradients = self.gradient_bytes.max(buffers + sums) + gradient;
+        gradients + self.bytes_without_gradients(model, workers, limit)
+    }
+
+    /// What training takes at most, whatever the limit is.
+    pub(crate) fn peak_bytes(&self, model: &BaseModel, workers: usize, of: MemoryLimit) -> usize {
+        let units = self.micro_batch_tokens / of.longest.max(1) + 1;
+        let gradient = 4 * of.adapter_parameters;
+        // A worker has the gradients of its micro-batch, within what all may have together, and an exact sum.
+        let buffers = (units * gradient).min((self.gradient_bytes / (queue::AHEAD * workers)).max(gradient));
+        let gradients = workers * (buffers + 2 * gradient) + gradient;
+        let activations = workers * self.micro_batch_tokens.max(of.longest) * model.bytes_per_token(self.recomputes);
+        gradients + activations + self.bytes_without_gradients(model, workers, of)
+    }
+
+    fn bytes_without_gradients(&self, model: &BaseModel, workers: usize, limit: MemoryLimit) -> usize {
         let tiles = if self.keeps_tiles { model.tile_bytes() } else { 0 };
         let own = (PARAMETER_BYTES + limit.past_bytes) * limit.adapter_parameters + BASE_BYTES + workers * WORKER_BYTES;
-        model.stored_bytes() + tiles + gradients + own
+        model.stored_bytes() + tiles + own
     }
 }

@@ -117,6 +117,11 @@ impl Engine for CpuEngine {
         &self.model.config
     }
 
+    fn peak_memory(&self, adapter_parameters: usize, past_bytes: usize, longest: usize) -> Option<usize> {
+        let of = MemoryLimit { bytes: usize::MAX, adapter_parameters, past_bytes, longest };
+        Some(self.plan.peak_bytes(&self.model, self.workers.len(), of))
+    }
+
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
         sequences.iter().try_for_each(|sequence| self.model.config.check_tokens(sequence.tokens))?;
         let (pairs, angles) = (self.pairs(adapter), self.angles(longest(sequences)));

@@ -1,10 +1,5 @@
 //! The one interface of all accountants, their names and their declared scope.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
 use super::error::AccountingError;
 use super::event::{Adaptivity, Adjacency, Event, events_under};
 use super::gdp::GdpAccountant;
@@ -45,38 +40,15 @@ pub trait Accountant: Send + Sync {
     }
 }
 
-/// The accountants there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccountantKind {
-    /// Privacy loss distributions composed by Fourier transform: the tightest, for committed parameters.
-    Pld,
-    /// Rényi differential privacy: looser, closed under addition, fast.
-    Rdp,
-    /// Gaussian differential privacy: exact, full batches only.
-    Gdp,
-}
-
-impl fmt::Display for AccountantKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pld => "pld",
-            Self::Rdp => "rdp",
-            Self::Gdp => "gdp",
-        })
-    }
-}
-
-impl FromStr for AccountantKind {
-    type Err = AccountingError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.to_ascii_lowercase().as_str() {
-            "pld" => Ok(Self::Pld),
-            "rdp" => Ok(Self::Rdp),
-            "gdp" => Ok(Self::Gdp),
-            _ => Err(AccountingError::UnknownAccountant(text.to_owned())),
-        }
+crate::choices! {
+    /// The accountants there are.
+    pub enum AccountantKind as "accountant" {
+        /// Privacy loss distributions composed by Fourier transform: the tightest, for committed parameters.
+        Pld = "pld",
+        /// Rényi differential privacy: looser, closed under addition, fast.
+        Rdp = "rdp",
+        /// Gaussian differential privacy: exact, full batches only.
+        Gdp = "gdp",
     }
 }
 

@@ -38,9 +38,6 @@ pub enum AccountingError {
         /// Why, and what to use instead.
         reason: &'static str,
     },
-    /// The name is not an accountant's.
-    #[error("unknown accountant {0:?}: use pld, rdp or gdp")]
-    UnknownAccountant(String),
     /// No value of the calibrated parameter meets the target.
     #[error("no {parameter} between {low} and {high} reaches epsilon {target}; {hint}")]
     NoSolution {

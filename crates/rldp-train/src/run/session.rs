@@ -247,7 +247,7 @@ fn raw_observer(settings: &TrainSettings, plan: &Plan) -> Result<Option<RawObser
 
 fn read_settings(folder: &Path) -> Result<TrainSettings, TrainError> {
     let path = folder.join(files::CONFIG);
-    toml::from_str(&fs_err::read_to_string(&path)?).map_err(|error| TrainError::Corrupt {
+    TrainSettings::from_toml(&fs_err::read_to_string(&path)?).map_err(|error| TrainError::Corrupt {
         path: path.display().to_string(),
         reason: format!("not a run's settings: {}", error.message()),
     })

@@ -1,7 +1,5 @@
 //! How many steps noise may be correlated over, as far as the settings alone decide.
 
-use rldp_privacy::MOST_BANDS;
-
 use super::{GeometryKind, OptimizerKind, RegimeKind, TrainSettings};
 use crate::error::TrainError;
 
@@ -21,9 +19,6 @@ impl TrainSettings {
     /// Whether noise may have the bands that were asked for.
     pub(super) fn validate_bands(&self) -> Result<(), TrainError> {
         let Some(bands) = self.privacy.noise_bands else { return Ok(()) };
-        if !(1..=MOST_BANDS).contains(&bands) {
-            return Err(TrainError::setting("noise-bands", bands, &format!("between 1 and {MOST_BANDS}")));
-        }
         match self.reason_for_one_band() {
             Some(reason) if bands > 1 => {
                 Err(TrainError::Usage(format!("--noise-bands is {bands}, but {reason}; use 1, or leave it out")))
@@ -51,13 +46,16 @@ impl TrainSettings {
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
 
-    /// Bytes a parameter of the adapter that are kept of earlier steps, at most: of each an exact sum and what was read off it.
+    /// [`past_bytes`] of the run, at most: bytes a parameter of the adapter that are kept of earlier steps, at most: of each an exact sum and what was read off it.
     pub fn past_bytes(&self) -> usize {
-        const OF_A_STEP: u64 = 12;
         let chosen = if self.reason_for_one_band().is_some() { 1 } else { most_chosen_bands(self.privacy.steps) };
-        match self.privacy.noise_bands.unwrap_or(chosen) {
-            1 => 0,
-            bands => (OF_A_STEP * bands) as usize,
-        }
+        past_bytes(self.privacy.noise_bands.unwrap_or(chosen))
     }
+}
+
+/// Bytes a parameter of the adapter that are kept of earlier steps where noise has `bands` bands: of each an exact sum and what was
+/// read off it.
+pub fn past_bytes(bands: u64) -> usize {
+    const OF_A_STEP: u64 = 12;
+    if bands == 1 { 0 } else { (OF_A_STEP * bands) as usize }
 }

@@ -1,97 +1,94 @@
 //! Choices between named things.
 
-use serde::{Deserialize, Serialize};
+use rldp_privacy::choices;
 
-/// Whether noise multipliers are fixed before the first step or chosen while training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RegimeKind {
-    /// All noise multipliers are fixed in advance; numerical (PLD) accounting is valid.
-    Committed,
-    /// A fixed multiset of noise multipliers, whose order the controller chooses: the price of the committed plan.
-    Deck,
-    /// The controller also moves the noise multiplier; a fixed-order Rényi filter stands before every step.
-    Adaptive,
+choices! {
+    /// Whether noise multipliers are fixed before the first step or chosen while training.
+    pub enum RegimeKind as "regime" {
+        /// All noise is fixed in advance; numerical (PLD) accounting is valid.
+        Committed = "committed",
+        /// A fixed set of noise levels, whose order the controller chooses: the price of the committed plan.
+        Deck = "deck",
+        /// The controller also moves the noise; a Rényi filter stands before every step and costs more.
+        Adaptive = "adaptive",
+    }
 }
 
-/// How a unit's gradient is bounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClippingKind {
-    /// Every adapter pair has its own threshold and its own share of the budget.
-    PairWise,
-    /// One threshold for the whole gradient, in which a controller may move the scale of every pair.
-    Joint,
-    /// One threshold for the whole gradient (the usual DP-SGD), and a controller moves nothing but it.
-    Flat,
+choices! {
+    /// How a unit's gradient is bounded.
+    pub enum ClippingKind as "clipping" {
+        /// Every adapter pair has its own threshold and its own share of the budget.
+        PairWise = "pair-wise",
+        /// One threshold for the whole gradient, in which a controller may move the scale of every pair.
+        Joint = "joint",
+        /// One threshold for the whole gradient (the usual DP-SGD), and a controller moves nothing but it.
+        Flat = "flat",
+    }
 }
 
-/// Learning-rate schedule after warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Decay {
-    /// Linear to zero at the last step.
-    Linear,
-    /// Half a cosine to zero at the last step.
-    Cosine,
-    /// No decay.
-    Constant,
+choices! {
+    /// Learning-rate schedule after warm-up.
+    pub enum Decay as "decay" {
+        /// Linear to zero at the last step.
+        Linear = "linear",
+        /// Half a cosine to zero at the last step.
+        Cosine = "cosine",
+        /// No decay.
+        Constant = "constant",
+    }
 }
 
-/// In which coordinates a unit's gradient is bounded and gets its noise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GeometryKind {
-    /// The gradient's own.
-    #[default]
-    None,
-    /// Every coordinate on a scale learned from releases (AdaClip).
-    Adaclip,
-    /// The eigenbasis of released gradients (GeoClip).
-    Geoclip,
+choices! {
+    /// In which coordinates a unit's gradient is bounded and gets its noise.
+    pub enum GeometryKind as "geometry" {
+        /// The gradient's own.
+        None = "none",
+        /// Every coordinate on a scale learned from releases (AdaClip).
+        Adaclip = "adaclip",
+        /// The eigenbasis of released gradients (GeoClip).
+        Geoclip = "geoclip",
+    }
 }
 
-/// What is trained of every adapter pair.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trainable {
-    /// A and B.
-    #[default]
-    Both,
-    /// B alone; A stays at its random start (FFA-LoRA).
-    B,
+choices! {
+    /// What is trained of every adapter pair.
+    pub enum Trainable as "trainable" {
+        /// A and B.
+        Both = "both",
+        /// B alone; A stays at its random start (FFA-LoRA).
+        B = "b",
+    }
 }
 
-/// How a released gradient becomes an update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OptimizerKind {
-    /// AdamW.
-    #[default]
-    Adamw,
-    /// AdamW whose second moment has the noise's known variance taken off.
-    AdamBc,
-    /// Gradient descent with momentum `beta1`.
-    Sgd,
+choices! {
+    /// How a released gradient becomes an update.
+    pub enum OptimizerKind as "optimizer" {
+        /// AdamW.
+        Adamw = "adamw",
+        /// AdamW whose second moment has the noise's known variance taken off (DP-AdamBC).
+        AdamBc = "adam-bc",
+        /// Gradient descent with momentum beta1.
+        Sgd = "sgd",
+    }
 }
 
-/// Which engine computes gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EngineKind {
-    /// The fast CPU engine.
-    Cpu,
-    /// The readable autodiff engine, for checks.
-    Reference,
+choices! {
+    /// Which engine computes gradients.
+    pub enum EngineKind as "engine" {
+        /// The fast CPU engine.
+        Cpu = "cpu",
+        /// The readable autodiff engine, for checks.
+        Reference = "reference",
+    }
 }
 
-/// How the products with the frozen base model are computed. Per-unit gradients, sums, noise and the optimizer are f32 or
-/// better either way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PrecisionKind {
-    /// Everywhere.
-    F32,
-    /// Operands rounded to bf16, sums in f32.
-    Bf16,
+choices! {
+    /// How the products with the frozen base model are computed. Per-unit gradients, sums, noise and the optimizer are f32
+    /// or better either way.
+    pub enum PrecisionKind as "precision" {
+        /// Everywhere.
+        F32 = "f32",
+        /// Operands rounded to bf16, sums in f32.
+        Bf16 = "bf16",
+    }
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use rldp_audit::score::ScoreKind;
+use rldp_train::settings::EngineKind;
 
-use super::{ColumnArguments, EngineChoice};
+use super::{ColumnArguments, chosen};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -37,9 +38,9 @@ pub(crate) struct AuditArguments {
     /// PEFT adapter directory; the run's when absent
     #[arg(long)]
     pub(crate) adapter: Option<PathBuf>,
-    /// cpu (fast) or reference (readable autodiff)
-    #[arg(long, default_value = "cpu")]
-    pub(crate) engine: EngineChoice,
+    /// Which engine computes
+    #[arg(long, value_name = "NAME", value_parser = chosen::<EngineKind>(), default_value = "cpu")]
+    pub(crate) engine: EngineKind,
     /// Records that were trained on
     #[arg(long, requires = "non_members")]
     pub(crate) members: Option<PathBuf>,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use rldp_privacy::accounting::AccountantKind;
 
+use super::chosen;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PrivacyCommand {
     /// Epsilon of a plan
@@ -33,7 +35,7 @@ pub(crate) struct EpsilonArguments {
     #[arg(long)]
     pub(crate) delta: f64,
     /// Accountant
-    #[arg(long, default_value = "pld")]
+    #[arg(long, value_name = "NAME", value_parser = chosen::<AccountantKind>(), default_value = "pld")]
     pub(crate) accountant: AccountantKind,
     /// Print JSON
     #[arg(long)]
@@ -55,7 +57,7 @@ pub(crate) struct CalibrateArguments {
     #[arg(long)]
     pub(crate) steps: u64,
     /// Accountant
-    #[arg(long, default_value = "pld")]
+    #[arg(long, value_name = "NAME", value_parser = chosen::<AccountantKind>(), default_value = "pld")]
     pub(crate) accountant: AccountantKind,
     /// Print JSON
     #[arg(long)]

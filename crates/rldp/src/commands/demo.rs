@@ -4,17 +4,16 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use fs_err as fs;
-use rldp_data::demo;
 use rldp_train::{files, settings::TrainSettings};
 
 use super::{print_line, privacy, report, train::train};
-use crate::{cli::DemoArguments, defaults, exit::Wrong, progress::note, settings::Given};
+use crate::{
+    cli::DemoArguments,
+    exit::Wrong,
+    facade::{self, Demo},
+    progress::note,
+};
 
-/// Seeds of the two public note generators; different patients.
-const TRAIN_SEED: u64 = 1;
-const EVAL_SEED: u64 = 2;
-const TRAIN_PATIENTS: usize = 3_000;
-const EVAL_PATIENTS: usize = 60;
 const EPSILON: f64 = 4.0;
 const DELTA: f64 = 1e-5;
 
@@ -26,10 +25,10 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
             out.display()
         )));
     }
-    unpack(out)?;
+    let demo = facade::unpack_demo(out)?;
     let (mut rows, mut base) = (Vec::new(), None);
     for controller in ["fixed", "sac"] {
-        let settings = settings(out, controller)?;
+        let settings = settings(&demo, out, controller)?;
         let outcome = train(&settings, false, controller, false)?;
         if !outcome.finished {
             note("stopped", &format!("in the {controller} run; remove {} to start the demo anew", out.display()));
@@ -64,33 +63,9 @@ fn first_perplexity(run: &Path) -> Option<f64> {
     lines.filter(|line| line["kind"] == "eval" && line["step"] == 0).find_map(|line| line["perplexity"].as_f64())
 }
 
-/// Writes the embedded model and freshly generated notes, so that every other command can use them too.
-pub(super) fn unpack(out: &Path) -> Result<()> {
-    let model = out.join("model");
-    fs::create_dir_all(&model)?;
-    fs::write(model.join("config.json"), demo::MODEL_CONFIG)?;
-    fs::write(model.join("tokenizer.json"), demo::TOKENIZER)?;
-    fs::write(model.join("model.safetensors"), demo::WEIGHTS)?;
-    demo::write_notes(&out.join("train.csv"), TRAIN_SEED, TRAIN_PATIENTS)?;
-    demo::write_notes(&out.join("eval.csv"), EVAL_SEED, EVAL_PATIENTS)?;
-    Ok(())
-}
-
-fn settings(out: &Path, controller: &str) -> Result<TrainSettings> {
-    let text = |path: &str| Some(out.join(path).display().to_string());
-    let mut given = Given::default();
-    given.set("model", text("model"));
-    given.set("train", text("train.csv"));
-    given.set("eval", text("eval.csv"));
-    given.set("out", text(controller));
-    given.set("unit_column", Some("patient"));
-    given.set("epsilon", Some(EPSILON));
-    given.set("delta", Some(DELTA));
-    given.set("max_records_per_unit", Some(2));
-    given.set("steps", Some(40));
-    given.set("eval_every", Some(10));
-    given.set("batch_size", Some(64.0));
-    given.set("interval", Some(5));
-    given.set("controller", Some(controller));
-    given.resolve(defaults::table(None))
+fn settings(demo: &Demo, out: &Path, controller: &str) -> Result<TrainSettings> {
+    let given = demo.given().with("out", out.join(controller).display().to_string()).with("controller", controller);
+    let given = given.with("epsilon", EPSILON).with("delta", DELTA).with("max_records_per_unit", 2);
+    let given = given.with("steps", 40).with("batch_size", 64.0).with("eval_every", 10).with("interval", 5);
+    facade::resolve(given)
 }

@@ -7,6 +7,7 @@ mod evaluate;
 mod generate;
 mod inspect;
 mod merge;
+mod plan;
 mod policy;
 mod privacy;
 mod report;
@@ -21,7 +22,7 @@ use std::{
 
 use anyhow::Result;
 
-pub(crate) use self::{compare::CompareArguments, utility::Metric};
+pub(crate) use self::{compare::CompareArguments, privacy::verify_run, train::load, utility::Metric};
 use crate::{
     cli::{Arguments, Command, InspectCommand, PolicyCommand, PrivacyCommand},
     shield,
@@ -35,6 +36,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),

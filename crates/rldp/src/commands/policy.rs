@@ -15,16 +15,15 @@ use rldp_control::{
 use rldp_privacy::{Observable, Public};
 use rldp_train::{
     files,
-    settings::{TrainSettings, default_learning_rate},
+    settings::{Given, Known, TrainSettings, default_learning_rate},
 };
 use serde_json::Value;
 
-use super::{demo, print_line, train::train};
+use super::{print_line, train::train};
 use crate::{
     cli::{PolicyShowArguments, PolicyTrainArguments},
-    defaults,
     exit::Wrong,
-    settings::Given,
+    facade,
 };
 
 /// Controller whose state is the policy.
@@ -47,7 +46,7 @@ pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
         )));
     }
     let scratch = tempfile::tempdir()?;
-    demo::unpack(scratch.path())?;
+    facade::unpack_demo(scratch.path())?;
     let mut rng = ChaCha12Rng::seed_from_u64(arguments.seed);
     let mut policy: Option<std::path::PathBuf> = None;
     for run in 1..=arguments.runs {
@@ -122,7 +121,7 @@ fn episode(
     given.set_in("sac", "hidden_size", Some(HIDDEN));
     given.set_in("sac", "batch_size", Some(64));
     given.set_in("sac", "updates_per_interval", Some(8));
-    given.resolve(defaults::table(None))
+    Ok(given.resolve(&Known::default())?)
 }
 
 /// One of `count`; nothing is drawn where there is nothing to choose, so that what one model and one file gave stays what it was.

@@ -121,7 +121,7 @@ pub(crate) fn verify_run(run: &Path) -> Result<Verification> {
     let ledger = String::from_utf8_lossy(&ledger);
     let mut found = verify_ledger(&ledger);
     let config = fs::read_to_string(run.join(files::CONFIG)).map_err(Wrong::input)?;
-    match toml::from_str::<TrainSettings>(&config) {
+    match TrainSettings::from_toml(&config) {
         Err(error) => found.check("settings", false, format!("{} cannot be read: {}", files::CONFIG, error.message())),
         Ok(settings) => {
             let differences = found.claim.as_ref().map_or_else(Vec::new, |claim| differences(claim, &settings));

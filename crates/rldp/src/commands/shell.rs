@@ -3,17 +3,17 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 use clap_complete::Shell;
 use fs_err as fs;
 
 use super::print_line;
-use crate::cli::{Arguments, CompletionsArguments, ManArguments};
+use crate::cli::{self, CompletionsArguments, ManArguments};
 
 /// Prints the completion script of a shell.
 pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(Shell::from(arguments.shell), &mut Arguments::command(), "rldp", &mut script);
+    clap_complete::generate(Shell::from(arguments.shell), &mut cli::command(), "rldp", &mut script);
     print_line(String::from_utf8(script)?.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -21,7 +21,7 @@ pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<ExitCode> 
 /// Writes one page for each command.
 pub(crate) fn man(arguments: &ManArguments) -> Result<ExitCode> {
     fs::create_dir_all(&arguments.out)?;
-    let mut command = Arguments::command();
+    let mut command = cli::command();
     command.build();
     page(&command, "rldp", &arguments.out)?;
     print_line(&arguments.out.display().to_string())?;

@@ -1,7 +1,7 @@
 //! `rldp train`: the main job.
 
 use std::{
-    path::Path,
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc, OnceLock,
@@ -12,23 +12,23 @@ use std::{
 use anyhow::Result;
 use rldp_data::is_standard_input;
 use rldp_model::{
-    AdapterLayout, LoraSettings, ModelConfig, ModelSource,
+    AdapterLayout, Engine, LoraSettings, ModelConfig, ModelFiles, ModelSource,
     cpu::{CpuOptions, MemoryLimit, Precision},
 };
 use rldp_train::{
-    Inputs, Outcome, Records, files, load_records, resume,
-    settings::{EngineKind, ModelSettings, PrecisionKind, TrainSettings},
+    Forecast, Inputs, Outcome, Records, files, load_records,
+    recommend::PlanRow,
+    resume,
+    settings::{EngineKind, Given, ModelSettings, PrecisionKind, TrainSettings},
     start,
 };
 
-use super::{print_line, report};
+use super::{plan, print_line, report};
 use crate::{
-    cli::{EngineChoice, TrainArguments},
-    defaults,
+    cli::TrainArguments,
     exit::Wrong,
-    models,
+    facade, models,
     progress::{Terminal, note},
-    settings::Given,
 };
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
@@ -55,10 +55,11 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
 
 /// One run from resolved settings to a finished folder; the report is the caller's.
 pub(crate) fn train(settings: &TrainSettings, resumed: bool, label: &str, quiet: bool) -> Result<Outcome> {
-    let inputs = load(settings)?;
+    let inputs = load(settings, &mut |warning| note("warning", warning))?;
     let mut trainer = if resumed { resume(settings.clone(), inputs)? } else { start(settings.clone(), inputs)? };
     if !quiet {
         note("claim", &trainer.statement());
+        tell_plan(&trainer.forecast()?, settings);
     }
     let mut terminal = Terminal::new(label, settings.privacy.steps, quiet, stop_flag()?);
     let outcome = trainer.run(&mut terminal)?;
@@ -69,20 +70,43 @@ pub(crate) fn train(settings: &TrainSettings, resumed: bool, label: &str, quiet:
     Ok(outcome)
 }
 
-fn load(settings: &TrainSettings) -> Result<Inputs> {
+/// One line on what is about to be spent. Its duration depends on the records' lengths, so it goes to no file.
+fn tell_plan(forecast: &Forecast, settings: &TrainSettings) {
+    let PlanRow { batch_size, sampling_rate, noise_bands, noise_multiplier, .. } = forecast.plan;
+    let memory = forecast.memory.map_or_else(String::new, |bytes| format!(", {} of memory", plan::memory(bytes)));
+    note(
+        "plan",
+        &format!(
+            "{} steps of {batch_size:.0} expected units, q {sampling_rate:.4}, z {noise_multiplier:.3}, {noise_bands} noise bands: about \
+             {}{memory}",
+            forecast.steps_left,
+            plan::duration(forecast.seconds)
+        ),
+    );
+    if let Some(warning) = forecast.plan.warning(settings.privacy.regime) {
+        note("WARNING", &warning);
+    }
+}
+
+/// Opens the model and reads the records; `warn` is told what somebody should know before anything is spent.
+pub(crate) fn load(settings: &TrainSettings, warn: &mut dyn FnMut(&str)) -> Result<Inputs> {
     let files_on_hub = matches!(ModelSource::classify(&settings.model.model), ModelSource::HubId(_));
     let files = models::files(&settings.model.model)?;
     let tokenizer = models::tokenizer(&files)?;
     let records = load_records(settings, &tokenizer, &files.config)?;
     for warning in warnings(settings, &records) {
-        note("warning", &warning);
+        warn(&warning);
     }
-    let choice = EngineChoice::from(settings.model.engine);
-    let options = CpuOptions { memory_limit: memory_limit(settings, &files.config)?, ..cpu_options(settings)? };
-    let engine = models::engine(&files, choice, options)?;
+    let engine = engine_for(settings, &files)?;
     let named = settings.model.model.display().to_string();
     let base_name = if files_on_hub { named.split('@').next().unwrap_or_default().to_owned() } else { named };
     Ok(Inputs { engine, units: records.units, secrets: records.secrets, eval: records.eval, base_name })
+}
+
+/// The engine that the settings ask for.
+pub(super) fn engine_for(settings: &TrainSettings, files: &ModelFiles) -> Result<Box<dyn Engine>> {
+    let options = CpuOptions { memory_limit: memory_limit(settings, &files.config)?, ..cpu_options(settings)? };
+    models::engine(files, settings.model.engine, options)
 }
 
 fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
@@ -157,20 +181,20 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
 fn resolve(arguments: &TrainArguments) -> Result<TrainSettings> {
     let mut given = Given::default();
     if let Some(folder) = run_to_resume(arguments)? {
-        given = Given::from_file(&folder.join(files::CONFIG))?;
+        given = facade::given_from_file(&folder.join(files::CONFIG))?;
         given.set("out", Some(folder.display().to_string()));
     }
     if let Some(path) = &arguments.config {
-        given.overlay(Given::from_file(path)?);
+        given.overlay(facade::given_from_file(path)?);
     }
-    given.overlay(flags(arguments));
-    let config = given.text("model").and_then(|model| models::files(Path::new(&model)).ok()).map(|files| files.config);
-    given.resolve(defaults::table(config.as_ref()))
+    given.overlay(arguments.settings.0.clone());
+    facade::resolve(given)
 }
 
-fn run_to_resume(arguments: &TrainArguments) -> Result<Option<std::path::PathBuf>> {
+fn run_to_resume(arguments: &TrainArguments) -> Result<Option<PathBuf>> {
     let Some(named) = &arguments.resume else { return Ok(None) };
-    let folder = if named.as_os_str().is_empty() { arguments.out.as_ref() } else { Some(named) };
+    let out = arguments.settings.0.text("out").map(PathBuf::from);
+    let folder = if named.as_os_str().is_empty() { out } else { Some(named.clone()) };
     let Some(folder) = folder else {
         anyhow::bail!(Wrong::usage(anyhow::anyhow!("--resume needs the run folder: `rldp train --resume RUN`")));
     };
@@ -181,70 +205,7 @@ fn run_to_resume(arguments: &TrainArguments) -> Result<Option<std::path::PathBuf
             files::CONFIG
         )));
     }
-    Ok(Some(folder.clone()))
-}
-
-fn flags(arguments: &TrainArguments) -> Given {
-    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    let whole = |number: Option<u64>| number.and_then(|number| i64::try_from(number).ok());
-    let small = |number: Option<u32>| number.map(i64::from);
-    let mut given = Given::default();
-    given.set("model", path(&arguments.model));
-    given.set("train", path(&arguments.train));
-    given.set("eval", path(&arguments.eval));
-    given.set("out", path(&arguments.out));
-    given.set("policy", path(&arguments.policy));
-    given.set("epsilon", arguments.epsilon);
-    given.set("delta", arguments.delta);
-    given.set("steps", whole(arguments.steps));
-    given.set("other_steps", whole(arguments.other_steps));
-    given.set("noise_bands", whole(arguments.noise_bands));
-    given.set("batch_size", arguments.batch_size);
-    given.set("regime", arguments.regime.clone());
-    given.set("accountant", arguments.accountant.map(|kind| kind.to_string()));
-    given.set("clipping", arguments.clipping.clone());
-    given.set("scaling", arguments.scaling.clone());
-    given.set("geometry", arguments.geometry.clone());
-    given.set("clip_norm", arguments.clip_norm);
-    given.set("statistics_share", arguments.statistics_share);
-    given.set("unsafe_noise_seed", whole(arguments.unsafe_noise_seed));
-    given.set("unsafe_non_private", arguments.unsafe_non_private.then_some(true));
-    given.set("text_column", arguments.columns.text_column.clone());
-    given.set("prompt_column", arguments.columns.prompt_column.clone());
-    given.set("completion_column", arguments.columns.completion_column.clone());
-    given.set("messages_column", arguments.columns.messages_column.clone());
-    given.set("unit_column", arguments.unit_column.clone());
-    given.set("max_records_per_unit", small(arguments.max_records_per_unit));
-    given.set("max_length", small(arguments.columns.max_length));
-    given.set("rank", small(arguments.rank));
-    given.set("lora_alpha", arguments.lora_alpha);
-    given.set("target_modules", arguments.target_modules.clone());
-    given.set("trainable", arguments.trainable.clone());
-    given.set("engine", arguments.engine.clone());
-    given.set("precision", arguments.precision.clone());
-    given.set("micro_batch_tokens", small(arguments.micro_batch_tokens));
-    given.set("memory_limit", arguments.memory_limit.map(|size| size.to_string()));
-    given.set("optimizer", arguments.optimizer.clone());
-    given.set("noise_floor", arguments.noise_floor);
-    given.set("learning_rate", arguments.learning_rate);
-    given.set("warmup", arguments.warmup);
-    given.set("decay", arguments.decay.clone());
-    given.set("beta1", arguments.beta1);
-    given.set("beta2", arguments.beta2);
-    given.set("weight_decay", arguments.weight_decay);
-    given.set("controller", arguments.controller.clone());
-    given.set("interval", whole(arguments.interval));
-    given.set("rate_search", arguments.rate_search);
-    given.set("frozen", arguments.frozen_policy.then_some(true));
-    given.set("public_probe", arguments.public_probe.then_some(true));
-    given.set("unsafe_raw_observations", arguments.unsafe_raw_observations.then_some(true));
-    given.set("eval_every", whole(arguments.eval_every));
-    given.set("checkpoint_every", whole(arguments.checkpoint_every));
-    given.set("seed", whole(arguments.seed));
-    arguments.planting.set(&mut given);
-    given.set_in("sac", "batch_size", small(arguments.sac_batch_size));
-    given.set_in("sac", "updates_per_interval", small(arguments.sac_updates_per_interval));
-    given
+    Ok(Some(folder))
 }
 
 /// Set by the first SIGINT or SIGTERM: the step in progress is finished and saved.

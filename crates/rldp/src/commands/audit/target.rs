@@ -121,7 +121,7 @@ impl Target {
 pub(super) fn settings(run: &Path) -> Result<TrainSettings> {
     let path = run.join(files::CONFIG);
     let text = fs::read_to_string(&path).map_err(Wrong::input)?;
-    toml::from_str(&text)
+    TrainSettings::from_toml(&text)
         .map_err(|error| Wrong::input(anyhow::anyhow!("{} cannot be read: {}", path.display(), error.message())).into())
 }
 

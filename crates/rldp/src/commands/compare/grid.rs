@@ -5,14 +5,18 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
 use rldp_lab::compare::Role;
-use rldp_train::settings::TrainSettings;
+use rldp_model::ModelConfig;
+use rldp_train::{
+    count_units,
+    settings::{Given, Known, TrainSettings},
+};
 use serde::Deserialize;
 use serde_json::Map;
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 use super::tuning::{Tuning, TuningFile};
-use crate::{defaults, exit::Wrong, models, progress::note, settings::Given};
+use crate::{exit::Wrong, models, progress::note};
 
 /// Name of the only model or dataset when the grid lists none.
 const UNNAMED: &str = "base";
@@ -159,7 +163,7 @@ impl Grid {
         self.check_size()?;
         let seeds: Vec<Option<&Value>> =
             if self.seeds.is_empty() { vec![None] } else { self.seeds.iter().map(Some).collect() };
-        let (mut runs, mut known) = (Vec::new(), HashMap::new());
+        let (mut runs, mut known) = (Vec::new(), KnownFacts::default());
         for seed in seeds {
             for (model, model_given) in &self.models {
                 for (dataset, dataset_given) in &self.datasets {
@@ -203,7 +207,7 @@ impl Grid {
         labels: [&str; 3],
         point: &[(&str, &Value)],
         out: &Path,
-        known: &mut HashMap<String, Table>,
+        known: &mut KnownFacts,
     ) -> Result<Vec<Planned>> {
         let [method, model, dataset] = labels;
         let context = format!("method `{method}`, model `{model}`, dataset `{dataset}`");
@@ -242,11 +246,10 @@ impl Grid {
         Ok(planned)
     }
 
-    fn resolved(&self, mut given: Given, context: &str, known: &mut HashMap<String, Table>) -> Result<TrainSettings> {
+    fn resolved(&self, mut given: Given, context: &str, known: &mut KnownFacts) -> Result<TrainSettings> {
         given.set("out", Some(String::new()));
-        let path = given.text("model").unwrap_or_default();
-        let defaults = known.entry(path.clone()).or_insert_with(|| defaults_for(&path)).clone();
-        let mut settings = given.resolve(defaults).map_err(|error| Wrong::usage(error.context(context.to_owned())))?;
+        let resolved = known.of(&given).and_then(|known| Ok(given.resolve(&known)?));
+        let mut settings = resolved.map_err(|error| Wrong::usage(error.context(context.to_owned())))?;
         if self.paired {
             settings.privacy.unsafe_noise_seed = Some(settings.seed);
         }
@@ -255,6 +258,31 @@ impl Grid {
             Wrong::usage(anyhow::anyhow!("{context}: there is no `eval`; name public records to compare on"))
         );
         Ok(settings)
+    }
+}
+
+/// Models that were opened and records that were counted, once for all runs.
+#[derive(Default)]
+struct KnownFacts {
+    configs: HashMap<String, Option<ModelConfig>>,
+    units: HashMap<String, f64>,
+}
+
+impl KnownFacts {
+    fn of(&mut self, given: &Given) -> Result<Known<'_>> {
+        let units = if given.needs_units() && given.has("train") {
+            let data = given.data()?;
+            let key = format!("{data:?}");
+            if !self.units.contains_key(&key) {
+                self.units.insert(key.clone(), count_units(&data)?);
+            }
+            self.units.get(&key).copied()
+        } else {
+            None
+        };
+        let path = given.text("model").unwrap_or_default();
+        let config = self.configs.entry(path.clone()).or_insert_with(|| config_of(&path));
+        Ok(Known { model: config.as_ref(), units })
     }
 }
 
@@ -308,12 +336,12 @@ pub(super) fn points(axes: &[(String, Vec<Value>)]) -> Vec<Vec<(&str, &Value)>> 
     points
 }
 
-fn defaults_for(model: &str) -> Table {
+fn config_of(model: &str) -> Option<ModelConfig> {
     let config = models::files(Path::new(model)).ok().map(|files| files.config);
     if config.is_none() && !model.is_empty() {
         note("warning", &format!("{model} cannot be opened as a model; its runs are planned with general defaults"));
     }
-    defaults::table(config.as_ref())
+    config
 }
 
 /// A readable name and a hash of every resolved setting but the folder: the same settings are the same run.

@@ -1,0 +1,107 @@
+//! What a person should know before the first step: noise, duration, memory.
+
+use std::time::Instant;
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha12Rng;
+use rldp_model::{Sequence, UnitInput};
+
+use crate::{
+    error::TrainError,
+    recommend::{PlanRow, Workload, planned_row},
+    settings::past_bytes,
+    trainer::Trainer,
+};
+
+/// Units whose lengths are timed at most.
+const MOST: usize = 64;
+/// The timing ends when it has taken this part of what the run is expected to, or this many seconds.
+const FRACTION: f64 = 0.01;
+const SECONDS: f64 = 2.0;
+/// Seconds a trained number takes in a step beside its gradients: exact Gaussian noise, the optimizer, the sum.
+const SECONDS_A_NUMBER: f64 = 60e-9;
+/// Seconds of a step whatever its size: a ledger line that is synced, lines of metrics.
+const SECONDS_A_STEP: f64 = 2e-3;
+
+/// What is expected of the rest of a run.
+///
+/// Duration is timed on random tokens, in units as long as the run's own: it is as private as their lengths, and for the person
+/// at the terminal alone.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    /// The plan.
+    pub plan: PlanRow,
+    /// Steps that are left.
+    pub steps_left: u64,
+    /// Expected seconds of them.
+    pub seconds: f64,
+    /// Expected resident bytes, where the engine knows.
+    pub memory: Option<usize>,
+}
+
+impl Trainer {
+    /// Times the engine for a part of the run's own duration.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn forecast(&mut self) -> Result<Forecast, TrainError> {
+        let claim = self.spender.claim();
+        let layout = self.adapter.layout();
+        let work = Workload {
+            units: self.units.expected(),
+            pairs: layout.pairs().len(),
+            parameters: layout.trained_count(),
+            record_work: None,
+        };
+        let plan = planned_row(claim, self.now.noise_multiplier, &work)?;
+        let steps_left = plan.steps.saturating_sub(self.spender.steps_charged());
+        let total = layout.parameter_count();
+        let overhead = SECONDS_A_STEP + SECONDS_A_NUMBER * total as f64;
+        let seconds_left = |unit: f64| steps_left as f64 * (overhead + plan.batch_size * unit);
+        let unit = self.seconds_a_unit(&seconds_left)?;
+        let evaluations = steps_left.div_ceil(self.settings.output.eval_every.max(1)) as f64;
+        let evaluated = self.eval.as_ref().map_or(0, crate::evaluate::PublicRecords::scored_tokens) as f64;
+        // An evaluation is a forward pass alone.
+        let evaluating = evaluations * evaluated * 0.45 * unit / self.mean_tokens().max(1.0);
+        let memory = self.engine.peak_memory(total, past_bytes(plan.noise_bands), self.settings.data.max_length);
+        let seconds = seconds_left(unit) + evaluating;
+        Ok(Forecast { plan, steps_left, seconds, memory })
+    }
+
+    /// Lengths of the blocks of some units, from all over the file.
+    fn some_lengths(&self) -> Vec<Vec<usize>> {
+        let (all, some) = (self.units.len(), self.units.len().min(MOST));
+        let unit = |index: usize| self.units.unit(index * all / some.max(1));
+        (0..some).map(|index| unit(index).blocks.iter().map(|block| block.tokens.len()).collect()).collect()
+    }
+
+    fn mean_tokens(&self) -> f64 {
+        let lengths = self.some_lengths();
+        lengths.iter().flatten().sum::<usize>() as f64 / lengths.len().max(1) as f64
+    }
+
+    fn seconds_a_unit(&mut self, seconds_left: &dyn Fn(f64) -> f64) -> Result<f64, TrainError> {
+        let lengths = self.some_lengths();
+        let mut rng = ChaCha12Rng::seed_from_u64(0);
+        let vocab = self.engine.config().vocab_size as u32;
+        let mut random = |length: &usize| (0..*length).map(|_| rng.random_range(0..vocab)).collect();
+        let tokens: Vec<Vec<Vec<u32>>> =
+            lengths.iter().map(|blocks| blocks.iter().map(&mut random).collect()).collect();
+        let inputs: Vec<UnitInput> = tokens.iter().map(|blocks| input(blocks)).collect();
+        let (mut count, began) = (2.min(inputs.len()), Instant::now());
+        loop {
+            let started = Instant::now();
+            self.engine.unit_gradients(&self.adapter, &inputs[..count], &mut |_, _| ())?;
+            let unit = started.elapsed().as_secs_f64() / count.max(1) as f64;
+            let spent = began.elapsed().as_secs_f64();
+            if count == inputs.len() || spent > SECONDS || spent > FRACTION * seconds_left(unit) {
+                return Ok(unit);
+            }
+            count = (4 * count).min(inputs.len());
+        }
+    }
+}
+
+fn input(blocks: &[Vec<u32>]) -> UnitInput<'_> {
+    UnitInput { sequences: blocks.iter().map(|tokens| Sequence { tokens, scored_from: 1, weight: 1.0 }).collect() }
+}

@@ -1,0 +1,36 @@
+//! The base model and its adapter.
+
+use std::path::PathBuf;
+
+use super::{
+    EngineKind, MemorySize, PrecisionKind, Trainable,
+    describe::{at_least, choice, default, derived, positive, required, settings, unset, whole},
+};
+
+settings! {
+    /// The base model and its adapter.
+    #[section("model", "Model and adapter")]
+    pub struct ModelSettings {
+        /// Hugging Face model directory, GGUF file, or name on the hub (owner/name).
+        model: PathBuf = required(),
+        /// R, LoRA rank.
+        rank: usize = default(8).bound(whole(1, 1024)),
+        /// LoRA's alpha.
+        lora_alpha: f64 = default(16.0).bound(positive()),
+        /// Adapted modules by PEFT's names, separated by commas.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        target_modules: Option<Vec<String>> = derived("the family's, as in PEFT"),
+        /// What is trained of every adapter pair.
+        trainable: Trainable = choice(Trainable::Both),
+        /// Which engine computes gradients.
+        engine: EngineKind = choice(EngineKind::Cpu),
+        /// Products with the frozen base model.
+        precision: PrecisionKind = derived("the faster one that this processor has"),
+        /// Tokens processed at once; bounds memory, changes no result.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        micro_batch_tokens: Option<usize> = unset().bound(at_least(1, "; leave it out for no bound of your own")),
+        /// Memory that the run may take, such as 6GiB; chooses the micro-batch, changes no result.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        memory_limit: Option<MemorySize> = unset(),
+    }
+}

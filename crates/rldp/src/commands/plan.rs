@@ -1,0 +1,281 @@
+//! `rldp plan`: how many steps of what batch, and what they cost, before anything is spent.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::Result;
+use rldp_data::is_standard_input;
+use rldp_model::{Engine, ModelFiles};
+use rldp_train::{
+    Pace, TrainError, count_units, load_records,
+    recommend::{Asked, PlanRow, Workload, around},
+    settings::{Given, Known, TrainSettings, past_bytes},
+    storage::{Disk, replace},
+};
+use serde::Serialize;
+
+use super::{print_json, print_line, train::engine_for};
+use crate::{cli::PlanArguments, exit::Wrong, facade, models, progress::note};
+
+/// Stands for what a plan does not need.
+const NOT_NAMED: &str = "-";
+const SECONDS_AN_HOUR: f64 = 3600.0;
+
+#[derive(Serialize)]
+struct Plans {
+    /// N.
+    units: f64,
+    epsilon: f64,
+    delta: f64,
+    /// d, numbers that are trained; null when no model was named.
+    parameters: Option<usize>,
+    /// Tokens of a record that hours are computed for.
+    record_tokens: Option<f64>,
+    plans: Vec<Row>,
+    recommended: usize,
+}
+
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    plan: PlanRow,
+    hours: Option<f64>,
+    memory_bytes: Option<usize>,
+}
+
+/// What the machine does with the model.
+struct Machine {
+    pace: Pace,
+    engine: Box<dyn Engine>,
+    longest: usize,
+    /// Tokens of a record, and whether public records say so.
+    tokens: f64,
+    from_public: bool,
+    /// Scored tokens of the evaluation file.
+    evaluated: usize,
+}
+
+pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
+    let mut given = match &arguments.config {
+        Some(path) => facade::given_from_file(path)?,
+        None => Given::default(),
+    };
+    given.overlay(arguments.settings.0.clone());
+    let units = units(arguments, &given)?;
+    let (settings, files) = draft(&given)?;
+    let machine = files.as_ref().map(|files| measured(&settings, files)).transpose()?;
+    let records = match (arguments.hours, &machine) {
+        (Some(hours), _) if !(hours > 0.0 && hours.is_finite()) => {
+            anyhow::bail!(Wrong::usage(anyhow::anyhow!("--hours is {hours}, but must be positive and finite")));
+        }
+        (Some(hours), Some(machine)) => Some(machine.pace.records_in(hours * SECONDS_AN_HOUR, 60)),
+        (Some(_), None) => anyhow::bail!(Wrong::usage(anyhow::anyhow!("--hours needs --model, whose steps are timed"))),
+        (None, _) => arguments.records,
+    };
+    let asked = Asked {
+        steps: given.number("steps").map(|steps| steps as u64),
+        batch_size: given.number("batch_size"),
+        epochs: given.number("epochs"),
+        records,
+    };
+    let config = files.as_ref().map(|files| &files.config);
+    let work = Workload::new(&settings, units, config)?;
+    let (rows, recommended) = around(&settings, &work, &asked)?;
+    let seconds = |row: &PlanRow| {
+        machine.as_ref().map(|machine| machine.pace.seconds(row, settings.output.eval_every, machine.evaluated))
+    };
+    let plans = Plans {
+        units,
+        epsilon: settings.privacy.epsilon,
+        delta: settings.privacy.delta,
+        parameters: config.map(|_| work.parameters),
+        record_tokens: machine.as_ref().map(|machine| machine.tokens),
+        plans: rows
+            .iter()
+            .map(|row| Row {
+                plan: row.clone(),
+                hours: seconds(row).map(|seconds| seconds / SECONDS_AN_HOUR),
+                memory_bytes: machine.as_ref().and_then(|machine| {
+                    machine.engine.peak_memory(work.parameters, past_bytes(row.noise_bands), machine.longest)
+                }),
+            })
+            .collect(),
+        recommended,
+    };
+    let best = &rows[recommended];
+    if let Some(warning) = best.warning(settings.privacy.regime) {
+        note("warning", &warning);
+    }
+    if let Some(path) = &arguments.write_config {
+        write_config(path, &given, best)?;
+    }
+    if arguments.json {
+        print_json(&plans)?;
+    } else {
+        table(&plans, machine.as_ref(), arguments.write_config.as_deref())?;
+    }
+    if let (Some(machine), Some(files)) = (&machine, &files) {
+        tell_of_private_lengths(&settings, files, machine, best)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn units(arguments: &PlanArguments, given: &Given) -> Result<f64> {
+    if let Some(units) = arguments.units {
+        return Ok(units as f64);
+    }
+    if !given.has("train") {
+        anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+            "give --units, the number of units, or --train, whose units are counted"
+        )));
+    }
+    Ok(count_units(&given.data()?)?)
+}
+
+/// Settings of the run that is planned, with a plan of no account and stand-ins for files that a plan does not need; the model's files
+/// when it was named.
+fn draft(given: &Given) -> Result<(TrainSettings, Option<ModelFiles>)> {
+    let files = given.text("model").map(|model| models::files(Path::new(&model))).transpose()?;
+    let mut draft = given.clone();
+    for key in ["model", "train", "out"] {
+        if !draft.has(key) {
+            draft.set(key, Some(NOT_NAMED));
+        }
+    }
+    draft.forget("epochs");
+    draft.set("steps", Some(1));
+    draft.set("batch_size", Some(1.0));
+    let known = Known { model: files.as_ref().map(|files| &files.config), units: None };
+    Ok((draft.resolve(&known)?, files))
+}
+
+/// Times the loop on random tokens, in blocks as long as public records say, or else as long as they may be.
+fn measured(settings: &TrainSettings, files: &ModelFiles) -> Result<Machine> {
+    note("plan", "timing steps on random tokens, for a few seconds");
+    let longest = settings.data.max_length.min(files.config.max_positions);
+    let public = public_lengths(settings, files)?;
+    let (tokens, evaluated) = public.unwrap_or((longest as f64, 0));
+    let length = (tokens.round() as usize).clamp(2, longest);
+    let scratch = tempfile::tempdir()?;
+    let refused = |error: anyhow::Error| TrainError::Refused(format!("{error:#}"));
+    let mut open = || engine_for(settings, files).map_err(refused);
+    let engine = open()?;
+    let mut pace = Pace::measure(settings, length, scratch.path(), &mut open)?;
+    // What is longer than a block is several of them.
+    pace.unit *= (tokens / length as f64).max(1.0);
+    Ok(Machine { pace, engine, longest, tokens, from_public: public.is_some(), evaluated })
+}
+
+/// Mean tokens of the records of --eval, and how many of all are scored.
+fn public_lengths(settings: &TrainSettings, files: &ModelFiles) -> Result<Option<(f64, usize)>> {
+    let Some(eval) = settings.data.eval.clone() else { return Ok(None) };
+    let mut public = settings.clone();
+    (public.data.train, public.data.eval, public.data.unit_column) = (eval, None, None);
+    (public.data.canaries, public.data.hold_out_members) = (None, None);
+    let (mean, scored) = lengths(&public, files)?;
+    Ok(Some((mean, scored as usize)))
+}
+
+/// Mean tokens of a unit, and tokens in all, of the settings' training records.
+fn lengths(settings: &TrainSettings, files: &ModelFiles) -> Result<(f64, f64)> {
+    let units = load_records(settings, &models::tokenizer(files)?, &files.config)?.units;
+    let tokens = |unit| units.unit(unit).blocks.iter().map(|block| block.tokens.len()).sum::<usize>() as f64;
+    let all = (0..units.len()).map(tokens).sum::<f64>();
+    Ok((all / units.len().max(1) as f64, all))
+}
+
+/// Records may be shorter or longer than what hours were computed for. Their lengths are private: they are told to the person at
+/// the terminal, and stand in no output.
+fn tell_of_private_lengths(
+    settings: &TrainSettings,
+    files: &ModelFiles,
+    machine: &Machine,
+    best: &PlanRow,
+) -> Result<()> {
+    if settings.data.train.as_os_str() == NOT_NAMED || is_standard_input(&settings.data.train) {
+        return Ok(());
+    }
+    let mut private = settings.clone();
+    (private.data.eval, private.data.canaries, private.data.hold_out_members) = (None, None, None);
+    let (tokens, _) = lengths(&private, files)?;
+    let pace = Pace { unit: machine.pace.unit * tokens / machine.tokens, ..machine.pace };
+    let seconds = pace.seconds(best, settings.output.eval_every, machine.evaluated);
+    note(
+        "plan",
+        &format!(
+            "units of {} hold {tokens:.0} tokens on average: the recommended plan would take {} (this line depends on the records; it \
+             is not for release)",
+            settings.data.train.display(),
+            duration(seconds)
+        ),
+    );
+    Ok(())
+}
+
+fn write_config(path: &Path, given: &Given, best: &PlanRow) -> Result<()> {
+    let mut planned = given.clone();
+    planned.forget("epochs");
+    planned.set("steps", Some(best.steps as i64));
+    planned.set("batch_size", Some(best.batch_size));
+    Ok(replace(&Disk, path, &[planned.to_toml()?.as_bytes()])?)
+}
+
+fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>) -> Result<()> {
+    print_line(&format!("Plans for {} units at epsilon {} and delta {:?}", plans.units, plans.epsilon, plans.delta))?;
+    let heads = ["", "steps", "batch", "bands", "z", "signal", "records", "epochs", "time", "memory"];
+    print_line(&line(&heads.map(str::to_owned)))?;
+    for (index, Row { plan, hours, memory_bytes }) in plans.plans.iter().enumerate() {
+        let mark = if index == plans.recommended { "*" } else { "" };
+        print_line(&line(&[
+            mark.to_owned(),
+            plan.steps.to_string(),
+            format!("{:.0}", plan.batch_size),
+            plan.noise_bands.to_string(),
+            format!("{:.2}", plan.noise_multiplier),
+            plan.signal_to_noise.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}")),
+            format!("{:.0}", plan.records),
+            format!("{:.1}", plan.epochs),
+            hours.map_or_else(|| "-".into(), |hours| duration(hours * SECONDS_AN_HOUR)),
+            memory_bytes.map_or_else(|| "-".into(), memory),
+        ]))?;
+    }
+    let best = &plans.plans[plans.recommended].plan;
+    let how = match written {
+        Some(path) => format!("--config {}", path.display()),
+        None => format!("--steps {} --batch-size {}", best.steps, best.batch_size),
+    };
+    print_line(&format!("* recommended: rldp train … {how}"))?;
+    print_line("signal: over noise in the adapter, were all gradients alike; real ones have less.")?;
+    match machine {
+        Some(machine) if machine.from_public => {
+            print_line(&format!("Times are for records of {:.0} tokens, as in --eval.", machine.tokens))?;
+        }
+        Some(machine) => print_line(&format!(
+            "Times are for records of {:.0} tokens, a full block; name public ones like yours by --eval.",
+            machine.tokens
+        ))?,
+        None => print_line("Name a --model for times and memory on this machine.")?,
+    }
+    print_line("Computed from public numbers alone: it costs no privacy.")?;
+    Ok(())
+}
+
+fn line(cells: &[String; 10]) -> String {
+    let widths = [1, 6, 7, 6, 7, 8, 9, 7, 9, 9];
+    cells.iter().zip(widths).map(|(cell, width)| format!("{cell:>width$}")).collect::<String>().trim_end().to_owned()
+}
+
+/// A duration as people say it.
+pub(crate) fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 90.0 * 60.0 => format!("{:.0} min", s / 60.0),
+        s if s < 48.0 * SECONDS_AN_HOUR => format!("{:.1} h", s / SECONDS_AN_HOUR),
+        s => format!("{:.1} days", s / (24.0 * SECONDS_AN_HOUR)),
+    }
+}
+
+/// An amount of memory as people say it.
+pub(crate) fn memory(bytes: usize) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 1000.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
+}
