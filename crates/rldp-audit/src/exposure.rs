@@ -4,7 +4,7 @@ use rldp_data::TextTokenizer;
 use rldp_model::{
     Adapter,
     cpu::CpuEngine,
-    generate::{GenerateOptions, generate},
+    generate::{GenerateOptions, Sampling, generate},
 };
 use serde::Serialize;
 
@@ -67,8 +67,12 @@ pub fn extracted(
 ) -> Result<bool, AuditError> {
     let prompt = tokenizer.encode(prefix, true)?;
     // Any tokenization of the secret has at most one token a byte.
-    let options =
-        GenerateOptions { max_new_tokens: secret.len() + 1, temperature: 0.0, seed: 0, stop_tokens: Vec::new() };
+    let options = GenerateOptions {
+        max_new_tokens: secret.len() + 1,
+        sampling: Sampling::GREEDY,
+        seed: 0,
+        stop_tokens: Vec::new(),
+    };
     let tokens = generate(engine, Some(adapter), &prompt, &options)?;
     Ok(tokenizer.decode(&tokens)?.trim_start().starts_with(secret))
 }

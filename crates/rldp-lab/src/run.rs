@@ -84,6 +84,11 @@ pub(crate) fn infinite_when_null<'a, D: serde::Deserializer<'a>>(value: D) -> Re
     Ok(Option::deserialize(value)?.unwrap_or(f64::INFINITY))
 }
 
+/// Whether a line of a ledger ends its run.
+fn closes(line: &str) -> bool {
+    serde_json::from_str::<Value>(line).is_ok_and(|entry| entry["kind"] == "close")
+}
+
 impl RunFolder {
     /// Reads a run folder.
     ///
@@ -96,7 +101,7 @@ impl RunFolder {
             text("config.toml")?.parse().map_err(|error: toml::de::Error| wrong("config.toml", error.to_string()))?;
         let manifest =
             serde_json::from_str(&text("manifest.json")?).map_err(|error| wrong("manifest.json", error.to_string()))?;
-        let closed = text("ledger.jsonl")?.lines().any(|line| line.contains("\"kind\":\"close\""));
+        let closed = text("ledger.jsonl")?.lines().any(closes);
         let mut run =
             Self { path: path.to_owned(), config, manifest, steps: vec![], controls: vec![], evals: vec![], closed };
         let metrics = text("metrics.jsonl")?;

@@ -1,6 +1,6 @@
 //! Decoding with a cache of keys and values.
 
-use rand::{Rng as _, SeedableRng as _};
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
 
 use crate::{
@@ -14,13 +14,15 @@ use crate::{
     kernels::{activation, attention, norm, norm::RowStatistics},
 };
 
+pub use crate::sampling::Sampling;
+
 /// How text is continued.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerateOptions {
     /// Most tokens to add.
     pub max_new_tokens: usize,
-    /// 0 takes the likeliest token; otherwise logits are divided by it before sampling.
-    pub temperature: f64,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
     /// Seed of the sampling.
     pub seed: u64,
     /// Tokens that end the text; they are not returned.
@@ -45,36 +47,19 @@ pub fn generate(
     let mut decoder = Decoder::new(engine, adapter);
     let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
     let mut logits = decoder.feed(prompt);
-    let mut new = Vec::new();
-    while new.len() < options.max_new_tokens {
-        let token = choose(&logits, options.temperature, &mut rng);
+    let mut text = prompt.to_vec();
+    while text.len() - prompt.len() < options.max_new_tokens {
+        let token = options.sampling.next(&logits, &text, &mut rng);
         if options.stop_tokens.contains(&token) {
             break;
         }
-        new.push(token);
-        if prompt.len() + new.len() >= model.config.max_positions {
+        text.push(token);
+        if text.len() >= model.config.max_positions {
             break;
         }
         logits = decoder.feed(&[token]);
     }
-    Ok(new)
-}
-
-fn choose(logits: &[f32], temperature: f64, rng: &mut ChaCha12Rng) -> u32 {
-    let best = logits.iter().enumerate().fold(0, |best, (i, logit)| if *logit > logits[best] { i } else { best });
-    if temperature <= 0.0 {
-        return best as u32;
-    }
-    let max = f64::from(logits[best]);
-    let weights: Vec<f64> = logits.iter().map(|logit| ((f64::from(*logit) - max) / temperature).exp()).collect();
-    let mut left = rng.random_range(0.0..1.0) * weights.iter().sum::<f64>();
-    for (token, weight) in weights.iter().enumerate() {
-        left -= weight;
-        if left <= 0.0 {
-            return token as u32;
-        }
-    }
-    best as u32
+    Ok(text.split_off(prompt.len()))
 }
 
 /// A sequence in progress: fused rows of queries, keys and values of every block.

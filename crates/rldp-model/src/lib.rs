@@ -14,6 +14,7 @@ pub mod gguf;
 mod kernels;
 mod merge;
 mod sink;
+mod sampling;
 pub mod source;
 mod sum_rule;
 pub mod weights;

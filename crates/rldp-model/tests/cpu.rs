@@ -8,7 +8,7 @@ use common::{CASES, Golden, check_all, relative_error};
 use rldp_model::{
     Adapter, Engine as _, UnitInput,
     cpu::{CpuEngine, CpuOptions, Precision},
-    generate::{GenerateOptions, generate},
+    generate::{GenerateOptions, Sampling, generate},
 };
 
 fn engine(golden: &Golden, micro_batch_tokens: Option<usize>) -> CpuEngine {
@@ -87,7 +87,8 @@ fn greedy_decoding_follows_the_logits() {
     for case in CASES {
         let golden = Golden::load(case);
         let mut engine = engine(&golden, None);
-        let options = GenerateOptions { max_new_tokens: 12, temperature: 0.0, seed: 0, stop_tokens: Vec::new() };
+        let options =
+            GenerateOptions { max_new_tokens: 12, sampling: Sampling::GREEDY, seed: 0, stop_tokens: Vec::new() };
         let mut tokens = golden.tokens[3][..5.min(golden.tokens[3].len())].to_vec();
         let new = generate(&engine, Some(&golden.adapter), &tokens, &options).unwrap();
         assert_eq!(new.len(), 12, "{case}");

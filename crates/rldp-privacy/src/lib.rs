@@ -16,6 +16,7 @@ mod scaling;
 mod secrecy;
 mod spending;
 mod spent;
+mod standing;
 mod verify;
 
 pub use accounting::Adjacency;
@@ -35,4 +36,5 @@ pub use regime::Regime;
 pub use scaling::Scaling;
 pub use secrecy::Secrecy;
 pub use spending::{Charge, Spender, UnsafeStep};
+pub use standing::Standing;
 pub use verify::{Check, Verification, verify};

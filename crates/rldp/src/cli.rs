@@ -183,6 +183,8 @@ pub(crate) struct ReportArguments {
 pub(crate) enum InspectCommand {
     /// Logits of every record as safetensors: `logits.{row}` (T, V) and `tokens.{row}` (T)
     Logits(InspectLogitsArguments),
+    /// What this machine has to compute with, and what a run would use
+    Devices(InspectDevicesArguments),
     /// Unclipped gradients of every record: exact functions of the records, for public data only
     PerExampleGradients(InspectGradientsArguments),
 }
@@ -220,4 +222,11 @@ pub(crate) struct InspectGradientsArguments {
     /// safetensors file to write
     #[arg(long)]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectDevicesArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -85,3 +85,9 @@ impl Progress for Terminal {
 pub(crate) fn note(label: &str, text: &str) {
     eprintln!("{label}: {text}");
 }
+
+/// Asks for a line at the terminal.
+#[expect(clippy::print_stderr, reason = "what is asked for is typed beside it")]
+pub(crate) fn ask(prompt: &str) {
+    eprint!("{prompt}");
+}

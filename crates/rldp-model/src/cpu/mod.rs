@@ -48,7 +48,7 @@ pub(crate) use self::{
 pub use self::{
     kernel_cases::{KernelCase, kernel_cases},
     memory::MemoryLimit,
-    precision::Precision,
+    precision::{Precision, instruction_sets},
     speed::{peak_speed, product_speed},
 };
 

@@ -31,3 +31,27 @@ impl Precision {
         }
     }
 }
+
+/// Instruction sets of this processor that kernels are chosen by, as compilers name them.
+pub fn instruction_sets() -> Vec<&'static str> {
+    let mut found = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        let sets = [
+            ("avx2", is_x86_feature_detected!("avx2")),
+            ("fma", is_x86_feature_detected!("fma")),
+            ("avx512f", is_x86_feature_detected!("avx512f")),
+            ("avx512bw", is_x86_feature_detected!("avx512bw")),
+            ("avx512vl", is_x86_feature_detected!("avx512vl")),
+            ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+            ("amx-bf16", bf16::fastest() == Some(bf16::Kernel::Amx)),
+        ];
+        found.extend(sets.into_iter().filter(|(_, has)| *has).map(|(name, _)| name));
+    }
+    #[cfg(target_arch = "aarch64")]
+    found.push("neon");
+    if found.is_empty() {
+        found.push("none beyond the usual");
+    }
+    found
+}

@@ -51,10 +51,16 @@ pub(crate) struct CalibrateArguments {
     #[arg(long)]
     pub(crate) delta: f64,
     /// Probability that a unit is in a batch
-    #[arg(long)]
-    pub(crate) sampling_rate: f64,
+    #[arg(long, value_name = "Q", conflicts_with_all = ["units", "batch_size"], required_unless_present = "units")]
+    pub(crate) sampling_rate: Option<f64>,
+    /// N, number of units; with --batch-size in place of --sampling-rate
+    #[arg(long, value_name = "N", requires = "batch_size")]
+    pub(crate) units: Option<u64>,
+    /// Expected batch size in units
+    #[arg(long, value_name = "B", requires = "units")]
+    pub(crate) batch_size: Option<f64>,
     /// Number of steps
-    #[arg(long)]
+    #[arg(long, value_name = "T")]
     pub(crate) steps: u64,
     /// Accountant
     #[arg(long, value_name = "NAME", value_parser = chosen::<AccountantKind>(), default_value = "pld")]

@@ -1,48 +1,136 @@
-//! `rldp generate`: continues a prompt.
+//! `rldp generate`: continues a prompt, or a conversation.
 
-use std::process::ExitCode;
-
-use anyhow::Result;
-use rldp_data::TextTokenizer;
-use rldp_model::{
-    cpu::{CpuEngine, CpuOptions},
-    generate::{GenerateOptions, generate},
+use std::{
+    io::{BufRead as _, IsTerminal as _, stdin},
+    process::ExitCode,
 };
 
+use anyhow::Result;
+use rldp_data::{ChatTemplate, TextTokenizer};
+use rldp_model::{
+    Adapter, ModelFiles,
+    cpu::{CpuEngine, CpuOptions},
+    generate::{GenerateOptions, Sampling, generate},
+};
+use serde_json::{Value, json};
+
 use super::print_line;
-use crate::{cli::GenerateArguments, exit::Wrong, models};
+use crate::{
+    cli::GenerateArguments,
+    exit::Wrong,
+    models,
+    progress::{ask, note},
+};
+
+/// What continues texts.
+struct Speaker<'a> {
+    files: &'a ModelFiles,
+    tokenizer: TextTokenizer,
+    adapter: Option<Adapter>,
+    engine: CpuEngine,
+    options: GenerateOptions,
+}
 
 pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
-    if !(arguments.temperature >= 0.0 && arguments.temperature.is_finite()) {
-        anyhow::bail!(Wrong::usage(anyhow::anyhow!(
-            "--temperature is {}, but must be 0 (greedy) or positive",
-            arguments.temperature
-        )));
-    }
-    let files = models::files(&arguments.model)?;
-    let tokenizer = models::tokenizer(&files)?;
-    let adapter = models::adapter(arguments.adapter.as_deref(), &files)?;
-    let engine = CpuEngine::new(&files, CpuOptions::default()).map_err(Wrong::input)?;
-    let prompt = prompt(arguments, &tokenizer)?;
-    let options = GenerateOptions {
-        max_new_tokens: arguments.max_new_tokens,
-        temperature: arguments.temperature,
-        seed: arguments.seed,
-        stop_tokens: files.config.eos_token_ids.clone(),
+    let sampling = sampling(arguments)?;
+    let files = &models::files(&arguments.model)?;
+    let speaker = Speaker {
+        files,
+        tokenizer: models::tokenizer(files)?,
+        adapter: models::adapter(arguments.adapter.as_deref(), files)?,
+        engine: CpuEngine::new(files, CpuOptions::default()).map_err(Wrong::input)?,
+        options: GenerateOptions {
+            max_new_tokens: arguments.max_new_tokens,
+            sampling,
+            seed: arguments.seed,
+            stop_tokens: files.config.eos_token_ids.clone(),
+        },
     };
-    let tokens = generate(&engine, adapter.as_ref(), &prompt, &options).map_err(Wrong::input)?;
-    print_line(&tokenizer.decode(&tokens).map_err(Wrong::input)?)?;
+    match &arguments.prompt {
+        Some(prompt) if arguments.chat => {
+            let answer = speaker.answer(&mut vec![turn("user", prompt)])?;
+            print_line(&answer)?;
+        }
+        Some(prompt) => {
+            let tokens = speaker.tokenizer.encode(prompt, true).map_err(Wrong::input)?;
+            print_line(&speaker.continued(&tokens)?)?;
+        }
+        None => speaker.converse()?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn prompt(arguments: &GenerateArguments, tokenizer: &TextTokenizer) -> Result<Vec<u32>> {
-    if !arguments.chat {
-        return Ok(tokenizer.encode(&arguments.prompt, true).map_err(Wrong::input)?);
+fn sampling(arguments: &GenerateArguments) -> Result<Sampling> {
+    let GenerateArguments { temperature, top_p, min_p, repetition_penalty, .. } = *arguments;
+    let part = 0.0..=1.0;
+    let checks = [
+        ("temperature", temperature, temperature >= 0.0 && temperature.is_finite(), "0 (greedy) or positive"),
+        ("top-p", top_p, part.contains(&top_p), "between 0 and 1"),
+        ("min-p", min_p, part.contains(&min_p), "between 0 and 1"),
+        (
+            "repetition-penalty",
+            repetition_penalty,
+            repetition_penalty > 0.0 && repetition_penalty.is_finite(),
+            "positive; 1 is none",
+        ),
+    ];
+    if let Some((name, value, _, bound)) = checks.into_iter().find(|(_, _, holds, _)| !holds) {
+        anyhow::bail!(Wrong::usage(anyhow::anyhow!("--{name} is {value}, but must be {bound}")));
     }
-    let Some(template) = tokenizer.chat_template() else {
-        anyhow::bail!(Wrong::input(anyhow::anyhow!("--chat needs a model with a chat template; this one has none")));
-    };
-    let messages = [serde_json::json!({"role": "user", "content": arguments.prompt})];
-    let text = template.render(&messages, true).map_err(|reason| Wrong::input(anyhow::anyhow!(reason)))?;
-    Ok(tokenizer.encode(&text, false).map_err(Wrong::input)?)
+    Ok(Sampling { temperature, top_p, min_p, repetition_penalty })
+}
+
+fn turn(role: &str, content: &str) -> Value {
+    json!({"role": role, "content": content})
+}
+
+impl Speaker<'_> {
+    fn continued(&self, tokens: &[u32]) -> Result<String> {
+        let new = generate(&self.engine, self.adapter.as_ref(), tokens, &self.options).map_err(Wrong::input)?;
+        Ok(self.tokenizer.decode(&new).map_err(Wrong::input)?)
+    }
+
+    fn template(&self) -> Result<&ChatTemplate> {
+        let none = || Wrong::input(anyhow::anyhow!("--chat needs a model with a chat template; this one has none"));
+        Ok(self.tokenizer.chat_template().ok_or_else(none)?)
+    }
+
+    /// The assistant's answer to a conversation. Where its turns leave no room for one, the oldest are forgotten.
+    fn answer(&self, turns: &mut Vec<Value>) -> Result<String> {
+        let template = self.template()?;
+        let room = self.files.config.max_positions.saturating_sub(self.options.max_new_tokens);
+        loop {
+            let text = template.render(turns, true).map_err(|reason| Wrong::input(anyhow::anyhow!(reason)))?;
+            let tokens = self.tokenizer.encode(&text, false).map_err(Wrong::input)?;
+            if tokens.len() <= room || turns.len() < 3 {
+                return self.continued(&tokens);
+            }
+            note(
+                "note",
+                "the conversation is longer than the model reads; its first question and answer are forgotten",
+            );
+            turns.drain(..2);
+        }
+    }
+
+    /// A line is a turn; the end of input ends the conversation.
+    fn converse(&self) -> Result<()> {
+        self.template()?;
+        let asks = stdin().is_terminal();
+        let mut turns = Vec::new();
+        let mut lines = stdin().lock().lines();
+        loop {
+            if asks {
+                ask("> ");
+            }
+            let Some(line) = lines.next().transpose().map_err(Wrong::input)? else { return Ok(()) };
+            if line.trim().is_empty() {
+                continue;
+            }
+            turns.push(turn("user", line.trim()));
+            let answer = self.answer(&mut turns)?;
+            print_line(&answer)?;
+            turns.push(turn("assistant", answer.trim()));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod compare;
 mod demo;
+mod devices;
 mod evaluate;
 mod generate;
 mod inspect;
@@ -50,6 +51,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Policy(PolicyCommand::Train(arguments)) => policy::learn(&arguments),
         Command::Policy(PolicyCommand::Show(arguments)) => policy::show(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Inspect(InspectCommand::Devices(arguments)) => devices::run(&arguments),
         Command::Inspect(InspectCommand::Logits(arguments)) => inspect::logits(&arguments),
         Command::Inspect(InspectCommand::PerExampleGradients(arguments)) => inspect::gradients(&arguments),
     }

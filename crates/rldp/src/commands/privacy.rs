@@ -75,7 +75,8 @@ fn events(arguments: &EpsilonArguments) -> Result<Vec<Event>> {
 }
 
 pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Result<ExitCode> {
-    let CalibrateArguments { epsilon, delta, sampling_rate, steps, accountant: kind, json } = *arguments;
+    let CalibrateArguments { epsilon, delta, steps, accountant: kind, json, .. } = *arguments;
+    let sampling_rate = sampling_rate(arguments)?;
     accountant(kind)
         .supports(&Event::new(sampling_rate, 1.0, steps), Adjacency::AddRemove, Adaptivity::Committed)
         .map_err(Wrong::input)?;
@@ -98,6 +99,20 @@ pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Result<ExitCode> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// q as it was given, or B/N.
+fn sampling_rate(arguments: &CalibrateArguments) -> Result<f64> {
+    match (arguments.sampling_rate, arguments.units, arguments.batch_size) {
+        (Some(rate), _, _) => Ok(rate),
+        (None, Some(units), Some(batch_size)) if batch_size > 0.0 && batch_size <= units as f64 => {
+            Ok(batch_size / units as f64)
+        }
+        (None, Some(units), Some(batch_size)) => anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+            "--batch-size is {batch_size}, but must be positive and at most the {units} units"
+        ))),
+        _ => anyhow::bail!(Wrong::usage(anyhow::anyhow!("give --sampling-rate, or --units and --batch-size"))),
+    }
 }
 
 pub(crate) fn verify(arguments: &VerifyArguments) -> Result<ExitCode> {

@@ -9,7 +9,7 @@ use rldp_lab::utility::{corpus_bleu, rouge_l};
 use rldp_model::{
     Sequence,
     cpu::{CpuEngine, CpuOptions},
-    generate::{GenerateOptions, generate},
+    generate::{GenerateOptions, Sampling, generate},
 };
 use serde_json::{Map, Value, json};
 
@@ -87,7 +87,7 @@ fn grouped(records: &[RawRecord]) -> Vec<(String, Vec<String>)> {
 fn continuations(opened: &Opened, groups: &[(String, Vec<String>)], max_new_tokens: usize) -> Result<Vec<String>> {
     let engine = CpuEngine::new(&opened.files, CpuOptions::default()).map_err(Wrong::input)?;
     let stop_tokens = opened.files.config.eos_token_ids.clone();
-    let options = GenerateOptions { max_new_tokens, temperature: 0.0, seed: 0, stop_tokens };
+    let options = GenerateOptions { max_new_tokens, sampling: Sampling::GREEDY, seed: 0, stop_tokens };
     let one = |(prompt, _): &(String, Vec<String>)| -> Result<String> {
         let tokens = opened.tokenizer.encode(&format!("{prompt}{PROMPT_END}"), true).map_err(Wrong::input)?;
         let new = generate(&engine, opened.adapter.as_ref(), &tokens, &options).map_err(Wrong::input)?;

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Result;
 use fs_err as fs;
+use rldp_privacy::Standing;
 use rldp_train::files;
 
 use crate::exit::Wrong;
@@ -25,21 +26,17 @@ pub(super) enum State {
 impl State {
     /// Reads it from a run folder, which may be absent.
     ///
-    /// A ledger that cannot be read is an error, and whatever stands after the claim counts as charged: taking a run for fresh
-    /// that is not would refund its budget.
+    /// A ledger that cannot be read is an error.
     pub(super) fn of(folder: &Path) -> Result<Self> {
         let path = folder.join(files::LEDGER);
         if !path.exists() {
             return Ok(Self::Fresh);
         }
         let ledger = fs::read(path).map_err(Wrong::input)?;
-        let ledger = String::from_utf8_lossy(&ledger);
-        Ok(if ledger.contains("\"kind\":\"close\"") {
-            Self::Finished
-        } else if ledger.lines().nth(1).is_some() {
-            Self::Charged
-        } else {
-            Self::Fresh
+        Ok(match Standing::of(&String::from_utf8_lossy(&ledger)) {
+            Standing::Closed => Self::Finished,
+            Standing::Charged => Self::Charged,
+            Standing::Fresh => Self::Fresh,
         })
     }
 

@@ -1,0 +1,71 @@
+//! `rldp inspect devices`: what this machine has to compute with, and what a run would use.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use rldp_model::cpu::{Precision, instruction_sets};
+use serde::Serialize;
+
+use super::{print_json, print_line};
+use crate::cli::InspectDevicesArguments;
+
+/// Something to compute with.
+#[derive(Serialize)]
+struct Device {
+    /// As `--device` would name it.
+    name: String,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct Found {
+    cpu: Cpu,
+    /// Accelerators, in the order of their numbers.
+    gpus: Vec<Device>,
+    /// MPI libraries.
+    mpi: Vec<Device>,
+    /// What a run uses when nothing else is asked for.
+    used: &'static str,
+}
+
+#[derive(Serialize)]
+struct Cpu {
+    model: Option<String>,
+    threads: usize,
+    instruction_sets: Vec<&'static str>,
+    /// What a run computes products with the base model in.
+    precision: String,
+}
+
+/// Exit code 0 whatever is found: to have no accelerator is no error.
+pub(crate) fn run(arguments: &InspectDevicesArguments) -> Result<ExitCode> {
+    let found = Found {
+        cpu: Cpu {
+            model: rldp_train::machine()["cpu"].as_str().map(str::to_owned),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            instruction_sets: instruction_sets(),
+            precision: Precision::best().description().to_owned(),
+        },
+        gpus: Vec::new(),
+        mpi: Vec::new(),
+        used: "cpu",
+    };
+    if arguments.json {
+        print_json(&found)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    print_line(&format!("CPU   {}", found.cpu.model.as_deref().unwrap_or("of unknown name")))?;
+    print_line(&format!("      {} threads; {}", found.cpu.threads, found.cpu.instruction_sets.join(", ")))?;
+    print_line(&format!("      products with the base model: {}", found.cpu.precision))?;
+    print_line(&format!("GPUs  {}", listed(&found.gpus)))?;
+    print_line(&format!("MPI   {}", listed(&found.mpi)))?;
+    print_line(&format!("A run uses: {}", found.used))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listed(devices: &[Device]) -> String {
+    if devices.is_empty() {
+        return "none found".to_owned();
+    }
+    devices.iter().map(|device| format!("{} ({})", device.name, device.detail)).collect::<Vec<_>>().join(", ")
+}
