@@ -26,6 +26,8 @@ const LARGEST_FRACTION: f64 = 0.25;
 /// A smaller batch is taken when it keeps this much of the largest one's signal-to-noise ratio: above it, larger batches cost
 /// time and hardly save noise.
 const ENOUGH: f64 = 0.95;
+/// So is one that reaches this ratio, however much larger it could be: what noise takes away is then little beside what few steps do.
+const PLENTY: f64 = 50.0;
 /// Arithmetic that a run takes at most where nobody says what the machine can do: an hour at 280 GFLOP/s, which two cores with bf16
 /// products give.
 const USUAL_WORK: f64 = 1e15;
@@ -207,10 +209,10 @@ fn whole(steps: f64) -> u64 {
     steps.round().clamp(1.0, 1e9) as u64
 }
 
-/// The smallest batch whose signal-to-noise ratio is about the largest one's.
+/// The smallest batch whose signal-to-noise ratio is about the largest one's, or plenty.
 fn smallest_enough(settings: &TrainSettings, work: &Workload, steps: u64, largest: f64) -> Result<PlanRow, TrainError> {
     let best = row(settings, work, steps, largest)?;
-    let Some(least) = best.signal_to_noise.map(|ratio| ENOUGH * ratio) else {
+    let Some(least) = best.signal_to_noise.map(|ratio| PLENTY.min(ENOUGH * ratio)) else {
         return row(settings, work, steps, BATCH_WITHOUT_NOISE.min(largest));
     };
     let mut sizes: Vec<f64> = readable_sizes().take_while(|size| *size < largest).collect();
@@ -299,7 +301,8 @@ mod tests {
             assert_eq!(found.steps, USUAL_STEPS);
             let largest = row(&settings, &work(units), 60, (units / 4.0).floor()).unwrap();
             assert!(found.batch_size <= largest.batch_size, "{found:?}");
-            assert!(found.signal_to_noise.unwrap() >= ENOUGH * largest.signal_to_noise.unwrap(), "{found:?}");
+            let least = PLENTY.min(ENOUGH * largest.signal_to_noise.unwrap());
+            assert!(found.signal_to_noise.unwrap() >= least, "{found:?}");
         }
         let mut settings = settings();
         settings.privacy.epsilon = 0.5;
@@ -327,6 +330,7 @@ mod tests {
     fn large_models_get_fewer_records() {
         let mut settings = settings();
         settings.privacy.epsilon = 8.0;
+        let work = |units| Workload { parameters: 1_000_000, ..work(units) };
         let large = Workload { record_work: Some(1e11), ..work(100_000.0) };
         let found = recommend(&settings, &large, &Asked::default()).unwrap();
         assert!(found.records <= 10_000.0 && found.records > 5_000.0, "{found:?}");

@@ -9,6 +9,8 @@ mod generate;
 mod plan;
 mod policy;
 mod privacy;
+#[cfg(test)]
+mod shape_tests;
 mod tools;
 
 use std::{io::IsTerminal as _, path::PathBuf};
@@ -49,7 +51,39 @@ pub(crate) fn parse() -> Arguments {
 pub(crate) fn command() -> clap::Command {
     let command = Arguments::command();
     let shown = std::io::stdout().is_terminal() || std::io::stderr().is_terminal();
-    if shown || std::env::var_os("COLUMNS").is_some() { command } else { command.term_width(NARROW) }
+    let command = if shown || std::env::var_os("COLUMNS").is_some() { command } else { command.term_width(NARROW) };
+    let mut built = command.clone();
+    built.build();
+    with_short_usage(command, &mut built)
+}
+
+/// Breaks lines of usage, which clap leaves as long as they are.
+fn with_short_usage(mut command: clap::Command, built: &mut clap::Command) -> clap::Command {
+    const INDENT: &str = "\n         ";
+    let usage = built.render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).trim_end();
+    if usage.lines().any(|line| line.chars().count() + "Usage: ".len() > NARROW) {
+        let (mut text, mut length) = (String::new(), "Usage:".len());
+        // A flag and its value stay together.
+        let mut words = usage.split(' ').peekable();
+        while let Some(word) = words.next() {
+            let value = words.next_if(|next| word.starts_with("--") && next.starts_with('<'));
+            let word = value.map_or_else(|| word.to_owned(), |value| format!("{word} {value}"));
+            let needed = word.chars().count() + 1;
+            let indent = if length + needed > NARROW { INDENT } else { " " };
+            length = if indent == INDENT { INDENT.len() } else { length } + needed;
+            text.push_str(if text.is_empty() { "" } else { indent });
+            text.push_str(&word);
+        }
+        command = command.override_usage(text);
+    }
+    let names: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+    for name in names {
+        if let Some(built) = built.find_subcommand_mut(&name) {
+            command = command.mut_subcommand(name, |inner| with_short_usage(inner, built));
+        }
+    }
+    command
 }
 
 /// Columns of help that goes to no terminal.

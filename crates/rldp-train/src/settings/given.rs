@@ -117,13 +117,14 @@ impl Given {
             let name = key.replace('-', "_");
             match value {
                 // `model` names both a section and the flag `--model`; only a table is the section.
-                Value::Table(section) if is_section(&name) => merge(section_table(&mut given.table, &name), section),
-                value if section_of(&name).is_some() => given.set(&name, Some(value)),
-                _ => {
-                    return Err(TrainError::Usage(format!(
-                        "{source}: unknown setting `{key}`; `rldp train --help` lists the settings"
-                    )));
+                Value::Table(section) if is_section(&name) => {
+                    if let Some(key) = section.keys().find(|key| section_of(key) != Some(name.as_str())) {
+                        return Err(unknown(source, &format!("{name}.{key}")));
+                    }
+                    merge(section_table(&mut given.table, &name), section);
                 }
+                value if section_of(&name).is_some() => given.set(&name, Some(value)),
+                _ => return Err(unknown(source, &key)),
             }
         }
         Ok(given)
@@ -200,6 +201,10 @@ impl Given {
             }
         }
     }
+}
+
+fn unknown(source: &str, key: &str) -> TrainError {
+    TrainError::Usage(format!("{source}: unknown setting `{key}`; `rldp train --help` lists the settings"))
 }
 
 /// All defaults that follow from nothing else, under their sections.

@@ -13,6 +13,7 @@ eval = "eval.csv"
 delta = 1e-5
 [base.privacy]
 steps = 7
+batch_size = 32.0
 [axes]
 epsilon = [0.5, 2.0]
 seed = [1, 2, 3]

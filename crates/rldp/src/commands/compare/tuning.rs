@@ -107,6 +107,11 @@ impl Tuning {
                         "tuning within the budget needs `regime = \"committed\"`: trials and final run share noise that \
                          is fixed in advance"
                     );
+                    ensure!(
+                        candidates.iter().all(|(_, s)| s.privacy.batch_size == given.privacy.batch_size),
+                        "tuning within the budget needs one batch size for all: give `batch_size`, which otherwise follows from the \
+                         number of steps"
+                    );
                     let trial = |s: &TrainSettings| ((s.privacy.steps as f64 * self.fraction).ceil() as u64).max(1);
                     let trials: u64 = candidates.iter().map(|(_, s)| trial(s)).sum();
                     let longest = candidates.iter().map(|(_, s)| s.privacy.steps).max().unwrap_or(0);
@@ -140,6 +145,7 @@ eval = "eval.csv"
 epsilon = 2.0
 delta = 1e-5
 steps = 40
+batch_size = 32.0
 learning_rate = 0.01
 [axes]
 seed = [1, 2]
