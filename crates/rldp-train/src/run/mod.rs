@@ -41,7 +41,7 @@ pub(crate) struct Run {
     /// How PEFT names the base model.
     base_name: String,
     /// Records that are assumed public.
-    eval: Option<PublicRecords>,
+    pub(crate) eval: Option<PublicRecords>,
     /// The last evaluation on them, and the step after which it was made.
     pub(crate) evaluation: Option<(u64, Evaluation)>,
     pub(crate) non_finite: NonFinite,

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{DataSettings, PrecisionKind, Preset, Setting, TrainSettings, all, default_learning_rate};
 use crate::{
     error::TrainError,
-    recommend::{Asked, Workload, recommend},
+    planning::recommend::{Asked, Workload, recommend},
 };
 use rldp_privacy::Choice as _;
 

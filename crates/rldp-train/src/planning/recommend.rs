@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     error::TrainError,
-    plan::plan,
+    mechanism::plan::plan,
     settings::{RegimeKind, TrainSettings, Trainable},
 };
 
@@ -125,7 +125,7 @@ pub fn row(settings: &TrainSettings, work: &Workload, steps: u64, batch_size: f6
     let mut settings = settings.clone();
     (settings.privacy.steps, settings.privacy.batch_size) = (steps, batch_size);
     let found = plan(&settings, work.units, work.pairs, work.parameters)?;
-    planned_row(&found.claim, found.noise_multiplier, work)
+    planned_row(&found.claim, found.controls.noise_multiplier, work)
 }
 
 /// The plan of a claim.

@@ -8,7 +8,7 @@ use rldp_model::{Sequence, UnitInput};
 
 use crate::{
     error::TrainError,
-    recommend::{PlanRow, Workload, planned_row},
+    planning::recommend::{PlanRow, Workload, planned_row},
     settings::past_bytes,
     trainer::Trainer,
 };
@@ -45,33 +45,33 @@ impl Trainer {
     /// # Errors
     /// When the engine fails.
     pub fn forecast(&mut self) -> Result<Forecast, TrainError> {
-        let claim = self.spender.claim();
-        let layout = self.adapter.layout();
+        let claim = self.mechanism.spender.claim();
+        let layout = self.learner.adapter.layout();
         let work = Workload {
-            units: self.units.expected(),
+            units: self.mechanism.units.expected(),
             pairs: layout.pairs().len(),
             parameters: layout.trained_count(),
             record_work: None,
         };
-        let plan = planned_row(claim, self.now.noise_multiplier, &work)?;
-        let steps_left = plan.steps.saturating_sub(self.spender.steps_charged());
+        let plan = planned_row(claim, self.mechanism.now.noise_multiplier, &work)?;
+        let steps_left = plan.steps.saturating_sub(self.mechanism.spender.steps_charged());
         let total = layout.parameter_count();
         let overhead = SECONDS_A_STEP + SECONDS_A_NUMBER * total as f64;
         let seconds_left = |unit: f64| steps_left as f64 * (overhead + plan.batch_size * unit);
         let unit = self.seconds_a_unit(&seconds_left)?;
-        let evaluations = steps_left.div_ceil(self.settings.output.eval_every.max(1)) as f64;
-        let evaluated = self.eval.as_ref().map_or(0, crate::evaluate::PublicRecords::scored_tokens) as f64;
+        let evaluations = steps_left.div_ceil(self.run.settings.output.eval_every.max(1)) as f64;
+        let evaluated = self.run.eval.as_ref().map_or(0, crate::evaluate::PublicRecords::scored_tokens) as f64;
         // An evaluation is a forward pass alone.
         let evaluating = evaluations * evaluated * 0.45 * unit / self.mean_tokens().max(1.0);
-        let memory = self.engine.peak_memory(total, past_bytes(plan.noise_bands), self.settings.data.max_length);
+        let memory = self.engine.peak_memory(total, past_bytes(plan.noise_bands), self.run.settings.data.max_length);
         let seconds = seconds_left(unit) + evaluating;
         Ok(Forecast { plan, steps_left, seconds, memory })
     }
 
     /// Lengths of the blocks of some units, from all over the file.
     fn some_lengths(&self) -> Vec<Vec<usize>> {
-        let (all, some) = (self.units.len(), self.units.len().min(MOST));
-        let unit = |index: usize| self.units.unit(index * all / some.max(1));
+        let (all, some) = (self.mechanism.units.len(), self.mechanism.units.len().min(MOST));
+        let unit = |index: usize| self.mechanism.units.unit(index * all / some.max(1));
         (0..some).map(|index| unit(index).blocks.iter().map(|block| block.tokens.len()).collect()).collect()
     }
 
@@ -91,7 +91,7 @@ impl Trainer {
         let (mut count, began) = (2.min(inputs.len()), Instant::now());
         loop {
             let started = Instant::now();
-            self.engine.unit_gradients(&self.adapter, &inputs[..count], &mut |_, _| ())?;
+            self.engine.unit_gradients(&self.learner.adapter, &inputs[..count], &mut |_, _| ())?;
             let unit = started.elapsed().as_secs_f64() / count.max(1) as f64;
             let spent = began.elapsed().as_secs_f64();
             if count == inputs.len() || spent > SECONDS || spent > FRACTION * seconds_left(unit) {

@@ -11,10 +11,12 @@ use crate::{
     error::TrainError,
     evaluate::Evaluation,
     inputs::Inputs,
-    progress::{Progress, StepView},
-    recommend::PlanRow,
-    secrets::Secrets,
-    session::start,
+    planning::recommend::PlanRow,
+    run::{
+        progress::{Progress, StepView},
+        secrets::Secrets,
+        session::start,
+    },
     settings::{RegimeKind, TrainSettings},
 };
 
