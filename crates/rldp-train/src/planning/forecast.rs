@@ -91,7 +91,7 @@ impl Trainer {
         let (mut count, began) = (2.min(inputs.len()), Instant::now());
         loop {
             let started = Instant::now();
-            self.engine.unit_gradients(&self.learner.adapter, &inputs[..count], &mut |_, _| ())?;
+            self.engine.for_each_unit_gradient(&self.learner.adapter, &inputs[..count], &mut |_, _| ())?;
             let unit = started.elapsed().as_secs_f64() / count.max(1) as f64;
             let spent = began.elapsed().as_secs_f64();
             if count == inputs.len() || spent > SECONDS || spent > FRACTION * seconds_left(unit) {
