@@ -9,6 +9,8 @@ mod factors;
 mod forward;
 mod head;
 pub(crate) mod head_norm;
+#[cfg(test)]
+mod invariance;
 mod kernel_cases;
 mod linear;
 mod memory;
@@ -34,7 +36,6 @@ use self::{
 };
 use crate::{
     Adapter, Engine, EngineError, ModelConfig, ModelError, ModelFiles, Sequence, SequenceLoss, UnitInput, UnitSinks,
-    kernels::bf16,
 };
 
 pub(crate) use self::{
@@ -78,11 +79,11 @@ impl CpuEngine {
     pub fn new(files: &ModelFiles, options: CpuOptions) -> Result<Self, ModelError> {
         let mut model = BaseModel::new(files)?;
         let count = rayon::current_num_threads();
-        let in_tiles = options.precision == Precision::Bf16 && bf16::fastest().is_some();
-        let mut plan = MemoryPlan::new(&model, count, in_tiles, options.memory_limit)?;
+        let kernel = options.precision.kernel();
+        let mut plan = MemoryPlan::new(&model, count, kernel.is_some(), options.memory_limit)?;
         plan.micro_batch_tokens = options.micro_batch_tokens.unwrap_or(plan.micro_batch_tokens).max(1);
         (model.keeps_tiles, model.recomputes) = (plan.keeps_tiles, plan.recomputes);
-        let workers = (0..count).map(|_| Worker::new(options.precision)).collect();
+        let workers = (0..count).map(|_| Worker::new(kernel)).collect();
         Ok(Self { model, plan, workers })
     }
 

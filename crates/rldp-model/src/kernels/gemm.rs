@@ -179,11 +179,7 @@ fn copy_left((x, stride): (&[f32], usize), m: usize, (from, to): (usize, usize),
 
 /// Lays out a part of the right operand, at most N vectors wide; columns beyond the last are zero.
 #[inline(always)]
-fn pack_right<V: Vector, const N: usize>(
-    right: View,
-    Part { from, to, first, last }: Part,
-    out: &mut Vec<Lanes>,
-) {
+fn pack_right<V: Vector, const N: usize>(right: View, Part { from, to, first, last }: Part, out: &mut Vec<Lanes>) {
     out.resize((to - from) * N, [0.0; LANES]);
     let (rows, _) = out.as_chunks_mut::<N>();
     if !right.transposed {
