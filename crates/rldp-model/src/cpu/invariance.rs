@@ -93,7 +93,7 @@ impl Case {
         let mut found = Vec::new();
         let mut engine = self.engine(path, cut);
         let mut run = || {
-            engine.unit_gradients(&self.adapter, &inputs, &mut |_, unit| {
+            engine.for_each_unit_gradient(&self.adapter, &inputs, &mut |_, unit| {
                 found.push((unit.loss.to_bits(), unit.gradient.iter().map(|g| g.to_bits()).collect()));
             })
         };
