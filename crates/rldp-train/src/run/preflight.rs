@@ -25,8 +25,7 @@ pub fn check_invariance(engine: &dyn Engine, settings: &TrainSettings) -> Result
     Err(TrainError::Refused(format!(
         "the engine `{}` does not promise that a unit's gradient depends on that unit alone, to the last bit, which epsilon {} \
          rests on; use --engine cpu, or train without a promise by --unsafe-non-private",
-        format!("{:?}", settings.model.engine).to_lowercase(),
-        settings.privacy.epsilon
+        settings.model.engine, settings.privacy.epsilon
     )))
 }
 
