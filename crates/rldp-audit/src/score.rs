@@ -102,7 +102,8 @@ fn statistics(
         let record = &records[index];
         found[index].get_or_init(|| token_stats(logits, &record.tokens, record.scored_from));
     })?;
-    Ok(found.into_iter().map(|stats| stats.into_inner().unwrap_or_default()).collect())
+    let visited = |stats: OnceLock<Vec<TokenStats>>| stats.into_inner().expect("an engine visits every sequence");
+    Ok(found.into_iter().map(visited).collect())
 }
 
 /// All scores of one record from its token statistics under the tuned and the base model; at least one token.

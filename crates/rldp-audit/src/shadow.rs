@@ -91,7 +91,8 @@ fn sides(count: usize, shadows: &[Shadow], value: impl Fn(f64) -> f64) -> Result
     let filled = |(inside, outside): &(Option<f64>, Option<f64>)| match (inside, outside) {
         (Some(inside), Some(outside)) => (*inside, *outside),
         (Some(inside), None) => (*inside, inside - shift),
-        (None, outside) => (outside.unwrap_or(0.0) + shift, outside.unwrap_or(0.0)),
+        (None, Some(outside)) => (outside + shift, *outside),
+        (None, None) => unreachable!("every record is in or out of some shadow run, and there is one"),
     };
     let (inside, outside) = found.iter().map(filled).unzip();
     Ok(Sides { inside, outside })

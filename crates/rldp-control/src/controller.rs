@@ -5,15 +5,15 @@ use serde_json::{Map, Value};
 
 use crate::{
     action::{Action, ActionBounds},
-    dc_sgd::{DcSgdController, DcSgdRule},
+    baselines::{
+        DcSgdController, DcSgdRule, MseSplit, NoiseSchedule, QuantileController, SnrShares, SpectralController,
+        WienerSteps,
+    },
     error::ControlError,
     fixed::FixedController,
-    heuristic::{MseSplit, NoiseSchedule, SnrShares, WienerSteps},
     observation::Observation,
-    quantile::QuantileController,
     random::RandomController,
     sac::{SacController, SacSettings, SetController},
-    spectral::SpectralController,
     state::StateFormat,
 };
 

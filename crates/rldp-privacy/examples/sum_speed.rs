@@ -1,9 +1,12 @@
-//! Times clipping and adding units on one core: nanoseconds a number, least and median of 21 sums of 64 units over 35 pairs of
-//! 1,320 parameters.
+//! Times clipping and adding units: nanoseconds a number on one core, for a small adapter and for a large one, and how the large one
+//! scales with workers that each fill a part of the sum.
+//!
+//! `cargo run --release -p rldp-privacy --example sum_speed [WORKERS]`. One worker and several take turns, so that what else the
+//! machine does troubles both alike.
 
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
-use std::{io, time::Instant};
+use std::{io, thread, time::Instant};
 
 use rldp_privacy::{
     Adjacency, Allocation, Claim, ClippedSum, Guarantee, LedgerSink, Regime, Secrecy, Sensitive, Spender,
@@ -11,9 +14,11 @@ use rldp_privacy::{
     noise_delta,
 };
 
-const PAIRS: usize = 35;
-const SIZE: usize = 1_320;
-const UNITS: usize = 64;
+/// Pairs, parameters of each, units of a batch.
+const SMALL: (usize, usize, usize) = (35, 1_320, 64);
+/// 5.6 million numbers: an adapter of rank 16 on a model of about a billion parameters.
+const LARGE: (usize, usize, usize) = (64, 87_500, 32);
+const TURNS: usize = 21;
 
 struct Nowhere;
 
@@ -24,8 +29,8 @@ impl LedgerSink for Nowhere {
 }
 
 /// One step at noise multiplier 1 over everybody.
-fn claim() -> Claim {
-    let (delta, coordinates) = (1e-5, (PAIRS * SIZE) as u64);
+fn claim((pairs, size, units): (usize, usize, usize)) -> Claim {
+    let (delta, coordinates) = (1e-5, (pairs * size) as u64);
     Claim {
         target_epsilon: 1.01 * gaussian_epsilon(1.0, 0.9 * delta),
         delta,
@@ -34,7 +39,7 @@ fn claim() -> Claim {
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
         sampling_rate: 1.0,
-        expected_batch_size: UNITS as f64,
+        expected_batch_size: units as f64,
         steps: 1,
         noise_coordinates: coordinates,
         noise_delta: noise_delta(6.0, delta, coordinates, 1).expect("a small reserve"),
@@ -43,22 +48,56 @@ fn claim() -> Claim {
     }
 }
 
-fn main() {
-    let gradient: Vec<f32> = (0..PAIRS * SIZE).map(|i| (i as f32).sin()).collect();
-    let mut times: Vec<f64> = (0..21)
-        .map(|_| {
-            let mut spender = Spender::open(claim(), Box::new(Nowhere)).expect("a sound claim");
-            let charge = spender.charge(1.0, Secrecy::Secret).expect("a ledger in memory").expect("the planned noise");
-            let allocation =
-                Allocation::pair_wise(vec![0.01; PAIRS], vec![1.0 / PAIRS as f64; PAIRS], 0.0).expect("even shares");
-            let mut sum = ClippedSum::new(charge, &[SIZE; PAIRS], allocation, None, UNITS).expect("a small sum");
-            let start = Instant::now();
-            for _ in 0..UNITS {
-                sum.add_unit(Sensitive::new(&gradient), Sensitive::new(1.0));
+/// Seconds to clip and add up a batch by `workers`, joined.
+fn seconds(shape: (usize, usize, usize), workers: usize) -> f64 {
+    let (pairs, size, units) = shape;
+    let mut spender = Spender::open(claim(shape), Box::new(Nowhere)).expect("a sound claim");
+    let charge = spender.charge(1.0, Secrecy::Secret).expect("a ledger in memory").expect("the planned noise");
+    let allocation =
+        Allocation::pair_wise(vec![0.01; pairs], vec![1.0 / pairs as f64; pairs], 0.0).expect("even shares");
+    let mut sum = ClippedSum::new(charge, &vec![size; pairs], allocation, None, units).expect("a small sum");
+    let gradient: Vec<f32> = (0..pairs * size).map(|i| (i as f32).sin()).collect();
+    let gradients = vec![gradient; workers];
+    let start = Instant::now();
+    let parts: Vec<_> = gradients.iter().map(|gradient| (sum.partial(), gradient)).collect();
+    let parts = thread::scope(|scope| {
+        let fill = |(mut part, gradient): (rldp_privacy::PartialSum, &Vec<f32>)| {
+            for _ in 0..units / workers {
+                part.add_unit(Sensitive::new(gradient), Sensitive::new(1.0));
             }
-            1e9 * start.elapsed().as_secs_f64() / (UNITS * PAIRS * SIZE) as f64
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    println!("{:.2} ns a number at least, {:.2} ns in the median", times[0], times[10]);
+            part
+        };
+        let running: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || fill(part))).collect();
+        running.into_iter().map(|worker| worker.join().expect("no worker panics")).collect::<Vec<_>>()
+    });
+    parts.into_iter().for_each(|part| sum.absorb(part).expect("parts of one frame"));
+    start.elapsed().as_secs_f64()
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    let workers = std::env::args().nth(1).map_or(2, |count| count.parse().expect("a number of workers"));
+    let nanoseconds =
+        |(pairs, size, units): (usize, usize, usize), seconds: f64| 1e9 * seconds / (pairs * size * units) as f64;
+    let mut small: Vec<f64> = (0..TURNS).map(|_| nanoseconds(SMALL, seconds(SMALL, 1))).collect();
+    println!("46,200 numbers, 1 worker: {:.2} ns a number in the median, {:.2} at least", median(&mut small), small[0]);
+    let (mut alone, mut shared, mut gains) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        let (one, several) = (seconds(LARGE, 1), seconds(LARGE, workers));
+        alone.push(nanoseconds(LARGE, one));
+        shared.push(nanoseconds(LARGE, several));
+        gains.push(one / several);
+    }
+    println!("5,600,000 numbers, 1 worker: {:.2} ns a number, {:.2} at least", median(&mut alone), alone[0]);
+    println!("5,600,000 numbers, {workers} workers: {:.2} ns a number, {:.2} at least", median(&mut shared), shared[0]);
+    let middle = median(&mut gains);
+    println!(
+        "{workers} workers are {middle:.2} times as fast ({:.2} to {:.2} over {TURNS} turns)",
+        gains[0],
+        gains[TURNS - 1]
+    );
 }

@@ -68,7 +68,7 @@ impl Bands {
         }
         let mut series = vec![1.0_f64];
         for j in 1..bands {
-            let last = series.last().copied().unwrap_or(1.0);
+            let last = series[series.len() - 1];
             series.push(last * (2 * j - 1) as f64 / (2 * j) as f64);
         }
         let norm = series.iter().map(|c| c * c).sum::<f64>().sqrt();

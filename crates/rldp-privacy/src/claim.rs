@@ -127,19 +127,27 @@ impl Claim {
 
     /// The first field in which `other` differs, by name with both values; one that was asked for before one that
     /// follows from it.
-    pub fn difference(&self, other: &Self) -> Option<String> {
-        let fields = |claim: &Self| serde_json::to_value(claim).unwrap_or_default();
-        let (mine, theirs) = (fields(self), fields(other));
+    ///
+    /// # Errors
+    /// When a claim cannot be written as JSON: then nothing says that they are the same.
+    pub fn difference(&self, other: &Self) -> Result<Option<String>, PrivacyError> {
+        let fields = |claim: &Self| match serde_json::to_value(claim) {
+            Ok(serde_json::Value::Object(fields)) => Ok(fields),
+            Ok(other) => Err(PrivacyError::Claim(format!("it is written as {other} and not as fields"))),
+            Err(error) => Err(PrivacyError::Claim(format!("it cannot be written: {error}"))),
+        };
+        let (mine, theirs) = (fields(self)?, fields(other)?);
+        let missing = serde_json::Value::Null;
         let differs = |(key, value): &(&String, &serde_json::Value)| theirs.get(key.as_str()) != Some(*value);
         let derived = |(key, _): &(&String, &serde_json::Value)| ["noise_delta", "regime"].contains(&key.as_str());
-        let mut differing: Vec<_> = mine.as_object()?.iter().filter(differs).collect();
+        // What only the other has differs from nothing.
+        let added = theirs.iter().filter(|(key, _)| !mine.contains_key(key.as_str())).map(|(key, _)| (key, &missing));
+        let mut differing: Vec<_> = mine.iter().filter(differs).chain(added).collect();
         differing.sort_by_key(derived);
-        differing.first().map(|(key, value)| {
-            format!(
-                "`{key}` was {value} when the run began and is {} now",
-                theirs.get(key).cloned().unwrap_or_default()
-            )
-        })
+        Ok(differing.first().map(|(key, value)| {
+            let now = theirs.get(key.as_str()).unwrap_or(&missing);
+            format!("`{key}` was {value} when the run began and is {now} now")
+        }))
     }
 
     /// Evidence that this claim guarantees nothing; `None` when it holds.

@@ -26,6 +26,9 @@ pub enum PrivacyError {
     /// The operating system gave no randomness.
     #[error("the operating system's random generator failed: {0}")]
     Randomness(String),
+    /// Randomness whose seed is known stands where a promise needs it secret.
+    #[error("{0}")]
+    KnownSeed(String),
     /// Accounting refused.
     #[error(transparent)]
     Accounting(#[from] AccountingError),

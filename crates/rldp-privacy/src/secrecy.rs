@@ -23,7 +23,7 @@ impl Secrecy {
     pub(crate) fn demanded_of(self, what: &str) -> Result<(), PrivacyError> {
         match self {
             Self::Secret => Ok(()),
-            Self::Known => Err(PrivacyError::Randomness(format!(
+            Self::Known => Err(PrivacyError::KnownSeed(format!(
                 "the {what} of a run that promises privacy came from a known seed; take it from the operating system, or let the \
                  claim say that it guarantees nothing"
             ))),

@@ -130,7 +130,7 @@ impl Spender {
         let Some((Entry::Open { claim: opened }, rest)) = reading.entries.split_first() else {
             return Err(PrivacyError::Ledger("it does not begin with a claim".into()));
         };
-        if let Some(difference) = opened.difference(claim) {
+        if let Some(difference) = opened.difference(claim)? {
             return Err(PrivacyError::Ledger(format!("the promise may not change: {difference}")));
         }
         let chain = Chain::after(sink, &reading);

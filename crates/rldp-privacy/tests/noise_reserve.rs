@@ -128,5 +128,5 @@ fn a_larger_adapter_than_claimed_gets_no_noise() {
 fn a_resumed_claim_names_what_was_asked_for_before_what_follows() {
     let (one, _) = claim(false);
     let other = Claim { target_epsilon: 3.0, noise_delta: 2.0 * one.noise_delta, ..one.clone() };
-    assert!(one.difference(&other).expect("they differ").contains("target_epsilon"));
+    assert!(one.difference(&other).unwrap().expect("they differ").contains("target_epsilon"));
 }

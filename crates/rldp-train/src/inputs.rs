@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use rldp_control::Controller;
 use rldp_data::{
     Columns, PrivacyUnits, TextTokenizer, TokenRecord, UnitPolicy, is_standard_input, read_records, tokenize,
 };
@@ -18,6 +19,8 @@ use crate::{
 pub struct Inputs {
     /// Computes losses and gradients of the base model.
     pub engine: Box<dyn Engine>,
+    /// A controller of the caller's own, in place of the one that the settings name.
+    pub controller: Option<Box<dyn Controller>>,
     /// The private records, grouped into units.
     pub units: PrivacyUnits,
     /// Coins and canaries of a new run, to be written into its folder.

@@ -4,6 +4,7 @@
 //! observe and steer. Each part is a room of its own: what reads records lives in the mechanism, un-noised values stay inside one
 //! of its steps as [`rldp_privacy::Sensitive`], and all other rooms see what it released.
 
+mod baselines;
 mod eigen;
 mod error;
 pub mod evaluate;

@@ -160,6 +160,7 @@ pub(crate) fn demo_inputs(settings: &TrainSettings) -> Inputs {
     let engine = CpuEngine::new(&files, CpuOptions::default()).unwrap();
     Inputs {
         engine: Box::new(engine),
+        controller: None,
         units: records.units,
         secrets: records.secrets,
         eval: None,

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::Sequence;
 
-/// Flattened tokens of some sequences.
-#[derive(Debug, Default)]
+/// Flattened tokens of some sequences. They are records, and not printed.
+#[derive(Default)]
 pub(crate) struct Batch {
     /// Token ids (N).
     pub(crate) tokens: Vec<u32>,

@@ -6,6 +6,7 @@
 
 use std::{ops::Range, sync::OnceLock};
 
+use super::Precision;
 use crate::{
     TensorView,
     kernels::{
@@ -42,7 +43,8 @@ pub(crate) struct Products {
 }
 
 impl Products {
-    pub(crate) fn new(kernel: Option<bf16::Kernel>) -> Self {
+    pub(crate) fn new(precision: Precision) -> Self {
+        let kernel = if precision == Precision::Bf16 { bf16::fastest() } else { None };
         Self { kernel, ..Self::default() }
     }
 

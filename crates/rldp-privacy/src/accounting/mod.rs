@@ -10,14 +10,11 @@ mod deck;
 mod error;
 mod event;
 mod filter;
-mod gaussian_filter;
 mod gdp;
 mod log_moment;
 mod pld;
-mod profile;
 mod rdp;
 mod search;
-mod union;
 
 pub use accountant::{Accountant, AccountantKind, accountant};
 pub use calibrate::{
@@ -28,9 +25,6 @@ pub use deck::{DeckRefusal, NoiseDeck};
 pub use error::AccountingError;
 pub use event::{Adaptivity, Adjacency, Event, events_under, merge};
 pub use filter::{FilterSpec, Refusal, RenyiFilter};
-pub use gaussian_filter::GaussianFilter;
 pub use gdp::{GdpAccountant, gaussian_delta, gaussian_epsilon};
 pub use pld::{PldAccountant, PldBounds};
-pub use profile::{CurvePoint, PrivacyCurve};
 pub use rdp::{RdpAccountant, rdp};
-pub use union::{FilterUnion, UnionSpec};

@@ -12,8 +12,7 @@ use rldp_audit::{
 };
 use rldp_data::{PrivacyUnits, TokenRecord, UnitPolicy};
 use rldp_model::{
-    Adapter, Engine, ModelConfig, Pair, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitInvariance, UnitSinks,
-    engine::EngineError,
+    Adapter, Engine, ModelConfig, Pair, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks, engine::EngineError,
 };
 use rldp_privacy::{
     NoiseSource, NoisyRelease,
@@ -42,10 +41,6 @@ struct Dirac(Box<dyn Engine>);
 impl Engine for Dirac {
     fn config(&self) -> &ModelConfig {
         self.0.config()
-    }
-
-    fn unit_invariance(&self) -> UnitInvariance {
-        UnitInvariance::Exact
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {

@@ -65,7 +65,7 @@ fn gradients(trainer: &mut Trainer, indices: &[usize], each_block: bool) -> Resu
     }
     let mut found = Vec::new();
     trainer.engine.for_each_unit_gradient(&trainer.learner.adapter, &inputs, &mut |_, unit| {
-        found.push((unit.gradient.to_vec(), unit.loss))
+        found.push((unit.gradient.to_vec(), unit.loss));
     })?;
     Ok(found)
 }

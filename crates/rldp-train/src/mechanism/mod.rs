@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 pub use self::summation::{SumTask, Summation, sum_units};
 pub(crate) use self::{
     controls::{CLIP_RANGE, Controls},
+    loss_bound::LossBound,
     raw::{RawObserver, RawSummary},
     summation::Here,
     units::unit_input,
 };
-use self::{geometry::Geometry, loss_bound::LossBound, passage::Passage, summation::sum_on_workers};
+use self::{geometry::Geometry, passage::Passage, summation::sum_on_workers};
 use crate::error::TrainError;
 
 /// The mechanism of a run, between two steps.

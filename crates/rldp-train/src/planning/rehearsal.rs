@@ -109,6 +109,7 @@ fn seconds_a_step(
     let records = random_records(engine.config(), units, length);
     let inputs = Inputs {
         engine,
+        controller: None,
         units: PrivacyUnits::by_record(&records, &policy)?,
         secrets: Secrets::default(),
         eval: None,

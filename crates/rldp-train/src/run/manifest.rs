@@ -9,7 +9,13 @@ use super::{recorder::files, secrets::words};
 use crate::{inputs::Inputs, mechanism::plan::Plan, settings::TrainSettings};
 
 /// The manifest of a run that starts now.
-pub(crate) fn manifest(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter, plan: &Plan) -> Value {
+pub(crate) fn manifest(
+    settings: &TrainSettings,
+    inputs: &Inputs,
+    adapter: &Adapter,
+    plan: &Plan,
+    controller: &str,
+) -> Value {
     let layout = adapter.layout();
     let config = inputs.engine.config();
     json!({
@@ -36,6 +42,7 @@ pub(crate) fn manifest(settings: &TrainSettings, inputs: &Inputs, adapter: &Adap
         },
         "units": inputs.units.len(),
         "expected_units": inputs.units.expected(),
+        "controller": controller,
         "planted": words(settings),
         "never_release": [files::TIMING, files::PRIVATE],
         "unit": settings.data.unit_column.as_deref().unwrap_or("record"),

@@ -134,7 +134,7 @@ impl Recorder {
             kept.push(b'\n');
         }
         replace(&*storage, &path, &[&kept])?;
-        let before = last_elapsed(&folder.join(files::TIMING));
+        let before = last_elapsed(&folder.join(files::TIMING))?;
         Self::open(folder.to_owned(), lock, storage, before)
     }
 
@@ -268,10 +268,11 @@ pub fn last_recorded_step(folder: &Path) -> io::Result<u64> {
     Ok(steps.max().unwrap_or(0))
 }
 
-fn last_elapsed(path: &Path) -> f64 {
-    let text = fs::read_to_string(path).unwrap_or_default();
+/// Seconds that earlier processes of the run took; a run whose times were removed begins to count anew.
+fn last_elapsed(path: &Path) -> io::Result<f64> {
+    let text = if path.exists() { String::from_utf8_lossy(&fs::read(path)?).into_owned() } else { String::new() };
     let elapsed = |line| serde_json::from_str::<Value>(line).ok()?.get("elapsed_secs")?.as_f64();
-    text.lines().rev().find_map(elapsed).unwrap_or(0.0)
+    Ok(text.lines().rev().find_map(elapsed).unwrap_or(0.0))
 }
 
 /// Keeps a second process out of a run folder; released by the operating system when the process ends.

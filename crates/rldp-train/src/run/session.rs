@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     Run, checkpoint, manifest,
-    preflight::{check_invariance, preflight},
+    preflight::preflight,
     promise::changes,
     recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_settings},
     state::RunState,
@@ -20,11 +20,12 @@ use super::{
     tally::NonFinite,
 };
 use crate::{
+    baselines,
     error::TrainError,
     inputs::Inputs,
     learner::Learner,
     mechanism::{
-        Here, Mechanism, RawObserver, geometry,
+        Here, LossBound, Mechanism, RawObserver, geometry,
         plan::{Plan, plan, statistic_spec},
     },
     settings::{TrainSettings, Trainable},
@@ -58,11 +59,11 @@ pub fn start_on(
     preflight(inputs.engine.as_mut(), &adapter, settings.seed)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
     settings.privacy.noise_bands = Some(plan.claim.noise_bands);
-    let mut controller = build_controller(&settings, &adapter)?;
+    let mut controller = build_controller(&settings, &mut inputs, &adapter)?;
     if let Some(policy) = &settings.control.policy {
         controller.restore(StateFormat::Json, &read_policy(policy)?)?;
     }
-    let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan);
+    let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan, controller.name());
     let mut recorder = Recorder::create(&settings, &manifest, storage)?;
     inputs.secrets.write(recorder.storage(), recorder.folder(), &inputs.units)?;
     if !settings.unsafe_reasons().is_empty() {
@@ -93,7 +94,7 @@ pub fn resume(settings: TrainSettings, inputs: Inputs) -> Result<Trainer, TrainE
 pub fn resume_on(
     storage: Arc<dyn Storage>,
     mut settings: TrainSettings,
-    inputs: Inputs,
+    mut inputs: Inputs,
 ) -> Result<Trainer, TrainError> {
     let folder = settings.output.out.clone();
     let lock = FolderLock::take(&folder)?;
@@ -104,13 +105,13 @@ pub fn resume_on(
     let changed = changes(&begun, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
-    let mut controller = build_controller(&settings, &adapter)?;
+    let mut controller = build_controller(&settings, &mut inputs, &adapter)?;
     let statistics = statistic_spec(&settings, inputs.engine.config().vocab_size);
     let norm_bins = statistics.and_then(|spec| Some(spec.norms?.count()));
     let saved = checkpoint::load(&folder)?;
     if let Some(saved) = &saved {
         saved.check(&adapter, &plan.controls, norm_bins)?;
-        let mut empty = geometry::geometry(&settings.privacy, adapter.layout());
+        let mut empty = baselines::geometry(&settings.privacy, adapter.layout());
         geometry::restore(empty.as_deref_mut(), &saved.mechanism.geometry)?;
         controller.restore(IN_CHECKPOINT, &saved.steering.controller)?;
     } else if let Some(policy) = &settings.control.policy {
@@ -179,14 +180,22 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
 }
 
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
-    check_invariance(inputs.engine.as_ref(), settings)?;
     let layout = adapter.layout();
     plan(settings, inputs.units.expected(), layout.pairs().len(), layout.trained_count())
 }
 
-fn build_controller(settings: &TrainSettings, adapter: &Adapter) -> Result<Box<dyn Controller>, TrainError> {
+/// The caller's own controller, or the one that the settings name.
+fn build_controller(
+    settings: &TrainSettings,
+    inputs: &mut Inputs,
+    adapter: &Adapter,
+) -> Result<Box<dyn Controller>, TrainError> {
     let pairs = adapter.layout().pairs().len();
-    let mut controller = controller(settings.control.controller, pairs, &settings.control.sac, settings.seed)?;
+    let control = &settings.control;
+    let mut controller = match inputs.controller.take() {
+        Some(own) => own,
+        None => controller(control.controller, pairs, &control.sac, settings.seed)?,
+    };
     if settings.control.frozen {
         controller.freeze()?;
     }
@@ -209,8 +218,8 @@ fn assemble(
     };
     let mechanism = Mechanism {
         statistics: statistic_spec(&settings, inputs.engine.config().vocab_size),
-        loss_bound: Default::default(),
-        geometry: geometry::geometry(&settings.privacy, adapter.layout()),
+        loss_bound: LossBound::default(),
+        geometry: baselines::geometry(&settings.privacy, adapter.layout()),
         past: Past::default(),
         summation: Box::new(Here),
         raw: raw_observer(&settings, &plan)?,

@@ -3,4 +3,5 @@
 mod bands;
 mod post_processing;
 mod resume;
+mod several;
 mod whole_loop;

@@ -9,8 +9,7 @@ use std::{
 
 use rldp_data::{PrivacyUnits, TokenRecord, UnitPolicy};
 use rldp_model::{
-    Adapter, Engine, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitInvariance,
-    UnitSinks,
+    Adapter, Engine, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks,
     cpu::{CpuEngine, CpuOptions},
     engine::EngineError,
 };
@@ -174,10 +173,6 @@ impl Engine for Watched {
         self.inner.config()
     }
 
-    fn unit_invariance(&self) -> UnitInvariance {
-        self.inner.unit_invariance()
-    }
-
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
         self.inner.losses(adapter, sequences)
     }
@@ -242,6 +237,7 @@ fn inputs(shared: Arc<Shared>, witness: Witness) -> Inputs {
     let inner = CpuEngine::new(&model(), CpuOptions::default()).unwrap();
     Inputs {
         engine: Box::new(Watched { inner, shared, witness }),
+        controller: None,
         units: PrivacyUnits::by_record(&records, &policy).unwrap(),
         eval: Some(PublicRecords::declare(&records[..2], 8)),
         base_name: "tiny".into(),

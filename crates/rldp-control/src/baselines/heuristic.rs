@@ -4,10 +4,10 @@ use rldp_privacy::Observable;
 
 use crate::{
     action::{Action, ActionBounds},
+    baselines::QuantileController,
     controller::Controller,
     error::ControlError,
     observation::Observation,
-    quantile::QuantileController,
     state::{StateFormat, read_state, write_state},
 };
 

@@ -1,4 +1,8 @@
-//! Changes of coordinates that are learned from releases: a unit's gradient g becomes ω = M (g − a) before it is bounded,
+//! Coordinates of other papers, to be compared with: AdaClip's and GeoClip's.
+//!
+//! A reader of the private run can skip this room. Nothing outside names what is in it but [`geometry`].
+//!
+//! **What they are.** Changes of coordinates that are learned from releases: a unit's gradient g becomes ω = M (g − a) before it is bounded,
 //! and the noisy mean of ω becomes M⁻¹ ω + a afterwards.
 //!
 //! **Guarantee.** M and a are functions of earlier releases and of settings, so they are public when a step begins. Each
@@ -21,7 +25,7 @@ use geoclip::GeoClip;
 use rldp_model::{AdapterLayout, Pair};
 
 use crate::{
-    error::TrainError,
+    mechanism::geometry::Geometry,
     settings::{ClippingKind, GeometryKind, PrivacySettings},
 };
 
@@ -33,59 +37,26 @@ const DECAY: f64 = 0.99;
 /// a factor of √10 at most.
 const VARIANCE_RANGE: f64 = 100.0;
 
-/// A public affine change of coordinates of the trained numbers (flat, pair after pair).
-pub(crate) trait Geometry: Send + Sync {
-    /// ω = M (g − a), in place.
-    fn forth(&self, gradient: &mut [f32]);
-
-    /// M⁻¹ ω + a, in place.
-    fn back(&self, release: &mut [f32]);
-
-    /// Deviation of the noise in a pair's gradient over that in its ω, root mean square over coordinates (K).
-    fn noise_gain(&self) -> Vec<f64>;
-
-    /// Takes in a released mean gradient. `noise_std` (K) is the deviation of the noise in its ω.
-    fn learn(&mut self, release: &[f32], noise_std: &[f64]);
-
-    /// Everything learned.
-    fn state(&self) -> Vec<f32>;
-
-    /// Takes back what was saved; `false` when it is of another shape.
-    fn restore(&mut self, state: &[f32]) -> bool;
-}
-
 /// The geometry that the settings name, before anything was released; `None` for the gradient's own.
 pub(crate) fn geometry(privacy: &PrivacySettings, layout: &AdapterLayout) -> Option<Box<dyn Geometry>> {
-    let frame = Frame::new(privacy, layout);
+    let shape = Shape::new(privacy, layout);
     match privacy.geometry {
         GeometryKind::None => None,
-        GeometryKind::Adaclip => Some(Box::new(AdaClip::new(frame))),
-        GeometryKind::Geoclip => Some(Box::new(GeoClip::new(frame))),
+        GeometryKind::Adaclip => Some(Box::new(AdaClip::new(shape))),
+        GeometryKind::Geoclip => Some(Box::new(GeoClip::new(shape))),
     }
-}
-
-/// Restores `geometry` from a checkpoint.
-pub(crate) fn restore(geometry: Option<&mut (dyn Geometry + 'static)>, state: &[f32]) -> Result<(), TrainError> {
-    let fits = geometry.map_or(state.is_empty(), |geometry| geometry.restore(state));
-    if fits {
-        return Ok(());
-    }
-    Err(TrainError::Refused(format!(
-        "the checkpoint holds {} numbers of a geometry that do not fit; resume with the run's own --geometry and adapter",
-        state.len()
-    )))
 }
 
 /// What geometries have in common.
 #[derive(Clone, Debug)]
-struct Frame {
+struct Shape {
     /// d of each pair (K).
     sizes: Vec<usize>,
     /// Whether noise is shared by all pairs.
     joint: bool,
 }
 
-impl Frame {
+impl Shape {
     fn new(privacy: &PrivacySettings, layout: &AdapterLayout) -> Self {
         let sizes = layout.pairs().iter().map(Pair::parameter_count).collect();
         Self { sizes, joint: privacy.clipping != ClippingKind::PairWise }
@@ -97,13 +68,13 @@ impl Frame {
 
     /// Pairs' parts of a flat vector.
     fn parts<'a>(&self, mut flat: &'a [f32]) -> Vec<&'a [f32]> {
-        let next = |size: &usize| flat.split_off(..*size).unwrap_or_default();
+        let next = |size: &usize| flat.split_off(..*size).expect("a vector of all pairs' numbers");
         self.sizes.iter().map(next).collect()
     }
 
     /// Pairs' parts of a flat vector.
     fn parts_mut<'a>(&self, mut flat: &'a mut [f32]) -> Vec<&'a mut [f32]> {
-        let next = |size: &usize| flat.split_off_mut(..*size).unwrap_or_default();
+        let next = |size: &usize| flat.split_off_mut(..*size).expect("a vector of all pairs' numbers");
         self.sizes.iter().map(next).collect()
     }
 
@@ -142,8 +113,8 @@ mod tests {
     use super::*;
 
     /// Two pairs of 3 and 2 numbers.
-    pub(super) fn frame(joint: bool) -> Frame {
-        Frame { sizes: vec![3, 2], joint }
+    pub(super) fn shape(joint: bool) -> Shape {
+        Shape { sizes: vec![3, 2], joint }
     }
 
     /// Releases with variances over three magnitudes, correlated in pairs of coordinates, and a mean.
@@ -160,7 +131,7 @@ mod tests {
     }
 
     fn both(joint: bool) -> Vec<Box<dyn Geometry>> {
-        vec![Box::new(AdaClip::new(frame(joint))), Box::new(GeoClip::new(frame(joint)))]
+        vec![Box::new(AdaClip::new(shape(joint))), Box::new(GeoClip::new(shape(joint)))]
     }
 
     /// M⁻¹ undoes M, and noise keeps its energy: of every pair, or of all together.

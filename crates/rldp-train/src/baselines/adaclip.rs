@@ -1,6 +1,6 @@
 //! AdaClip (Pichapati et al., arXiv 1908.07643): every coordinate has its own scale.
 
-use super::{Correction, DECAY, Frame, Geometry, VARIANCE_RANGE, WARM_UP};
+use super::{Correction, DECAY, Geometry, Shape, VARIANCE_RANGE, WARM_UP};
 
 /// ω_j = (g_j − a_j) / b_j with b_j ∝ √σ_j, σ_j the deviation of coordinate j: of all diagonal M the one that needs the
 /// least noise.
@@ -9,7 +9,7 @@ use super::{Correction, DECAY, Frame, Geometry, VARIANCE_RANGE, WARM_UP};
 /// b_j² s². The paper bounds each value from below before it averages; here the average is bounded, which does not count
 /// noise as variance.
 pub(super) struct AdaClip {
-    frame: Frame,
+    shape: Shape,
     count: u64,
     /// a before its correction.
     mean: Vec<f32>,
@@ -23,10 +23,10 @@ pub(super) struct AdaClip {
 }
 
 impl AdaClip {
-    pub(super) fn new(frame: Frame) -> Self {
-        let (numbers, pairs) = (frame.total(), frame.sizes.len());
+    pub(super) fn new(shape: Shape) -> Self {
+        let (numbers, pairs) = (shape.total(), shape.sizes.len());
         Self {
-            frame,
+            shape,
             count: 0,
             mean: vec![0.0; numbers],
             variance: vec![0.0; numbers],
@@ -50,12 +50,12 @@ impl AdaClip {
         let (low, high) = (mean / VARIANCE_RANGE, mean * VARIANCE_RANGE);
         let deviation = |v: &f32| (f64::from(*v) / correction).clamp(low, high).sqrt();
         let deviations: Vec<Vec<f64>> =
-            self.frame.parts(&self.variance).into_iter().map(|part| part.iter().map(deviation).collect()).collect();
+            self.shape.parts(&self.variance).into_iter().map(|part| part.iter().map(deviation).collect()).collect();
         let sums: Vec<f64> = deviations.iter().map(|part| part.iter().sum()).collect();
-        let normalisers = self.frame.normalisers(&sums);
+        let normalisers = self.shape.normalisers(&sums);
         let scales = deviations.iter().zip(&normalisers);
         self.scale = scales.flat_map(|(part, n)| part.iter().map(move |s| (s * n).sqrt() as f32)).collect();
-        self.gains = self.frame.gains(&sums, &normalisers);
+        self.gains = self.shape.gains(&sums, &normalisers);
         self.shift = self.mean.iter().map(|m| (f64::from(*m) / correction) as f32).collect();
     }
 }
@@ -79,7 +79,7 @@ impl Geometry for AdaClip {
 
     fn learn(&mut self, release: &[f32], noise_std: &[f64]) {
         let before = Correction::after(self.count);
-        let noise = self.frame.sizes.iter().zip(noise_std).flat_map(|(size, std)| std::iter::repeat_n(*std, *size));
+        let noise = self.shape.sizes.iter().zip(noise_std).flat_map(|(size, std)| std::iter::repeat_n(*std, *size));
         for (j, (g, std)) in release.iter().zip(noise).enumerate() {
             let (g, mean) = (f64::from(*g), f64::from(self.mean[j]));
             let off = g - before.of(mean);
@@ -114,14 +114,14 @@ impl Geometry for AdaClip {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{frame, releases},
+        super::tests::{releases, shape},
         *,
     };
 
     /// Equation 9 of the paper up to its common scale: b_j² is proportional to σ_j, over all coordinates of a group.
     #[test]
     fn scales_are_the_roots_of_deviations() {
-        let mut geometry = AdaClip::new(frame(true));
+        let mut geometry = AdaClip::new(shape(true));
         releases(400).iter().for_each(|release| geometry.learn(release, &[0.0, 0.0]));
         // Uniform in ±1 has deviation 1/√3; the first three coordinates have 1, 0.5002, 0.1 of it, the others 0.3.
         let deviations = [1.0, 0.5_f64.hypot(0.02), 0.1, 0.3, 0.3];
@@ -139,7 +139,7 @@ mod tests {
     fn noise_is_not_taken_for_variance() {
         use rand::{Rng as _, SeedableRng as _};
         let mut rng = rand_chacha::ChaCha12Rng::seed_from_u64(3);
-        let mut geometry = AdaClip::new(frame(true));
+        let mut geometry = AdaClip::new(shape(true));
         for _ in 0..600 {
             // What the mechanism does: noise of deviation s in ω, b·s in the gradient; coordinate 0 alone has a signal.
             let deviation = 0.5 * 3_f32.sqrt();

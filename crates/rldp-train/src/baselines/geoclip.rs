@@ -1,7 +1,7 @@
 //! GeoClip (Gilani et al., arXiv 2506.06549) with its streaming low-rank estimate: noise follows the eigenbasis of released
 //! gradients.
 
-use super::{Correction, DECAY, Frame, Geometry, VARIANCE_RANGE, WARM_UP};
+use super::{Correction, DECAY, Geometry, Shape, VARIANCE_RANGE, WARM_UP};
 use crate::eigen::symmetric;
 
 /// k: eigenvectors kept of each pair.
@@ -15,7 +15,7 @@ const RANK: usize = 8;
 /// keeps its mean eigenvalue, so that M is invertible and no direction is lost. M is taken symmetric, U Λ^(−1/4) Uᵀ, which
 /// spherical noise and norms do not tell from Λ^(−1/4) Uᵀ.
 pub(super) struct GeoClip {
-    frame: Frame,
+    shape: Shape,
     count: u64,
     /// a before its correction.
     mean: Vec<f32>,
@@ -103,21 +103,21 @@ impl Block {
 }
 
 impl GeoClip {
-    pub(super) fn new(frame: Frame) -> Self {
-        let (numbers, pairs) = (frame.total(), frame.sizes.len());
+    pub(super) fn new(shape: Shape) -> Self {
+        let (numbers, pairs) = (shape.total(), shape.sizes.len());
         Self {
             count: 0,
             mean: vec![0.0; numbers],
             blocks: (0..pairs).map(|_| Block::new()).collect(),
             shift: vec![0.0; numbers],
             gains: vec![1.0; pairs],
-            frame,
+            shape,
         }
     }
 
     /// Puts what was learned to use.
     fn adopt(&mut self) {
-        let sizes = self.frame.sizes.clone();
+        let sizes = self.shape.sizes.clone();
         let roots: Option<Vec<_>> = self.blocks.iter().zip(&sizes).map(|(block, size)| block.roots(*size)).collect();
         let Some(roots) = roots.filter(|_| self.count >= WARM_UP) else {
             // Not yet: the basis is there, but nothing is stretched along it.
@@ -128,12 +128,12 @@ impl GeoClip {
             along.iter().sum::<f64>() + across * (size - along.len()) as f64
         };
         let sums: Vec<f64> = roots.iter().zip(&sizes).map(sum).collect();
-        let normalisers = self.frame.normalisers(&sums);
+        let normalisers = self.shape.normalisers(&sums);
         for ((block, (along, across)), normaliser) in self.blocks.iter_mut().zip(roots).zip(&normalisers) {
             block.along = along.iter().map(|root| 1.0 / (root * normaliser).sqrt()).collect();
             block.across = 1.0 / (across * normaliser).sqrt();
         }
-        self.gains = self.frame.gains(&sums, &normalisers);
+        self.gains = self.shape.gains(&sums, &normalisers);
         let correction = Correction::after(self.count);
         self.shift = self.mean.iter().map(|m| correction.of(f64::from(*m)) as f32).collect();
     }
@@ -142,13 +142,13 @@ impl GeoClip {
 impl Geometry for GeoClip {
     fn forth(&self, gradient: &mut [f32]) {
         gradient.iter_mut().zip(&self.shift).for_each(|(g, a)| *g -= a);
-        for (part, block) in self.frame.parts_mut(gradient).into_iter().zip(&self.blocks) {
+        for (part, block) in self.shape.parts_mut(gradient).into_iter().zip(&self.blocks) {
             block.stretch(part, |stretch| stretch);
         }
     }
 
     fn back(&self, release: &mut [f32]) {
-        for (part, block) in self.frame.parts_mut(release).into_iter().zip(&self.blocks) {
+        for (part, block) in self.shape.parts_mut(release).into_iter().zip(&self.blocks) {
             block.stretch(part, |stretch| 1.0 / stretch);
         }
         release.iter_mut().zip(&self.shift).for_each(|(g, a)| *g += a);
@@ -160,8 +160,8 @@ impl Geometry for GeoClip {
 
     fn learn(&mut self, release: &[f32], _noise_std: &[f64]) {
         let correction = Correction::after(self.count);
-        let means = self.frame.parts(&self.mean);
-        for ((g, mean), block) in self.frame.parts(release).into_iter().zip(means).zip(&mut self.blocks) {
+        let means = self.shape.parts(&self.mean);
+        for ((g, mean), block) in self.shape.parts(release).into_iter().zip(means).zip(&mut self.blocks) {
             let off = g.iter().zip(mean).map(|(g, m)| f64::from(*g) - correction.of(f64::from(*m)));
             block.learn(&off.collect::<Vec<_>>());
         }
@@ -187,7 +187,7 @@ impl Geometry for GeoClip {
         let Some((count, mut rest)) = state.split_first() else { return false };
         let Some(mean) = rest.split_off(..self.mean.len()) else { return false };
         let mut blocks = Vec::with_capacity(self.blocks.len());
-        for size in &self.frame.sizes {
+        for size in &self.shape.sizes {
             let Some([energy, rows]) = rest.split_off(..2) else { return false };
             let rows = *rows as usize;
             let Some(values) = rest.split_off(..rows) else { return false };
@@ -210,14 +210,14 @@ impl Geometry for GeoClip {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{frame, releases},
+        super::tests::{releases, shape},
         *,
     };
 
     /// M² ∝ Σ^(−1/2), the paper's closed form, for a pair of no more dimensions than k: M² Σ M² is a multiple of the unit.
     #[test]
     fn the_transform_is_the_papers_optimum() {
-        let mut geometry = GeoClip::new(frame(false));
+        let mut geometry = GeoClip::new(shape(false));
         let mut covariance = [[0.0_f64; 3]; 3];
         for release in releases(300) {
             let correction = Correction::after(geometry.count);
@@ -260,7 +260,7 @@ mod tests {
         use rand::{Rng as _, SeedableRng as _};
         let mut rng = rand_chacha::ChaCha12Rng::seed_from_u64(5);
         let size = 60;
-        let mut geometry = GeoClip::new(Frame { sizes: vec![size], joint: true });
+        let mut geometry = GeoClip::new(Shape { sizes: vec![size], joint: true });
         for _ in 0..300 {
             let strength: f32 = rng.random_range(-20.0..20.0);
             let noise = (0..size).map(|_| rng.random_range(-1.0_f32..1.0));
