@@ -4,7 +4,7 @@
 //! wrap them as sensitive at once.
 
 use crate::{
-    Adapter, ModelConfig,
+    Adapter, LinearSpec, ModelConfig, Pair,
     sink::{InOrder, UnitGradient, UnitSinks},
     sum_rule::{SumRule, UnitSum},
 };
@@ -66,6 +66,19 @@ pub enum EngineError {
         /// V.
         vocab: usize,
     },
+    /// A pair of the adapter sits on no map of the model.
+    #[error(
+        "the adapter changes `{name}`, of {fan_in} to {fan_out} features, which the model does not have; \
+         use the base model that the adapter was trained on"
+    )]
+    UnknownMap {
+        /// The map's path.
+        name: String,
+        /// Its inputs.
+        fan_in: usize,
+        /// Its outputs.
+        fan_out: usize,
+    },
     /// The backend reported a failure.
     #[error("{0}")]
     Backend(String),
@@ -82,12 +95,39 @@ impl ModelConfig {
             None => Ok(()),
         }
     }
+
+    /// Refuses an adapter with a pair on a map that the model does not have, or has in another size.
+    pub fn check_adapter(&self, adapter: &Adapter) -> Result<(), EngineError> {
+        let maps = self.linears();
+        let sizes = |map: &LinearSpec| (map.in_features, map.out_features);
+        for Pair { linear, .. } in adapter.layout().pairs() {
+            if !maps.iter().any(|map| map.name == linear.name && sizes(map) == sizes(linear)) {
+                let (fan_in, fan_out) = sizes(linear);
+                return Err(EngineError::UnknownMap { name: linear.name.clone(), fan_in, fan_out });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether what an engine finds of a privacy unit depends on that unit alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitInvariance {
+    /// To the bit: a unit's loss and gradient are the same whoever else is in the batch, in whatever order, and however the
+    /// work is cut. A unit that comes or goes then moves the sum of clipped gradients by its own contribution and nothing else,
+    /// which is what a proof of sensitivity takes for granted.
+    Exact,
+    /// Nothing is promised: the arithmetic is a library's, which may choose an order of sums by the shape of a batch.
+    Unknown,
 }
 
 /// Computes losses and per-unit gradients of one model.
 pub trait Engine: Send {
     /// The model's architecture.
     fn config(&self) -> &ModelConfig;
+
+    /// Whether a unit's gradient depends on that unit alone; a run that promises privacy takes no engine that cannot say so.
+    fn unit_invariance(&self) -> UnitInvariance;
 
     /// Loss of each sequence, in input order. `adapter` of `None` means the base model.
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError>;

@@ -44,7 +44,7 @@ pub fn generate(
     if prompt.is_empty() {
         return Err(EngineError::Backend("the prompt has no tokens; give at least one word".into()));
     }
-    let mut decoder = Decoder::new(engine, adapter);
+    let mut decoder = Decoder::new(engine, adapter)?;
     let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
     let mut logits = decoder.feed(prompt);
     let mut text = prompt.to_vec();
@@ -74,16 +74,16 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(engine: &'a CpuEngine, adapter: Option<&'a Adapter>) -> Self {
+    fn new(engine: &'a CpuEngine, adapter: Option<&'a Adapter>) -> Result<Self, EngineError> {
         let model = engine.model();
-        Self {
+        Ok(Self {
             engine,
-            pairs: pair_index(model, adapter),
+            pairs: pair_index(model, adapter)?,
             adapter: adapter.map(Prepared::new),
             cache: vec![Vec::new(); model.blocks.len()],
             length: 0,
             products: Products::default(),
-        }
+        })
     }
 
     /// Adds tokens; returns the logits after the last one (V).

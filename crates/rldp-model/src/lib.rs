@@ -21,7 +21,7 @@ pub mod weights;
 
 pub use adapter::{Adapter, AdapterLayout, LoraSettings, Pair, peft};
 pub use config::{Activation, Family, LinearKind, LinearSpec, ModelConfig, Rope, RopeScaling};
-pub use engine::{Engine, EngineError, Sequence, SequenceLoss, UnitInput};
+pub use engine::{Engine, EngineError, Sequence, SequenceLoss, UnitInput, UnitInvariance};
 pub use error::ModelError;
 pub use merge::merge;
 pub use sink::{UnitGradient, UnitSink, UnitSinks};

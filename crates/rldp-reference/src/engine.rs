@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Tensor};
 use rldp_model::{
-    Adapter, Engine, EngineError, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks,
+    Adapter, Engine, EngineError, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput,
+    UnitInvariance, UnitSinks,
 };
 
 use crate::{
@@ -66,13 +67,23 @@ impl ReferenceEngine {
     }
 
     fn lora(&self, adapter: Option<&Adapter>) -> Result<Option<Lora>, EngineError> {
-        adapter.map(|adapter| Lora::load(adapter, &self.model.device).map_err(backend)).transpose()
+        adapter.map(|adapter| self.load(adapter)).transpose()
+    }
+
+    fn load(&self, adapter: &Adapter) -> Result<Lora, EngineError> {
+        self.model.config.check_adapter(adapter)?;
+        Lora::load(adapter, &self.model.device).map_err(backend)
     }
 }
 
 impl Engine for ReferenceEngine {
     fn config(&self) -> &ModelConfig {
         &self.model.config
+    }
+
+    /// It takes one sequence after another, but candle promises no order of sums.
+    fn unit_invariance(&self) -> UnitInvariance {
+        UnitInvariance::Unknown
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
@@ -86,7 +97,7 @@ impl Engine for ReferenceEngine {
         units: &[UnitInput],
         sinks: &dyn UnitSinks,
     ) -> Result<(), EngineError> {
-        let lora = Lora::load(adapter, &self.model.device).map_err(backend)?;
+        let lora = self.load(adapter)?;
         let mut sink = sinks.fork();
         for (index, unit) in units.iter().enumerate() {
             let mut gradient = vec![0.0; adapter.layout().parameter_count()];

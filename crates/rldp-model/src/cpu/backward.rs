@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     factors::Prepared,
-    forward::{BlockCache, MapInputs, Pass, find, head_groups, resize},
+    forward::{BlockCache, MapInputs, Pass, find, head_groups, required, resize},
     head_norm,
     linear::Columns,
     products::Products,
@@ -83,9 +83,8 @@ impl Pass<'_> {
         let (width, hidden) = (config.intermediate_size, config.hidden_size);
         let BackwardScratch { input, wide, gate, up, dinner, made, .. } = scratch;
         resize(wide, rows * width);
-        let down = find(block, LinearKind::MlpDown);
-        let down = down.map(|(map, linear)| Branch { map, linear, dy: dstream, columns: Columns::all(hidden) });
-        let down = down.as_slice();
+        let (map, linear) = required(block, LinearKind::MlpDown);
+        let down = &[Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
         self.b_gradients(layer, cache, down, dinner, gradients);
         self.input_gradient(products, layer, down, dinner, wide);
         let gated = find(block, LinearKind::MlpGate);
@@ -93,7 +92,7 @@ impl Pass<'_> {
         resize(up, if gated.is_some() { rows * width } else { 0 });
         let (other, dother) = (gated.map(|_| cache.up.as_slice()), gated.map(|_| &mut up[..]));
         // Its input, which only the gradient of its A needs, is made with the slopes.
-        let adapted = down.iter().any(|down| self.pairs[layer][down.map].is_some());
+        let adapted = self.pairs[layer][map].is_some();
         resize(&mut made.activated, if adapted { rows * width } else { 0 });
         let activated = adapted.then_some(&mut made.activated[..]);
         activation::backward(config.activation, &cache.gate, other, wide, gate, dother, activated);
@@ -102,8 +101,8 @@ impl Pass<'_> {
         let branch = |(map, linear), dy| Branch { map, linear, dy, columns };
         // Without a gate, what is activated is the output of the map up.
         let dup = if gated.is_some() { &*up } else { &*gate };
-        let up = find(block, LinearKind::MlpUp).map(|up| branch(up, dup));
-        let branches: Vec<Branch> = up.into_iter().chain(gated.map(|found| branch(found, gate))).collect();
+        let up = branch(required(block, LinearKind::MlpUp), dup);
+        let branches: Vec<Branch> = std::iter::once(up).chain(gated.map(|found| branch(found, gate))).collect();
         resize(input, rows * hidden);
         let norm = &block.norms[1];
         self.norm(norm, &cache.middle, &mut made.normed, &mut made.statistics);
@@ -127,11 +126,10 @@ impl Pass<'_> {
         let (width, out_width) = (self.model.fused_width(), self.model.attention_width());
         let BackwardScratch { input, attended, fused, dinner, made, .. } = scratch;
         resize(attended, rows * out_width);
-        if let Some((map, linear)) = find(block, LinearKind::AttentionOutput) {
-            let output = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
-            self.adapter_gradients(layer, cache, &cache.attended, &output, dinner, gradients);
-            self.input_gradient(products, layer, &output, dinner, attended);
-        }
+        let (map, linear) = required(block, LinearKind::AttentionOutput);
+        let output = [Branch { map, linear, dy: dstream, columns: Columns::all(hidden) }];
+        self.adapter_gradients(layer, cache, &cache.attended, &output, dinner, gradients);
+        self.input_gradient(products, layer, &output, dinner, attended);
         resize(fused, rows * width);
         self.attend_backward(cache, attended, fused);
         let turned = self.model.turned_width();

@@ -212,7 +212,7 @@ impl Pass<'_> {
         stream: &mut [f32],
     ) {
         let rows = self.batch.rows();
-        let Some((map, linear)) = find(&self.model.blocks[layer], kind) else { return };
+        let (map, linear) = required(&self.model.blocks[layer], kind);
         let columns = Columns::all(linear.spec.out_features);
         let pair = self.pair(layer, map);
         linear.forward(self.model, products, rows, input, pair, &mut inner[map], stream, columns, true);
@@ -268,6 +268,11 @@ pub(crate) fn head_groups(model: &BaseModel) -> impl Iterator<Item = Group> {
 /// The block's map of a kind with its index.
 pub(crate) fn find(block: &Block, kind: LinearKind) -> Option<(usize, &Linear)> {
     block.linears.iter().enumerate().find(|(_, linear)| linear.spec.kind == kind)
+}
+
+/// The block's map of a kind that the blocks of every family have.
+pub(crate) fn required(block: &Block, kind: LinearKind) -> (usize, &Linear) {
+    find(block, kind).unwrap_or_else(|| unreachable!("a block without {kind:?}"))
 }
 
 /// Sets the length without caring for the content: every kernel overwrites it.

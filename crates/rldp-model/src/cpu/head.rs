@@ -56,10 +56,10 @@ pub(crate) fn cross_entropy(
     let width = model.config.hidden_size;
     resize(&mut scratch.dhidden, if differentiate { scored.len() * width } else { 0 });
     let HeadScratch { hidden, dhidden, logits, rows, embedding } = scratch;
-    let (mut hidden, mut dhidden) = (hidden.chunks(ROWS * width), dhidden.chunks_mut(ROWS * width));
+    assert_eq!(hidden.len(), scored.len() * width, "every scored prediction has a row");
+    let mut dhidden = dhidden.chunks_mut(ROWS * width);
     let mut losses = Vec::with_capacity(scored.len());
-    for scored in scored.chunks(ROWS) {
-        let hidden = hidden.next().unwrap_or_default();
+    for (scored, hidden) in scored.chunks(ROWS).zip(hidden.chunks(ROWS * width)) {
         let mut block = RowBlock { scored, hidden, dhidden: dhidden.next(), logits, rows };
         block.pass(model, products);
         block.finish_gradients(model, embedding);

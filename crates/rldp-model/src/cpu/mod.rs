@@ -9,6 +9,8 @@ mod factors;
 mod forward;
 mod head;
 pub(crate) mod head_norm;
+#[cfg(test)]
+mod invariance;
 mod kernel_cases;
 mod linear;
 mod memory;
@@ -29,12 +31,12 @@ use self::{
     memory::MemoryPlan,
     split::split,
     units::{Shared, give_empty_units, hand_over, jobs, sequences_of},
-    weights::BaseModel,
+    weights::{BaseModel, Block},
     worker::Worker,
 };
 use crate::{
-    Adapter, Engine, EngineError, ModelConfig, ModelError, ModelFiles, Sequence, SequenceLoss, UnitInput, UnitSinks,
-    kernels::bf16,
+    Adapter, Engine, EngineError, ModelConfig, ModelError, ModelFiles, Sequence, SequenceLoss, UnitInput,
+    UnitInvariance, UnitSinks,
 };
 
 pub(crate) use self::{
@@ -78,11 +80,11 @@ impl CpuEngine {
     pub fn new(files: &ModelFiles, options: CpuOptions) -> Result<Self, ModelError> {
         let mut model = BaseModel::new(files)?;
         let count = rayon::current_num_threads();
-        let in_tiles = options.precision == Precision::Bf16 && bf16::fastest().is_some();
-        let mut plan = MemoryPlan::new(&model, count, in_tiles, options.memory_limit)?;
+        let kernel = options.precision.kernel();
+        let mut plan = MemoryPlan::new(&model, count, kernel.is_some(), options.memory_limit)?;
         plan.micro_batch_tokens = options.micro_batch_tokens.unwrap_or(plan.micro_batch_tokens).max(1);
         (model.keeps_tiles, model.recomputes) = (plan.keeps_tiles, plan.recomputes);
-        let workers = (0..count).map(|_| Worker::new(options.precision)).collect();
+        let workers = (0..count).map(|_| Worker::new(kernel)).collect();
         Ok(Self { model, plan, workers })
     }
 
@@ -91,7 +93,7 @@ impl CpuEngine {
         &self.model
     }
 
-    fn pairs(&self, adapter: Option<&Adapter>) -> PairIndex {
+    fn pairs(&self, adapter: Option<&Adapter>) -> Result<PairIndex, EngineError> {
         pair_index(&self.model, adapter)
     }
 
@@ -101,11 +103,13 @@ impl CpuEngine {
 }
 
 /// Which pair of the adapter sits on which map of the model.
-pub(crate) fn pair_index(model: &BaseModel, adapter: Option<&Adapter>) -> PairIndex {
+pub(crate) fn pair_index(model: &BaseModel, adapter: Option<&Adapter>) -> Result<PairIndex, EngineError> {
+    adapter.map_or(Ok(()), |adapter| model.config.check_adapter(adapter))?;
     let find = |name: &str| {
         adapter.and_then(|adapter| adapter.layout().pairs().iter().position(|pair| pair.linear.name == name))
     };
-    model.blocks.iter().map(|block| block.linears.iter().map(|linear| find(&linear.spec.name)).collect()).collect()
+    let of_block = |block: &Block| block.linears.iter().map(|linear| find(&linear.spec.name)).collect();
+    Ok(model.blocks.iter().map(of_block).collect())
 }
 
 fn longest<'a>(sequences: impl IntoIterator<Item = &'a Sequence<'a>>) -> usize {
@@ -122,9 +126,13 @@ impl Engine for CpuEngine {
         Some(self.plan.peak_bytes(&self.model, self.workers.len(), of))
     }
 
+    fn unit_invariance(&self) -> UnitInvariance {
+        UnitInvariance::Exact
+    }
+
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
         sequences.iter().try_for_each(|sequence| self.model.config.check_tokens(sequence.tokens))?;
-        let (pairs, angles) = (self.pairs(adapter), self.angles(longest(sequences)));
+        let (pairs, angles) = (self.pairs(adapter)?, self.angles(longest(sequences)));
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
         let ranges = split(&lengths, self.plan.micro_batch_tokens, self.workers.len());
         let mut found = Vec::with_capacity(sequences.len());
@@ -149,7 +157,7 @@ impl Engine for CpuEngine {
         let sequences = sequences_of(units);
         sequences.iter().try_for_each(|(_, sequence)| self.model.config.check_tokens(sequence.tokens))?;
         let angles = self.angles(longest(sequences.iter().map(|(_, sequence)| sequence)));
-        let pairs = self.pairs(Some(adapter));
+        let pairs = self.pairs(Some(adapter))?;
         let parameters = adapter.layout().parameter_count();
         let jobs = jobs(&sequences, &self.plan, self.workers.len(), parameters);
         let prepared = Prepared::new(adapter);
@@ -162,7 +170,7 @@ impl Engine for CpuEngine {
 
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
         self.model.config.check_tokens(tokens)?;
-        let (pairs, angles) = (self.pairs(adapter), self.angles(tokens.len()));
+        let (pairs, angles) = (self.pairs(adapter)?, self.angles(tokens.len()));
         let adapter = adapter.map(Prepared::new);
         let Self { model, workers, .. } = self;
         Ok(sequence_logits(model, &mut workers[0], adapter.as_ref(), &pairs, &angles, tokens))
@@ -176,7 +184,7 @@ impl Engine for CpuEngine {
     ) -> Result<(), EngineError> {
         sequences.iter().try_for_each(|tokens| self.model.config.check_tokens(tokens))?;
         let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
-        let (pairs, angles) = (self.pairs(adapter), self.angles(longest));
+        let (pairs, angles) = (self.pairs(adapter)?, self.angles(longest));
         let adapter = adapter.map(Prepared::new);
         let adapter = adapter.as_ref();
         let Self { model, workers, .. } = self;

@@ -19,10 +19,14 @@ impl Precision {
         if bf16::fastest().is_some() { Self::Bf16 } else { Self::F32 }
     }
 
+    /// What multiplies in bf16 here; `None` where products are in f32.
+    pub(crate) fn kernel(self) -> Option<bf16::Kernel> {
+        if self == Self::Bf16 { bf16::fastest() } else { None }
+    }
+
     /// What runs on this processor, in words, such as "bf16 AMX" or "f32 AVX-512".
     pub fn description(self) -> &'static str {
-        let kernel = if self == Self::Bf16 { bf16::fastest() } else { None };
-        match (kernel, level()) {
+        match (self.kernel(), level()) {
             (Some(bf16::Kernel::Amx), _) => "bf16 AMX",
             (Some(bf16::Kernel::Avx512), _) => "bf16 AVX-512",
             (None, Level::V4) => "f32 AVX-512",

@@ -6,7 +6,6 @@
 
 use std::{ops::Range, sync::OnceLock};
 
-use super::Precision;
 use crate::{
     TensorView,
     kernels::{
@@ -43,8 +42,7 @@ pub(crate) struct Products {
 }
 
 impl Products {
-    pub(crate) fn new(precision: Precision) -> Self {
-        let kernel = if precision == Precision::Bf16 { bf16::fastest() } else { None };
+    pub(crate) fn new(kernel: Option<bf16::Kernel>) -> Self {
         Self { kernel, ..Self::default() }
     }
 

@@ -25,7 +25,7 @@ pub fn product_speed(
     let bytes: Vec<u8> = (0..fan_in * fan_out).flat_map(|i| value(i).to_le_bytes()).collect();
     let shape = [fan_out, fan_in];
     let stored = TensorView::new(StoredType::F32, &shape, &bytes);
-    let mut products = Products::new(precision);
+    let mut products = Products::new(precision.kernel());
     let kept = KeptTiles::default();
     [(fan_in, fan_out, true), (fan_out, fan_in, false)].map(|(width, out_width, transposed)| {
         let x: Vec<f32> = (0..rows * width).map(value).collect();
@@ -41,7 +41,7 @@ pub fn product_speed(
 /// processor gives at most.
 pub fn peak_speed(precision: Precision, repeats: usize) -> f64 {
     const SIDE: usize = 240;
-    if let (Precision::Bf16, Some(kernel)) = (precision, bf16::fastest()) {
+    if let Some(kernel) = precision.kernel() {
         return best(repeats, bf16::hot_flops(), || bf16::hot(kernel));
     }
     let x: Vec<f32> = (0..SIDE * SIDE).map(value).collect();

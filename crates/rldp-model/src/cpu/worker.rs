@@ -1,14 +1,16 @@
 //! One core's work: a micro-batch forward, and backward when gradients are wanted.
 
 use super::{
-    Precision,
     backward::{BackwardScratch, Gradients, UnitRows},
     batch::Batch,
     forward::{BlockCache, Pass},
     head::{HeadScratch, all_logits, cross_entropy},
     products::Products,
 };
-use crate::kernels::norm::{self, RowStatistics};
+use crate::kernels::{
+    bf16,
+    norm::{self, RowStatistics},
+};
 
 /// What a forward pass leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(precision: Precision) -> Self {
-        Self { products: Products::new(precision), ..Self::default() }
+    pub(crate) fn new(kernel: Option<bf16::Kernel>) -> Self {
+        Self { products: Products::new(kernel), ..Self::default() }
     }
 
     /// The stream after the last block, and its norm.
@@ -64,12 +66,19 @@ impl Worker {
 
     /// Logits of every row (N, V).
     pub(crate) fn logits(&mut self, pass: &Pass) -> Vec<f32> {
+        if pass.batch.rows() == 0 {
+            return Vec::new();
+        }
         self.forward(pass, Keep::Nothing);
         all_logits(pass.model, &mut self.products, &self.normed)
     }
 
     /// NLL of every scored prediction of the batch.
     pub(crate) fn losses(&mut self, pass: &Pass) -> Vec<f32> {
+        // Sequences without tokens may be all there are.
+        if pass.batch.rows() == 0 {
+            return Vec::new();
+        }
         self.forward(pass, Keep::Nothing);
         self.gather(pass.batch, pass.model.config.hidden_size);
         cross_entropy(pass.model, &mut self.products, &pass.batch.scored, &mut self.head, false)

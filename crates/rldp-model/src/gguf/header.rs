@@ -161,7 +161,9 @@ impl<'a> Reader<'a> {
             9 => Err("the metadata hold an array of arrays".into()),
             _ => {
                 let count = self.count(1)?;
-                let number = |reader: &mut Self| reader.scalar(kind).map(|value| value.as_f64().unwrap_or(0.0));
+                let number = |reader: &mut Self| {
+                    reader.scalar(kind)?.as_f64().ok_or_else(|| format!("an array of type {kind} holds no numbers"))
+                };
                 (0..count).map(|_| number(self)).collect::<Result<_, _>>().map(Array::Numbers)
             }
         }

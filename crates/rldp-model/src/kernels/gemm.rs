@@ -17,8 +17,6 @@ const PAGE: usize = 1024;
 const APART: usize = DEEPEST + LANES;
 /// Rows of the left operand that are taken together where fewer are left than a tile has.
 const FEW: usize = 4;
-/// Rows of the right operand that are fetched ahead.
-const ROWS_AHEAD: usize = 8;
 
 /// A read-only matrix: rows one after another, `stride` apart, or the transpose of that.
 #[derive(Clone, Copy)]
@@ -44,11 +42,33 @@ impl<'a> View<'a> {
     fn part(&self, row: usize, from: usize, to: usize) -> &'a [f32] {
         &self.data[row * self.stride..][from..to]
     }
+}
 
-    /// Fetches what stands there into the first cache, if there is so much.
+/// A part of the right operand whose columns are laid out together.
+#[derive(Clone, Copy)]
+struct Part {
+    from: usize,
+    to: usize,
+    first: usize,
+    last: usize,
+}
+
+impl Part {
+    /// Vectors of stored rows in it, when it is N vectors wide.
     #[inline(always)]
-    fn fetch<V: Vector>(&self, row: usize, from: usize) {
-        if let Some(lanes) = self.data.get(row * self.stride + from..).and_then(<[f32]>::first_chunk) {
+    fn lines<const N: usize>(&self) -> usize {
+        (self.to - self.from).next_multiple_of(LANES) * N
+    }
+
+    /// Fetches the `index`-th of these, if it is whole.
+    #[inline(always)]
+    fn fetch<V: Vector, const N: usize>(&self, view: &View, index: usize) {
+        let (row, at) = if view.transposed {
+            (self.first + index % (N * LANES), self.from + index / (N * LANES) * LANES)
+        } else {
+            (self.from + index / N, self.first + index % N * LANES)
+        };
+        if let Some(lanes) = view.data.get(row * view.stride + at..).and_then(<[f32]>::first_chunk) {
             V::fetch(lanes);
         }
     }
@@ -125,15 +145,18 @@ fn product_body<V: Vector, const R: usize, const N: usize>(
         } else {
             (&x[from..], x_stride)
         };
+        let part = |first: usize| Part { from, to, first, last: n.min(first + N * LANES) };
         for first in (0..n).step_by(N * LANES) {
-            let last = n.min(first + N * LANES);
-            let (out, add) = ((&mut out[first..], stride, last - first), accumulate || from > 0);
-            if last - first > LANES {
-                pack_right::<V, N>(right, (from, to), (first, last), panel);
-                multiply::<V, R, N>(m, left, panel, out, add);
+            let now = part(first);
+            // Memory is far: while this part is multiplied, the next one comes near.
+            let next = Some(now.last).filter(|last| *last < n).map(|last| (right, part(last)));
+            let (out, add) = ((&mut out[first..], stride, now.last - first), accumulate || from > 0);
+            if now.last - first > LANES {
+                pack_right::<V, N>(right, now, panel);
+                multiply::<V, R, N>(m, left, panel, next, out, add);
             } else {
-                pack_right::<V, 1>(right, (from, to), (first, last), panel);
-                multiply::<V, R, 1>(m, left, panel, out, add);
+                pack_right::<V, 1>(right, now, panel);
+                multiply::<V, R, 1>(m, left, panel, next, out, add);
             }
         }
     }
@@ -154,21 +177,15 @@ fn copy_left((x, stride): (&[f32], usize), m: usize, (from, to): (usize, usize),
     }
 }
 
-/// Lays out rows `from..to` and columns `first..last`, at most N vectors, of the right operand; columns beyond the last are zero.
+/// Lays out a part of the right operand, at most N vectors wide; columns beyond the last are zero.
 #[inline(always)]
-fn pack_right<V: Vector, const N: usize>(
-    right: View,
-    (from, to): (usize, usize),
-    (first, last): (usize, usize),
-    out: &mut Vec<Lanes>,
-) {
+fn pack_right<V: Vector, const N: usize>(right: View, Part { from, to, first, last }: Part, out: &mut Vec<Lanes>) {
     out.resize((to - from) * N, [0.0; LANES]);
     let (rows, _) = out.as_chunks_mut::<N>();
     if !right.transposed {
         for (row, out) in (from..to).zip(rows) {
             let part = right.part(row, first, last);
             for (vector, out) in out.iter_mut().enumerate() {
-                right.fetch::<V>(row + ROWS_AHEAD, first + vector * LANES);
                 let at = last.min(first + vector * LANES) - first;
                 V::load_some(&part[at..(at + LANES).min(part.len())]).store(out);
             }
@@ -181,7 +198,6 @@ fn pack_right<V: Vector, const N: usize>(
             let mut square = [V::zero(); LANES];
             let column = first + vector * LANES;
             for (i, square) in square.iter_mut().enumerate().take(last.saturating_sub(column)) {
-                right.fetch::<V>(column + i, at + LANES);
                 *square = V::load_some(right.part(column + i, at, at + rows.len()));
             }
             V::transpose(&mut square);
@@ -198,12 +214,17 @@ fn multiply<V: Vector, const R: usize, const N: usize>(
     m: usize,
     (left, apart): (&[f32], usize),
     panel: &[Lanes],
+    next: Option<(View, Part)>,
     (out, stride, columns): (&mut [f32], usize, usize),
     accumulate: bool,
 ) {
     let (panel, _) = panel.as_chunks::<N>();
+    let a_row = next.map_or(0, |(_, part)| part.lines::<N>().div_ceil(m));
     for (rows, side) in blocks::<R>(m) {
         for row in rows.step_by(side) {
+            if let Some((view, part)) = &next {
+                (row * a_row..(row + side) * a_row).for_each(|line| part.fetch::<V, N>(view, line));
+            }
             let left = (&left[row * apart..], apart);
             let out = (&mut out[row * stride..], stride, columns);
             if side == R {

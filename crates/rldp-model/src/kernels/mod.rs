@@ -16,4 +16,6 @@ mod simd;
 pub(crate) mod softmax;
 pub(crate) mod vector;
 
+#[cfg(test)]
+pub(crate) use simd::at_level;
 pub(crate) use simd::{Level, dispatch, dispatch_vectors, level};

@@ -13,9 +13,27 @@ pub(crate) enum Level {
     Any,
 }
 
+#[cfg(test)]
+thread_local! {
+    static FORCED: std::cell::Cell<Option<Level>> = const { std::cell::Cell::new(None) };
+}
+
+/// Runs with the kernels of a level that the processor has, on this thread.
+#[cfg(test)]
+pub(crate) fn at_level<T>(level: Level, run: impl FnOnce() -> T) -> T {
+    let before = FORCED.replace(Some(level));
+    let found = run();
+    FORCED.set(before);
+    found
+}
+
 /// The best level of this processor.
 pub(crate) fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
+    #[cfg(test)]
+    if let Some(level) = FORCED.get() {
+        return level;
+    }
     *LEVEL.get_or_init(detect)
 }
 

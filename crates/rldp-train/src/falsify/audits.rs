@@ -12,7 +12,8 @@ use rldp_audit::{
 };
 use rldp_data::{PrivacyUnits, TokenRecord, UnitPolicy};
 use rldp_model::{
-    Adapter, Engine, ModelConfig, Pair, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks, engine::EngineError,
+    Adapter, Engine, ModelConfig, Pair, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitInvariance, UnitSinks,
+    engine::EngineError,
 };
 use rldp_privacy::{
     NoiseSource, NoisyRelease,
@@ -41,6 +42,10 @@ struct Dirac(Box<dyn Engine>);
 impl Engine for Dirac {
     fn config(&self) -> &ModelConfig {
         self.0.config()
+    }
+
+    fn unit_invariance(&self) -> UnitInvariance {
+        UnitInvariance::Exact
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {

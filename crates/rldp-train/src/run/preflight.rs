@@ -4,14 +4,30 @@
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
-use rldp_model::{Adapter, Engine, Sequence, UnitInput};
+use rldp_model::{Adapter, Engine, Sequence, UnitInput, UnitInvariance};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, settings::TrainSettings};
 
 const PROBE_SEQUENCES: usize = 4;
 const PROBE_TOKENS: usize = 24;
 /// Size of the trial values of B, against activations of order one.
 const TRIAL: f32 = 0.02;
+
+/// Refuses a promise on an engine that cannot say that a unit's gradient depends on that unit alone: sensitivity is proved for
+/// a unit's own contribution, and units that moved each other's last bits would add up to more.
+///
+/// # Errors
+/// When the run promises privacy and the engine does not promise that.
+pub fn check_invariance(engine: &dyn Engine, settings: &TrainSettings) -> Result<(), TrainError> {
+    if engine.unit_invariance() == UnitInvariance::Exact || !settings.unsafe_reasons().is_empty() {
+        return Ok(());
+    }
+    Err(TrainError::Refused(format!(
+        "the engine `{}` does not promise that a unit's gradient depends on that unit alone, to the last bit, which epsilon {} \
+         rests on; use --engine cpu, or train without a promise by --unsafe-non-private",
+        settings.model.engine, settings.privacy.epsilon
+    )))
+}
 
 /// Checks the model's loss and every pair's gradient on random public tokens.
 ///

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     Run, checkpoint, manifest,
-    preflight::preflight,
+    preflight::{check_invariance, preflight},
     promise::changes,
     recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_settings},
     state::RunState,
@@ -180,6 +180,7 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
 }
 
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
+    check_invariance(inputs.engine.as_ref(), settings)?;
     let layout = adapter.layout();
     plan(settings, inputs.units.expected(), layout.pairs().len(), layout.trained_count())
 }

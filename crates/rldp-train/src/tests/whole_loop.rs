@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use rldp_model::{
-    Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks, engine::EngineError,
+    Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitInvariance, UnitSinks,
+    engine::EngineError,
 };
 
 use crate::{
@@ -144,6 +145,10 @@ struct Constant {
 impl Engine for Constant {
     fn config(&self) -> &ModelConfig {
         self.inner.config()
+    }
+
+    fn unit_invariance(&self) -> UnitInvariance {
+        UnitInvariance::Exact
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {

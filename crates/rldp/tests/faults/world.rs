@@ -9,7 +9,8 @@ use std::{
 
 use rldp_data::{PrivacyUnits, TokenRecord, UnitPolicy};
 use rldp_model::{
-    Adapter, Engine, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks,
+    Adapter, Engine, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitInvariance,
+    UnitSinks,
     cpu::{CpuEngine, CpuOptions},
     engine::EngineError,
 };
@@ -171,6 +172,10 @@ struct Watched {
 impl Engine for Watched {
     fn config(&self) -> &ModelConfig {
         self.inner.config()
+    }
+
+    fn unit_invariance(&self) -> UnitInvariance {
+        self.inner.unit_invariance()
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {

@@ -66,6 +66,49 @@ fn both_engines_give_the_same_per_example_gradients() {
     }
 }
 
+/// Of a record and all that go before and after it: whoever is missing, in whatever order, on one core or three.
+#[test]
+fn a_records_gradient_does_not_depend_on_the_others() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run --unsafe-noise-seed 1")).expect(0);
+    let text = scene.read("train.csv");
+    let (header, records) = text.split_once('\n').unwrap();
+    let records: Vec<&str> = records.lines().collect();
+    let less_one: Vec<&str> = [&records[..20], &records[21..]].concat();
+    let backwards: Vec<&str> = records.iter().rev().copied().collect();
+    let alone = vec![records[33]];
+    let dump = |name: &str, records: &[&str], cores: &str| {
+        scene.write(&format!("{name}.csv"), [&[header], records].concat().join("\n") + "\n");
+        let words = format!(
+            "inspect per-example-gradients --model model --adapter run/adapter --data {name}.csv --out {name}.safetensors"
+        );
+        let ran = scene.command(&words).env("RAYON_NUM_THREADS", cores).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        fs_err::read(scene.path(&format!("{name}.safetensors"))).unwrap()
+    };
+    let all = dump("all", &records, "2");
+    let all = SafeTensors::deserialize(&all).unwrap();
+    for (name, some, cores) in [
+        ("less_one", less_one, "1"),
+        ("backwards", backwards, "3"),
+        ("alone", alone, "1"),
+        ("again", records.clone(), "1"),
+    ] {
+        let found = dump(name, &some, cores);
+        let found = SafeTensors::deserialize(&found).unwrap();
+        for tensor in all.names() {
+            let bytes = |tensors: &SafeTensors| tensors.tensor(tensor).unwrap().data().to_vec();
+            let (all, found) = (bytes(&all), bytes(&found));
+            let width = all.len() / records.len();
+            assert_eq!(found.len(), width * some.len());
+            for (record, found) in some.iter().zip(found.chunks_exact(width)) {
+                let index = records.iter().position(|other| other == record).unwrap();
+                assert!(found == &all[index * width..][..width], "{name}: {tensor} of record {index}");
+            }
+        }
+    }
+}
+
 #[test]
 fn generation_is_deterministic_when_greedy_and_by_seed() {
     let scene = Scene::new();

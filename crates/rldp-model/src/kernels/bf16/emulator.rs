@@ -132,20 +132,23 @@ fn run(registers: &Registers) -> Option<usize> {
         let place = usize::from(register);
         match (opcode, prefix, in_registers) {
             (0x49, 0, true) => tiles.iter_mut().for_each(|tile| *tile = [[0; SIDE]; SIDE]),
-            // SAFETY: as for the instruction itself, the address is the caller's promise.
-            (0x49, 0, false) => return whole_tiles(unsafe { &*(address as *const [u8; 64]) }).then_some(()),
-            (0x49, 3, true) => *tiles.get_mut(place)? = [[0; SIDE]; SIDE],
-            // SAFETY: as above, of every row.
-            (0x4b, 3, false) => {
-                tiles
-                    .get_mut(place)?
-                    .iter_mut()
-                    .enumerate()
-                    .for_each(|(at, to)| *to = unsafe { row(at).read_unaligned() });
+            (0x49, 0, false) => {
+                // SAFETY: as for the instruction itself, the address is the caller's promise.
+                let configuration = unsafe { &*(address as *const [u8; 64]) };
+                return whole_tiles(configuration).then_some(());
             }
-            // SAFETY: as above.
+            (0x49, 3, true) => *tiles.get_mut(place)? = [[0; SIDE]; SIDE],
+            (0x4b, 3, false) => {
+                for (at, to) in tiles.get_mut(place)?.iter_mut().enumerate() {
+                    // SAFETY: as above, of every row.
+                    *to = unsafe { row(at).read_unaligned() };
+                }
+            }
             (0x4b, 2, false) => {
-                tiles.get(place)?.iter().enumerate().for_each(|(at, from)| unsafe { row(at).write_unaligned(*from) });
+                for (at, from) in tiles.get(place)?.iter().enumerate() {
+                    // SAFETY: as above, of every row.
+                    unsafe { row(at).write_unaligned(*from) };
+                }
             }
             (0x5c, 2, true) => {
                 let (a, b) = (*tiles.get(usize::from(other))?, *tiles.get(usize::from(third))?);

@@ -74,6 +74,22 @@ fn usable(kernel: Kernel) -> bool {
     fastest().is_some_and(|best| best == kernel || best == Kernel::Amx)
 }
 
+/// Kernels of this processor, and the tile kernel in emulation where it is none of them; empty, with a word, where there are
+/// none.
+#[cfg(test)]
+pub(crate) fn kernels() -> Vec<Kernel> {
+    match fastest() {
+        Some(Kernel::Amx) => vec![Kernel::Amx, Kernel::Avx512],
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        Some(Kernel::Avx512) if emulator::install() => vec![Kernel::Amx, Kernel::Avx512],
+        Some(Kernel::Avx512) => vec![Kernel::Avx512],
+        None => {
+            eprintln!("skipped: this processor multiplies no bf16");
+            Vec::new()
+        }
+    }
+}
+
 /// Buffers of the products, reused from one to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {

@@ -1,6 +1,6 @@
 use half::bf16;
 
-use super::{Kept, Kernel, Matrix, Right, Scratch, fastest, product};
+use super::{Kept, Kernel, Matrix, Right, Scratch, kernels, product};
 use crate::{StoredType, TensorView};
 
 fn value(i: usize) -> f32 {
@@ -9,21 +9,6 @@ fn value(i: usize) -> f32 {
 
 fn rounded(x: f32) -> f64 {
     f64::from(bf16::from_f32(x).to_f32())
-}
-
-/// Kernels of this processor, and the tile kernel in emulation where it is none of them; empty, with a word, where there are
-/// none.
-fn kernels() -> Vec<Kernel> {
-    match fastest() {
-        Some(Kernel::Amx) => vec![Kernel::Amx, Kernel::Avx512],
-        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-        Some(Kernel::Avx512) if super::emulator::install() => vec![Kernel::Amx, Kernel::Avx512],
-        Some(Kernel::Avx512) => vec![Kernel::Avx512],
-        None => {
-            eprintln!("skipped: this processor multiplies no bf16");
-            Vec::new()
-        }
-    }
 }
 
 /// The stored bytes of values.

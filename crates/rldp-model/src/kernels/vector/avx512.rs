@@ -12,63 +12,76 @@ fn first_places(values: &[f32]) -> __mmask16 {
     if values.len() >= LANES { !0 } else { (1 << values.len()) - 1 }
 }
 
-// SAFETY, for every block below: this implementation is named only in functions compiled for AVX-512F, which run only on
-// processors that have it; loads and stores are of 16 floats.
+/// Named only in functions compiled for AVX-512F, which run only on a processor that has it: the one that comments below speak of.
 impl Vector for __m512 {
     #[inline(always)]
     fn load(lanes: &Lanes) -> Self {
+        // SAFETY: the processor has the instruction, and the reference is to 16 floats.
         unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
     }
     #[inline(always)]
     fn store(self, lanes: &mut Lanes) {
+        // SAFETY: the processor has the instruction, and the reference is to 16 floats.
         unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), self) }
     }
     #[inline(always)]
     fn splat(x: f32) -> Self {
+        // SAFETY: the processor has the instruction, which touches registers alone.
         unsafe { _mm512_set1_ps(x) }
     }
     #[inline(always)]
     fn splat_pair(pair: &[f32; 2]) -> Self {
+        // SAFETY: the processor has the instruction, and the reference is to two floats, which are read as one number of 8 bytes.
         unsafe { _mm512_castpd_ps(_mm512_set1_pd(pair.as_ptr().cast::<f64>().read_unaligned())) }
     }
     #[inline(always)]
     fn interleave(self, other: Self) -> [Self; 2] {
+        // SAFETY: the processor has the instruction, which touches registers alone.
         unsafe { [_mm512_unpacklo_ps(self, other), _mm512_unpackhi_ps(self, other)] }
     }
     #[inline(always)]
     fn load_some(values: &[f32]) -> Self {
+        // SAFETY: the processor has the instruction, which touches only the floats that its mask names: those of the slice.
         unsafe { _mm512_maskz_loadu_ps(first_places(values), values.as_ptr()) }
     }
     #[inline(always)]
     fn store_some(self, values: &mut [f32]) {
+        // SAFETY: the processor has the instruction, which touches only the floats that its mask names: those of the slice.
         unsafe { _mm512_mask_storeu_ps(values.as_mut_ptr(), first_places(values), self) }
     }
     #[inline(always)]
     fn madd(self, b: Self, c: Self) -> Self {
+        // SAFETY: the processor has the instruction, which touches registers alone.
         unsafe { _mm512_fmadd_ps(self, b, c) }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
+        // SAFETY: the processor has the instruction, which touches registers alone.
         unsafe { _mm512_add_ps(self, other) }
     }
     #[inline(always)]
     fn subtract(self, other: Self) -> Self {
+        // SAFETY: the processor has the instruction, which touches registers alone.
         unsafe { _mm512_sub_ps(self, other) }
     }
     #[inline(always)]
     fn multiply(self, other: Self) -> Self {
+        // SAFETY: the processor has the instruction, which touches registers alone.
         unsafe { _mm512_mul_ps(self, other) }
     }
     #[inline(always)]
     fn divide(self, other: Self) -> Self {
+        // SAFETY: the processor has the instruction, which touches registers alone.
         unsafe { _mm512_div_ps(self, other) }
     }
     #[inline(always)]
     fn larger(self, other: Self) -> Self {
+        // SAFETY: the processor has the instruction, which touches registers alone.
         unsafe { _mm512_max_ps(self, other) }
     }
     #[inline(always)]
     fn exp(self) -> Self {
+        // SAFETY: the processor has the instructions, which touch registers alone.
         unsafe {
             let x = _mm512_min_ps(_mm512_max_ps(self, Self::splat(-87.0)), Self::splat(88.0));
             let n = _mm512_roundscale_ps::<0>(x.multiply(Self::splat(std::f32::consts::LOG2_E)));
@@ -84,6 +97,7 @@ impl Vector for __m512 {
     }
     #[inline(always)]
     fn exp2(self) -> Self {
+        // SAFETY: the processor has the instructions, which touch registers alone.
         unsafe {
             let n = _mm512_roundscale_ps::<0>(self);
             let r = self.subtract(n);
@@ -96,10 +110,12 @@ impl Vector for __m512 {
     }
     #[inline(always)]
     fn total(self) -> f32 {
+        // SAFETY: the processor has the instruction, which touches registers alone.
         unsafe { _mm512_reduce_add_ps(self) }
     }
     #[inline(always)]
     fn transpose(rows: &mut [Self; LANES]) {
+        // SAFETY: the processor has the instructions, which touch registers alone.
         unsafe {
             // Quarters of four rows become four columns each.
             for rows in rows.as_chunks_mut::<4>().0 {
@@ -127,6 +143,7 @@ impl Vector for __m512 {
     }
     #[inline(always)]
     fn load_halves([low, high]: [&Half; 2]) -> Self {
+        // SAFETY: the processor has the instructions, and both references are to 8 floats.
         unsafe {
             let low = _mm512_castpd256_pd512(_mm256_loadu_pd(low.as_ptr().cast()));
             _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_loadu_pd(high.as_ptr().cast())))
@@ -134,6 +151,7 @@ impl Vector for __m512 {
     }
     #[inline(always)]
     fn store_halves(self, [low, high]: [&mut Half; 2]) {
+        // SAFETY: the processor has the instructions, and both references are to 8 floats.
         unsafe {
             let values = _mm512_castps_pd(self);
             _mm256_storeu_pd(low.as_mut_ptr().cast(), _mm512_castpd512_pd256(values));
@@ -142,6 +160,7 @@ impl Vector for __m512 {
     }
     #[inline(always)]
     fn fetch(lanes: &Lanes) {
+        // SAFETY: the processor has the instruction, a hint that may name any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().cast()) }
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("blocks too short", train("--max-length 48", "--max-length 1")),
         Case::new("blocks longer than the model", train("--max-length 48", "--max-length 4000000000")),
         Case::new("interval of zero", train("--interval 2", "--interval 0")),
+        Case::new("a promise on the reference engine", train_with("--engine reference")),
         Case::new("checkpoints never", train("--checkpoint-every 2", "--checkpoint-every 0")),
         Case::new("a probe without public records", train("--eval eval.csv", "--public-probe")),
         Case::new("required flags missing", "train --model model"),
