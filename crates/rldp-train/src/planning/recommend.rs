@@ -38,6 +38,9 @@ const BATCH_WITHOUT_NOISE: f64 = 64.0;
 /// Runs of more steps are compared as if they had as many.
 const LONGEST_COMPARED: u64 = 256;
 
+/// d where no model is named: that of rank 8 on a model of a few hundred million numbers.
+const USUAL_PARAMETERS: usize = 1_000_000;
+
 /// What a run has to do, as far as its plan depends on it.
 #[derive(Clone, Debug)]
 pub struct Workload {
@@ -57,7 +60,9 @@ impl Workload {
     /// # Errors
     /// When the model does not have the modules that are to be adapted.
     pub fn new(settings: &TrainSettings, units: f64, model: Option<&ModelConfig>) -> Result<Self, TrainError> {
-        let Some(config) = model else { return Ok(Self { units, pairs: 1, parameters: 1, record_work: None }) };
+        let Some(config) = model else {
+            return Ok(Self { units, pairs: 1, parameters: USUAL_PARAMETERS, record_work: None });
+        };
         let model = &settings.model;
         let lora = LoraSettings {
             rank: model.rank,

@@ -87,7 +87,7 @@ pub(crate) struct AuditArguments {
 #[derive(Debug, Args)]
 pub(crate) struct AuditChannelArguments {
     /// Run folders of equal settings, each with one canary; at least 8
-    #[arg(required = true, num_args = 8..)]
+    #[arg(required = true)]
     pub(crate) runs: Vec<PathBuf>,
     /// Runs to guess, fixed before you look (half as included); without it a grid is tried and paid for
     #[arg(long)]

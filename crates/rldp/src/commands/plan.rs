@@ -253,7 +253,9 @@ fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>) -> Re
             "Times are for records of {:.0} tokens, a full block; name public ones like yours by --eval.",
             machine.tokens
         ))?,
-        None => print_line("Name a --model for times and memory on this machine.")?,
+        None => {
+            print_line("For an adapter of a million numbers; name a --model for its own, with times and memory here.")?
+        }
     }
     print_line("Computed from public numbers alone: it costs no privacy.")?;
     Ok(())

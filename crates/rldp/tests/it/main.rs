@@ -13,6 +13,7 @@ mod hub;
 mod inspect;
 mod journey;
 mod non_private;
+mod plan;
 mod privacy;
 mod reach;
 mod secrets;

@@ -20,6 +20,9 @@ use crate::{
     exit::Wrong,
 };
 
+/// With fewer runs nothing can be learned from half of them.
+const FEWEST_RUNS: usize = 8;
+
 /// What the logs told. Keys are documented in `docs/audit.md`.
 #[derive(Serialize)]
 struct Found {
@@ -33,6 +36,12 @@ struct Found {
 }
 
 pub(super) fn run(arguments: &AuditChannelArguments) -> Result<ExitCode> {
+    let count = arguments.runs.len();
+    if count < FEWEST_RUNS {
+        anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+            "there are {count} run folders, but an audit of logs must have at least {FEWEST_RUNS}; name more"
+        )));
+    }
     let first = settings(&arguments.runs[0])?;
     let mut rows = Vec::with_capacity(arguments.runs.len());
     let mut coins = Vec::with_capacity(arguments.runs.len());
