@@ -16,6 +16,7 @@ use crate::{
     cli::{ColumnArguments, ModelArguments},
     exit::Wrong,
     hub,
+    progress::note,
 };
 
 /// A model ready for use.
@@ -29,8 +30,7 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the model, its tokenizer, its engine and the adapter when one is named.
     pub(crate) fn new(arguments: &ModelArguments) -> Result<Self> {
-        let files = files(&arguments.model)?;
-        let tokenizer = tokenizer(&files)?;
+        let (files, tokenizer) = open(&arguments.model)?;
         let engine = engine(&files, arguments.engine, CpuOptions::default())?;
         let adapter = adapter(arguments.adapter.as_deref(), &files)?;
         Ok(Self { files, tokenizer, engine, adapter })
@@ -45,6 +45,17 @@ impl Opened {
     }
 }
 
+/// Opens what `--model` names with its tokenizer, whose own end closes completions where the model stops at several.
+pub(crate) fn open(model: &Path) -> Result<(ModelFiles, TextTokenizer)> {
+    let mut files = files(model)?;
+    for name in &files.left_out {
+        note("warning", &format!("tensor `{name}` is no part of a {} model and is left out", files.config.family));
+    }
+    let tokenizer = tokenizer(&files)?;
+    tokenizer.own_end_first(&mut files.config.eos_token_ids);
+    Ok((files, tokenizer))
+}
+
 /// Opens what `--model` names: a directory, a GGUF file, or a model of the hub.
 pub(crate) fn files(model: &Path) -> Result<ModelFiles> {
     let local = match ModelSource::classify(model) {
@@ -55,7 +66,7 @@ pub(crate) fn files(model: &Path) -> Result<ModelFiles> {
 }
 
 /// The tokenizer of a model: `tokenizer.json` beside it, or the one in its GGUF file.
-pub(crate) fn tokenizer(files: &ModelFiles) -> Result<TextTokenizer> {
+fn tokenizer(files: &ModelFiles) -> Result<TextTokenizer> {
     let directory = files.directory.as_deref().unwrap_or(Path::new("."));
     let beside = directory.join("tokenizer.json").exists();
     let Some(embedded) = files.embedded.as_ref().filter(|_| !beside) else {
