@@ -66,7 +66,7 @@ pub(crate) fn files(model: &Path) -> Result<ModelFiles> {
 }
 
 /// The tokenizer of a model: `tokenizer.json` beside it, or the one in its GGUF file.
-fn tokenizer(files: &ModelFiles) -> Result<TextTokenizer> {
+pub(crate) fn tokenizer(files: &ModelFiles) -> Result<TextTokenizer> {
     let directory = files.directory.as_deref().unwrap_or(Path::new("."));
     let beside = directory.join("tokenizer.json").exists();
     let Some(embedded) = files.embedded.as_ref().filter(|_| !beside) else {

@@ -114,7 +114,7 @@ def epsilon(q, z, steps, delta):
         for _ in range(6):  # the tilt follows epsilon
             middle = found or math.sqrt(low * high)
             thetas = np.exp(np.linspace(math.log(0.5), math.log(2e5), 120))
-            usable = [t for t in thetas if abs(cumulant(t)) < 300]
+            usable = [t for t in thetas if abs(cumulant(t)) < 5]
             theta = min(usable, key=lambda t: cumulant(t) - t * middle)
             curve = delta_curve(q, z, end, steps, add, theta, deviation, middle)
             below, above = low, high
