@@ -2,44 +2,32 @@
 
 use std::path::Path;
 
-use tokenizers::{
-    Tokenizer, decoders::byte_level::ByteLevel as ByteLevelDecoder, models::bpe::BPE,
-    pre_tokenizers::byte_level::ByteLevel,
-};
+use tokenizers::Tokenizer;
 
+use self::repository::Repository;
 use crate::{chat::ChatTemplate, error::DataError};
+
+mod class;
+mod repository;
+mod settings;
 
 /// A tokenizer of a Hugging Face directory.
 pub struct TextTokenizer {
     inner: Tokenizer,
     chat: Option<ChatTemplate>,
+    /// What its files call the end of a text.
+    eos: Option<u32>,
 }
 
 impl TextTokenizer {
-    /// Reads `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`; and the chat template, when there is one.
+    /// Reads `tokenizer.json`, or `vocab.json` and `merges.txt` as GPT-2 and Qwen 2 have them, with what
+    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` add; and the chat template, when there is one.
     ///
     /// # Errors
     /// When neither is there, or it is damaged.
     pub fn from_dir(directory: &Path) -> Result<Self, DataError> {
-        let whole = directory.join("tokenizer.json");
-        if whole.exists() {
-            let inner = Tokenizer::from_bytes(fs_err::read(&whole)?).map_err(|error| unreadable(&whole, &error))?;
-            return Ok(Self { chat: ChatTemplate::from_dir(directory)?, ..Self::without_padding(inner)? });
-        }
-        let (vocab, merges) = (directory.join("vocab.json"), directory.join("merges.txt"));
-        if !(vocab.exists() && merges.exists()) {
-            return Err(refused(
-                directory,
-                "there is neither `tokenizer.json` nor `vocab.json` with `merges.txt`; copy them from the base model",
-            ));
-        }
-        let bpe = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy())
-            .build()
-            .map_err(|error| refused(&vocab, &error.to_string()))?;
-        let mut inner = Tokenizer::new(bpe);
-        inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
-        inner.with_decoder(Some(ByteLevelDecoder::default()));
-        Ok(Self { inner, chat: ChatTemplate::from_dir(directory)? })
+        let Repository { tokenizer, eos } = repository::open(directory)?;
+        Ok(Self { chat: ChatTemplate::from_dir(directory)?, eos, ..Self::without_padding(tokenizer)? })
     }
 
     /// Reads the bytes of a `tokenizer.json`. Truncation and padding that it may ask for are switched off: records are
@@ -55,7 +43,7 @@ impl TextTokenizer {
     fn without_padding(mut inner: Tokenizer) -> Result<Self, DataError> {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
-        Ok(Self { inner, chat: None })
+        Ok(Self { inner, chat: None, eos: None })
     }
 
     /// Token ids of a text, with the tokenizer's own special tokens or without.
@@ -68,6 +56,13 @@ impl TextTokenizer {
             .encode_fast(text, add_special_tokens)
             .map_err(|_| refused(Path::new("tokenizer"), "a text could not be tokenized"))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Puts the tokenizer's own end first among the tokens at which a model stops, if it is one: the first closes completions.
+    pub fn own_end_first(&self, stops: &mut [u32]) {
+        if let Some(place) = stops.iter().position(|stop| Some(*stop) == self.eos) {
+            stops[..=place].rotate_right(1);
+        }
     }
 
     /// The same tokenizer with a chat template.

@@ -10,6 +10,7 @@ mod tensors;
 mod validate;
 
 pub use json::ConfigError;
+pub use rope::Rotation;
 pub use tensors::TensorSpec;
 
 /// The model families that rldp can hold.
@@ -64,7 +65,7 @@ pub enum Activation {
 }
 
 /// Rotary position embedding, in the half-split convention of Hugging Face.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
     /// Base of the geometric progression of wavelengths.
     pub theta: f64,
@@ -73,7 +74,7 @@ pub struct Rope {
 }
 
 /// Frequency scaling of RoPE.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RopeScaling {
     /// Frequencies as they are.
     None,
@@ -92,6 +93,41 @@ pub enum RopeScaling {
         high_freq_factor: f64,
         /// Context length of pretraining.
         original_max_positions: f64,
+    },
+    /// Longer sequences take a larger base (NTK scaling of bloc97 and emozilla; `rope_type: dynamic`).
+    Dynamic {
+        /// How much of the excess length goes into the base.
+        factor: f64,
+        /// Sequences up to this length turn as they are.
+        max_positions: usize,
+    },
+    /// Low frequencies are stretched and high ones left alone, with a ramp between (Peng et al., arXiv 2309.00071;
+    /// `rope_type: yarn`).
+    Yarn {
+        /// Divisor of the low frequencies.
+        factor: f64,
+        /// Turns over the original context from which frequencies are left alone.
+        beta_fast: f64,
+        /// Turns over the original context up to which they are divided by `factor`.
+        beta_slow: f64,
+        /// Context length of pretraining.
+        original_max_positions: f64,
+        /// Whether the ramp begins and ends at whole pairs of features.
+        truncate: bool,
+        /// What cosines and sines are multiplied with.
+        magnitude: f64,
+    },
+    /// A divisor for every frequency, one set for short sequences and one for long ones (Ding et al., arXiv 2402.13753;
+    /// `rope_type: longrope`).
+    LongRope {
+        /// Divisors (D / 2) of sequences up to the original context.
+        short: Vec<f64>,
+        /// Divisors (D / 2) of longer ones.
+        long: Vec<f64>,
+        /// Context length of pretraining.
+        original_max_positions: f64,
+        /// What cosines and sines are multiplied with.
+        magnitude: f64,
     },
 }
 

@@ -56,6 +56,17 @@ pub enum ModelError {
         /// Advice, or nothing.
         hint: &'static str,
     },
+    /// A stored tensor of the decoder has no place in the configuration.
+    #[error("tensor `{name}`{} is stored, but the configuration has no place for it, so that it would be left out; {hint}",
+        if *others == 0 { String::new() } else { format!(" (and {others} more)") })]
+    StrayTensor {
+        /// Full name of the tensor.
+        name: String,
+        /// How many others there are.
+        others: usize,
+        /// What to do.
+        hint: String,
+    },
     /// A stored tensor does not have the shape that the configuration needs.
     #[error("tensor `{name}` is stored as {found:?}, but the configuration needs {expected:?}")]
     Shape {

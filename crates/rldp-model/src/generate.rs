@@ -46,7 +46,7 @@ pub fn generate(
     }
     let mut decoder = Decoder::new(engine, adapter)?;
     let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
-    let mut logits = decoder.feed(prompt);
+    let mut logits = finite(decoder.feed(prompt))?;
     let mut text = prompt.to_vec();
     while text.len() - prompt.len() < options.max_new_tokens {
         let token = options.sampling.next(&logits, &text, &mut rng);
@@ -57,9 +57,19 @@ pub fn generate(
         if text.len() >= model.config.max_positions {
             break;
         }
-        logits = decoder.feed(&[token]);
+        logits = finite(decoder.feed(&[token]))?;
     }
     Ok(text.split_off(prompt.len()))
+}
+
+/// Logits of damaged weights say nothing: the likeliest of them would be a token as any other.
+fn finite(logits: Vec<f32>) -> Result<Vec<f32>, EngineError> {
+    if logits.iter().all(|logit| logit.is_finite()) {
+        return Ok(logits);
+    }
+    Err(EngineError::Backend(
+        "the model's logits are not finite; its weights are damaged or of another architecture".into(),
+    ))
 }
 
 /// A sequence in progress: fused rows of queries, keys and values of every block.
@@ -117,10 +127,7 @@ impl<'a> Decoder<'a> {
             self.apply(layer, kind, rows, &input, &mut fused, Columns { offset, stride: width });
         }
         head_norm::forward(model, &model.blocks[layer], &mut fused, &mut HeadNormCache::default());
-        let turned = model.turned_width();
-        for (row, &position) in fused.chunks_exact_mut(width).zip(positions) {
-            rotate(&model.frequencies, &mut row[..turned], position);
-        }
+        self.turn(positions, &mut fused);
         self.cache[layer].extend(&fused);
         let mut attended = vec![0.0; rows * out_width];
         let mut lse = vec![0.0; rows * config.heads];
@@ -136,6 +143,18 @@ impl<'a> Decoder<'a> {
             );
         }
         self.branch(layer, LinearKind::AttentionOutput, rows, &attended, stream);
+    }
+
+    /// Turns queries and keys of new rows; those of former rows stay as they were turned.
+    fn turn(&self, positions: &[usize], fused: &mut [f32]) {
+        let model = self.engine.model();
+        let Some(rope) = &model.config.rope else { return };
+        let rotation = rope.rotation(model.config.head_dim, positions.last().map_or(0, |last| last + 1));
+        let turned = model.turned_width();
+        for (row, &position) in fused.chunks_exact_mut(model.fused_width()).zip(positions) {
+            let (sines, cosines): (Vec<f32>, Vec<f32>) = rotation.at(position).unzip();
+            crate::kernels::rope::rotate(&mut row[..turned], &cosines, &sines, 1.0);
+        }
     }
 
     fn mlp(&mut self, layer: usize, rows: usize, stream: &mut [f32]) {
@@ -185,12 +204,4 @@ impl<'a> Decoder<'a> {
         norm::forward(x, &norm.weight, norm.bias.as_deref(), epsilon, &mut out, &mut statistics);
         out
     }
-}
-
-fn rotate(frequencies: &[f32], heads: &mut [f32], position: usize) {
-    if frequencies.is_empty() {
-        return;
-    }
-    let (sines, cosines): (Vec<f32>, Vec<f32>) = frequencies.iter().map(|f| (position as f32 * f).sin_cos()).unzip();
-    crate::kernels::rope::rotate(heads, &cosines, &sines, 1.0);
 }

@@ -20,7 +20,7 @@ mod sum_rule;
 pub mod weights;
 
 pub use adapter::{Adapter, AdapterLayout, LoraSettings, Pair, peft};
-pub use config::{Activation, Family, LinearKind, LinearSpec, ModelConfig, Rope, RopeScaling};
+pub use config::{Activation, Family, LinearKind, LinearSpec, ModelConfig, Rope, RopeScaling, Rotation};
 pub use engine::{Engine, EngineError, Sequence, SequenceLoss, UnitInput, UnitInvariance};
 pub use error::ModelError;
 pub use merge::merge;

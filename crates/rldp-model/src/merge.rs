@@ -80,8 +80,10 @@ pub fn merge(files: &ModelFiles, adapter: &Adapter, out: &Path) -> Result<(), Mo
 fn copy_companions(files: &ModelFiles, out: &Path) -> Result<(), ModelError> {
     let Some(directory) = &files.directory else { return Ok(()) };
     for name in COMPANIONS {
+        // An index goes along with the shards it lists.
         let index = name.ends_with("index.json");
-        if directory.join(name).exists() && !(index && files.embedded.is_some()) {
+        let sharded = files.embedded.is_none() && !directory.join("model.safetensors").exists();
+        if directory.join(name).exists() && (sharded || !index) {
             fs_err::copy(directory.join(name), out.join(name))?;
         }
     }

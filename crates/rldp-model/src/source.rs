@@ -18,6 +18,8 @@ pub struct ModelFiles {
     pub directory: Option<PathBuf>,
     /// What a GGUF file holds beside the weights; `None` for other models.
     pub embedded: Option<Embedded>,
+    /// Names of stored tensors that are no part of the model, such as heads of other tasks.
+    pub left_out: Vec<String>,
 }
 
 impl ModelFiles {
@@ -25,9 +27,17 @@ impl ModelFiles {
     pub fn from_bytes(config: &str, weights: &'static [u8]) -> Result<Self, ModelError> {
         let config = ModelConfig::from_json(config)
             .map_err(|reason| ModelError::Config { path: "embedded config.json".into(), reason })?;
-        let weights = Weights::from_bytes(weights)?;
+        Self::fitted(config, Weights::from_bytes(weights)?, None)
+    }
+}
+
+impl ModelFiles {
+    /// Checks that configuration and weights fit each other.
+    fn fitted(config: ModelConfig, weights: Weights, directory: Option<PathBuf>) -> Result<Self, ModelError> {
+        let weights = weights.tied(&config);
         weights.check(&config)?;
-        Ok(Self { config, weights, directory: None, embedded: None })
+        let left_out = weights.strays(&config)?;
+        Ok(Self { config, weights, directory, embedded: None, left_out })
     }
 }
 
@@ -94,11 +104,15 @@ fn open_directory(directory: PathBuf) -> Result<ModelFiles, ModelError> {
         };
         return Err(ModelError::Source { path: directory, reason: reason.into() });
     }
-    let config = ModelConfig::from_json(&fs_err::read_to_string(&path)?)
+    let mut config = ModelConfig::from_json(&fs_err::read_to_string(&path)?)
         .map_err(|reason| ModelError::Config { path: path.clone(), reason })?;
+    let generation = directory.join("generation_config.json");
+    if generation.exists() {
+        let text = fs_err::read_to_string(&generation)?;
+        config.take_generation(&text).map_err(|reason| ModelError::Config { path: generation, reason })?;
+    }
     let weights = Weights::open(&directory)?;
-    weights.check(&config)?;
-    Ok(ModelFiles { config, weights, directory: Some(directory), embedded: None })
+    ModelFiles::fitted(config, weights, Some(directory))
 }
 
 fn is_pickle(path: &Path) -> bool {

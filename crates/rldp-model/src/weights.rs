@@ -12,16 +12,24 @@ use crate::{ModelConfig, ModelError, config::LinearSpec};
 mod blocks;
 mod shard;
 mod shards;
+mod strays;
 mod view;
 
 pub use blocks::BlockFormat;
 pub(crate) use shard::{Shard, Stored};
 pub use view::{StoredType, TensorView};
 
+/// The output head's matrix, where it is stored by itself.
+const HEAD: &str = "lm_head.weight";
+/// The families' embeddings.
+const EMBEDDINGS: [&str; 2] = ["transformer.wte.weight", "model.embed_tokens.weight"];
+
 /// All tensors of a model. Cloning is cheap: the clones share the same mapping.
 #[derive(Clone)]
 pub struct Weights {
     inner: Arc<Inner>,
+    /// Whether the head's matrix stands for the embedding, which a tied model may leave out.
+    embeds_by_head: bool,
 }
 
 struct Inner {
@@ -32,7 +40,7 @@ struct Inner {
 }
 
 impl Weights {
-    /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` lists, of a Hugging Face directory.
+    /// Maps `model.safetensors`, or without it the shards that `model.safetensors.index.json` lists, of a Hugging Face directory.
     ///
     /// The files must not change while the weights are in use.
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
@@ -59,7 +67,7 @@ impl Weights {
                 tensors.insert(name, (index, stored));
             }
         }
-        Ok(Self { inner: Arc::new(Inner { shards, tensors, out_first: false }) })
+        Ok(Self { inner: Arc::new(Inner { shards, tensors, out_first: false }), embeds_by_head: false })
     }
 
     /// The tensors of a GGUF file under Hugging Face's names; every range lies inside the shard.
@@ -70,7 +78,16 @@ impl Weights {
                 return Err(shard.refuse(format!("tensor `{name}` is stored twice")));
             }
         }
-        Ok(Self { inner: Arc::new(Inner { shards: vec![shard], tensors, out_first: true }) })
+        let inner = Inner { shards: vec![shard], tensors, out_first: true };
+        Ok(Self { inner: Arc::new(inner), embeds_by_head: false })
+    }
+
+    /// The weights as `config` reads them: where the head is tied and stored alone, it is the embedding.
+    #[must_use]
+    pub(crate) fn tied(self, config: &ModelConfig) -> Self {
+        let embeds_by_head =
+            config.tie_word_embeddings && !self.contains(config.embedding_name()) && self.contains(HEAD);
+        Self { embeds_by_head, ..self }
     }
 
     /// Whether the weight of a linear map is stored as (in, out).
@@ -98,7 +115,8 @@ impl Weights {
     pub(crate) fn stored_name(&self, name: &str) -> Option<&str> {
         let bare = || name.strip_prefix("transformer.").or_else(|| name.strip_prefix("model."));
         let stored = |name: &str| self.inner.tensors.get_key_value(name).map(|(name, _)| name.as_str());
-        stored(name).or_else(|| stored(bare()?))
+        let by_head = || (self.embeds_by_head && EMBEDDINGS.contains(&name)).then_some(HEAD);
+        stored(name).or_else(|| stored(bare()?)).or_else(|| stored(by_head()?))
     }
 
     /// Path, where it is a file, and bytes of every shard.
@@ -143,7 +161,6 @@ impl Weights {
 
     /// A stored copy of a tied head must be the embedding; otherwise nobody can say which one is meant.
     fn check_tied_head(&self, config: &ModelConfig) -> Result<(), ModelError> {
-        const HEAD: &str = "lm_head.weight";
         if !config.tie_word_embeddings || !self.contains(HEAD) {
             return Ok(());
         }
@@ -167,7 +184,7 @@ impl std::fmt::Debug for Weights {
 }
 
 fn hint(config: &ModelConfig, name: &str) -> &'static str {
-    if name == "lm_head.weight" && !config.tie_word_embeddings {
+    if name == HEAD && !config.tie_word_embeddings {
         "; if the head is the embedding, set `tie_word_embeddings` to true in config.json"
     } else {
         ", which config.json asks for"

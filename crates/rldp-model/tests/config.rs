@@ -64,7 +64,7 @@ fn llama_3_2_is_read_whole() {
         }
     );
     // inv_freq of transformers 5.24's LlamaRotaryEmbedding, every eighth.
-    let frequencies = rope.frequencies(config.head_dim);
+    let frequencies = rope.rotation(config.head_dim, 8).frequencies;
     for (index, expected) in [(0, 1.0), (8, 3.760603070e-02), (16, 4.295567051e-04), (24, 1.661967417e-06)] {
         let error = (f64::from(frequencies[index]) / expected - 1.0).abs();
         assert!(error < 1e-6, "frequency {index} is {}, expected {expected}", frequencies[index]);
@@ -81,12 +81,50 @@ fn rope_reads_alike_in_old_and_new_format() {
 
     let linear = json!({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 4.0}});
     let rope = read(&linear).rope.unwrap();
-    assert_eq!((rope.theta, rope.scaling), (10000.0, RopeScaling::Linear { factor: 4.0 }));
-    assert_eq!(rope.frequencies(64)[0], 0.25);
+    assert_eq!((rope.theta, &rope.scaling), (10000.0, &RopeScaling::Linear { factor: 4.0 }));
+    assert_eq!(rope.rotation(64, 8).frequencies[0], 0.25);
 
     let plain = json!({"model_type": "mistral", "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}});
     let rope = read(&plain).rope.unwrap();
     assert_eq!((rope.theta, rope.scaling), (1e6, RopeScaling::None));
+}
+
+#[test]
+fn rope_for_long_contexts_takes_its_defaults_from_what_is_given() {
+    let rope = |scaling: Value| {
+        read(&json!({"model_type": "llama", "max_position_embeddings": 4096, "rope_scaling": scaling})).rope.unwrap()
+    };
+    let magnitude = |scaling: Value| f64::from(rope(scaling).rotation(128, 8).magnitude);
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} against {expected}");
+    near(magnitude(json!({"type": "yarn", "factor": 4.0})), 0.1 * 4f64.ln() + 1.0);
+    near(
+        magnitude(json!({"type": "yarn", "factor": null, "original_max_position_embeddings": 512})),
+        0.1 * 8f64.ln() + 1.0,
+    );
+    near(magnitude(json!({"type": "yarn", "factor": 4.0, "attention_factor": 0.5})), 0.5);
+    near(magnitude(json!({"type": "yarn", "factor": 40.0, "mscale": 0.707, "mscale_all_dim": 0.707})), 1.0);
+    let ones = vec![1.0; 64];
+    let long =
+        json!({"type": "longrope", "short_factor": ones, "long_factor": ones, "original_max_position_embeddings": 512});
+    near(magnitude(long), (1.0 + 8f64.ln() / 512f64.ln()).sqrt());
+
+    // The longest sequence of dynamic positions is beyond that of pretraining.
+    let dynamic = read(&json!({
+        "model_type": "llama", "max_position_embeddings": 4096, "rope_scaling": {"type": "dynamic", "factor": 2.0}
+    }));
+    assert_eq!(dynamic.max_positions, 8192);
+    let rope = dynamic.rope.unwrap();
+    assert_eq!(rope.rotation(128, 10), rope.rotation(128, 4096));
+    assert!(rope.rotation(128, 4097).frequencies[9] < rope.rotation(128, 4096).frequencies[9]);
+    assert_eq!([10, 4096, 4097].map(|length| rope.class(length)), [0, 0, 4097]);
+}
+
+#[test]
+fn gemma_reads_one_name_of_its_activation_as_transformers_does() {
+    let gemma = |key: &str, value: &str| read(&json!({"model_type": "gemma", key: value})).activation;
+    assert_eq!(gemma("hidden_act", "gelu"), Activation::GeluTanh);
+    assert_eq!(gemma("hidden_act", "silu"), Activation::Silu);
+    assert_eq!(gemma("hidden_activation", "gelu"), Activation::GeluTanh);
 }
 
 #[test]
@@ -137,8 +175,8 @@ fn what_is_not_implemented_is_refused_by_name() {
         (json!({"model_type": "gpt2", "activation_function": "relu"}), "`activation_function` of `relu`"),
         (json!({"model_type": "llama", "hidden_act": "mish"}), "supported: gelu_new"),
         (
-            json!({"model_type": "llama", "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
-            "`rope_scaling.rope_type` of `yarn` is not supported; supported: default, linear, llama3",
+            json!({"model_type": "llama", "rope_scaling": {"rope_type": "su", "factor": 4.0}}),
+            "`rope_scaling.rope_type` of `su` is not supported; supported: default, linear, dynamic, llama3, yarn, longrope",
         ),
         (json!({"model_type": "llama", "partial_rotary_factor": 0.5}), "partial_rotary_factor"),
         (json!({"model_type": "llama", "quantization_config": {"quant_method": "gptq"}}), "quantization_config"),

@@ -5,7 +5,10 @@
 mod support;
 
 use half::{bf16, f16};
-use rldp_model::{ModelSource, StoredType, Weights};
+use rldp_model::{
+    ModelSource, StoredType, Weights,
+    cpu::{CpuEngine, CpuOptions},
+};
 use safetensors::Dtype;
 use serde_json::json;
 use support::{bytes, copy_of, edit_json, entries, write};
@@ -133,6 +136,100 @@ fn a_head_that_is_tied_and_stored_must_be_the_embedding() {
     all.last_mut().unwrap().3[0] ^= 1;
     write(&path, &all);
     assert_says(&refusal(&model), &["ties the output head", "tie_word_embeddings"]);
+}
+
+/// Renames a tensor in a copy of a golden model.
+fn renamed(case: &str, from: &str, to: &str) -> TempDir {
+    let model = copy_of(case);
+    let path = model.path().join("model.safetensors");
+    let mut all = entries(&path);
+    all.iter_mut().find(|entry| entry.0 == from).unwrap().0 = to.into();
+    write(&path, &all);
+    model
+}
+
+#[test]
+fn a_tied_head_that_is_stored_alone_is_the_embedding() {
+    let cases = [
+        ("llama-tied", "model.embed_tokens.weight"),
+        ("gemma", "model.embed_tokens.weight"),
+        ("gpt2-tied", "wte.weight"),
+    ];
+    for (case, embedding) in cases {
+        let expected = ModelSource::open(&support::golden(case)).unwrap();
+        let found = ModelSource::open(renamed(case, embedding, "lm_head.weight").path()).unwrap();
+        let name = found.config.embedding_name();
+        assert_eq!(
+            found.weights.tensor(name).unwrap().bytes(),
+            expected.weights.tensor(name).unwrap().bytes(),
+            "{case}"
+        );
+        assert!(CpuEngine::new(&found, CpuOptions::default()).is_ok());
+    }
+    // Without the tie, nobody can say that one stands for the other.
+    let untied = renamed("llama-untied", "model.embed_tokens.weight", "embed.weight");
+    assert_says(&refusal(&untied), &["no tensor `model.embed_tokens.weight`"]);
+}
+
+#[test]
+fn stored_tensors_without_a_place_are_refused_or_named() {
+    let with = |name: &str| {
+        let model = copy_of("llama-tied");
+        let path = model.path().join("model.safetensors");
+        let mut all = entries(&path);
+        all.push((name.into(), Dtype::F32, vec![2], vec![0; 8]));
+        write(&path, &all);
+        ModelSource::open(model.path()).map(|files| files.left_out).map_err(|error| error.to_string())
+    };
+    let refused = [
+        ("model.layers.0.self_attn.q_proj.bias", "`attention_bias`"),
+        ("model.layers.1.self_attn.q_norm.weight", "config.json is of another model"),
+        ("model.layers.2.mlp.up_proj.weight", "config.json has 2 layers"),
+        ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "--adapter"),
+        ("model.layers.0.self_attn.q_proj.lora_A.default.weight", "merge"),
+        ("lm_head.bias", "left out"),
+    ];
+    for (name, hint) in refused {
+        assert_says(&with(name).unwrap_err(), &[&format!("tensor `{name}` is stored"), "left out", hint]);
+    }
+    assert_eq!(with("v_head.summary.weight").unwrap(), ["v_head.summary.weight"]);
+    assert!(with("model.layers.0.self_attn.rotary_emb.inv_freq").unwrap().is_empty());
+}
+
+#[test]
+fn a_single_file_goes_before_an_index_that_was_left_behind() {
+    let model = copy_of("llama-tied");
+    let path = model.path().join("model.safetensors");
+    let mut old = entries(&path);
+    old.iter_mut().for_each(|entry| entry.3.fill(0));
+    write(&model.path().join("model-00001-of-00001.safetensors"), &old);
+    let map: serde_json::Map<_, _> =
+        old.iter().map(|entry| (entry.0.clone(), json!("model-00001-of-00001.safetensors"))).collect();
+    fs_err::write(model.path().join("model.safetensors.index.json"), json!({"weight_map": map}).to_string()).unwrap();
+    let weights = ModelSource::open(model.path()).unwrap().weights;
+    assert_eq!(weights.files(), [path]);
+}
+
+#[test]
+fn generation_config_says_where_text_ends() {
+    let model = copy_of("llama-tied");
+    let ends = |text: Option<serde_json::Value>| {
+        let path = model.path().join("generation_config.json");
+        match text {
+            Some(text) => fs_err::write(&path, text.to_string()).unwrap(),
+            None => fs_err::remove_file(&path).unwrap_or_default(),
+        }
+        ModelSource::open(model.path()).map(|files| files.config.eos_token_ids).map_err(|error| error.to_string())
+    };
+    assert_eq!(ends(None).unwrap(), [2]);
+    assert_eq!(ends(Some(json!({"eos_token_id": [7, 2, 9]}))).unwrap(), [7, 2, 9]);
+    assert_eq!(ends(Some(json!({"eos_token_id": 7}))).unwrap(), [7]);
+    assert_eq!(ends(Some(json!({"eos_token_id": [7, 4096]}))).unwrap(), [7]);
+    assert_eq!(ends(Some(json!({"temperature": 0.6}))).unwrap(), [2]);
+    assert_says(
+        &ends(Some(json!({"eos_token_id": "</s>"}))).unwrap_err(),
+        &["generation_config.json", "`eos_token_id`"],
+    );
 }
 
 #[test]

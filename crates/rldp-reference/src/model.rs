@@ -44,7 +44,8 @@ impl Model {
     pub(crate) fn logits(&self, tokens: &[u32], lora: Option<&Lora>) -> Result<Tensor> {
         let config = &self.config;
         let length = tokens.len();
-        let rotation = config.rope.map(|rope| Rotation::new(&rope, config, length, &self.device)).transpose()?;
+        let rotation =
+            config.rope.as_ref().map(|rope| Rotation::new(rope, config, length, &self.device)).transpose()?;
         let pass = Pass { model: self, lora, mask: mask(length, config.sliding_window, &self.device)?, rotation };
         let mut x = self.embed(tokens)?;
         for layer in 0..config.layers {

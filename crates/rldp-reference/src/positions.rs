@@ -27,7 +27,7 @@ pub(crate) struct Rotation {
 impl Rotation {
     /// The rotation of positions 0..T.
     pub(crate) fn new(rope: &Rope, config: &ModelConfig, length: usize, device: &Device) -> Result<Self> {
-        let frequencies = rope.frequencies(config.head_dim);
+        let rldp_model::Rotation { frequencies, magnitude } = rope.rotation(config.head_dim, length);
         let angles: Vec<f32> = (0..length)
             .flat_map(|position| {
                 let turn = move |frequency: &f32| position as f32 * frequency;
@@ -35,7 +35,8 @@ impl Rotation {
             })
             .collect();
         let angles = Tensor::from_vec(angles, (length, config.head_dim), device)?;
-        Ok(Self { cos: angles.cos()?, sin: angles.sin()? })
+        let magnitude = f64::from(magnitude);
+        Ok(Self { cos: (angles.cos()? * magnitude)?, sin: (angles.sin()? * magnitude)? })
     }
 
     /// Rotates heads (H, T, D).

@@ -63,8 +63,14 @@ impl Demo {
 /// # Errors
 /// When something that has no default is missing, out of bounds or not understood, or a file that decides a default cannot be read.
 pub fn resolve(given: Given) -> Result<TrainSettings> {
+    let model = given.text("model").map(PathBuf::from);
+    resolve_with(given, model.as_deref())
+}
+
+/// [`resolve`] with the model where it is reached from here.
+pub(crate) fn resolve_with(given: Given, model: Option<&Path>) -> Result<TrainSettings> {
     // A model that cannot be opened is refused where it is used, with the reason.
-    let config = given.text("model").and_then(|model| models::files(Path::new(&model)).ok()).map(|files| files.config);
+    let config = model.and_then(|model| models::files(model).ok()).map(|files| files.config);
     let units = match given.number("units") {
         Some(units) => Some(units),
         None if given.needs_units() && given.has("train") => Some(count_units(&given.data()?)?),

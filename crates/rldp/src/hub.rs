@@ -1,7 +1,7 @@
 //! Models by their name on the Hugging Face hub: `owner/name`, or `owner/name@revision`.
 //!
-//! The cache is the one that Python's `huggingface_hub` uses (`HF_HOME`), and so is the token (`HF_TOKEN`, or the file that
-//! `hf auth login` writes). A model that the cache has is not asked for again; `HF_HUB_OFFLINE=1` forbids asking. Only
+//! The cache is the one that Python's `huggingface_hub` uses (`HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME`,
+//! `XDG_CACHE_HOME`, in this order), and so is the token (`HF_TOKEN`, or the file that `hf auth login` writes). A model that the cache has is not asked for again; `HF_HUB_OFFLINE=1` forbids asking. Only
 //! safetensors and text files are fetched, never a pickle and never code.
 
 use std::path::{Path, PathBuf};
@@ -18,12 +18,13 @@ const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// Text files that a model may have beside its weights.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 10] = [
     CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
@@ -50,7 +51,7 @@ impl<'a> Named<'a> {
 /// The local directory of a model of the hub, fetched when the cache lacks it.
 pub(crate) fn directory(name: &str) -> Result<PathBuf> {
     let named = Named::parse(name);
-    let cache = Cache::from_env();
+    let cache = Cache::new(cache_folder());
     if let Some(found) = cached(&cache, &named) {
         return Ok(found);
     }
@@ -63,7 +64,7 @@ pub(crate) fn directory(name: &str) -> Result<PathBuf> {
         )));
     }
     note("hub", &format!("{name} is neither a path nor in the cache; fetching it"));
-    fetch(&named).map_err(|error| {
+    fetch(&named, &cache).map_err(|error| {
         Wrong::input(anyhow!(
             "{name} is not a path, and fetching it from the Hugging Face hub failed: {error:#}; check name, network and \
              token, or name a local directory"
@@ -72,9 +73,47 @@ pub(crate) fn directory(name: &str) -> Result<PathBuf> {
     })
 }
 
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A path as Python reads it: `~` is the home folder, `$NAME` and `${NAME}` are variables.
+fn expanded(path: &str) -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_default();
+    let mut parts = path.split('/').map(|part| {
+        let name = part
+            .strip_prefix('$')
+            .map(|name| name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name));
+        name.and_then(variable).unwrap_or_else(|| part.to_owned())
+    });
+    let first = parts.next().unwrap_or_default();
+    let start = if first == "~" { home() } else { PathBuf::from(if path.starts_with('/') { "/" } else { &first }) };
+    parts.fold(start, |path, part| path.join(part))
+}
+
+/// `HF_HOME`, or `huggingface` in the user's cache.
+fn home() -> PathBuf {
+    let usual = || expanded(&variable("XDG_CACHE_HOME").unwrap_or_else(|| "~/.cache".to_owned())).join("huggingface");
+    variable("HF_HOME").map_or_else(usual, |home| expanded(&home))
+}
+
+fn cache_folder() -> PathBuf {
+    let named = variable("HF_HUB_CACHE").or_else(|| variable("HUGGINGFACE_HUB_CACHE"));
+    named.map_or_else(|| home().join("hub"), |cache| expanded(&cache))
+}
+
+fn token() -> Option<String> {
+    let file = || {
+        let path = variable("HF_TOKEN_PATH").map_or_else(|| home().join("token"), |path| expanded(&path));
+        Some(fs_err::read_to_string(path).ok()?.trim().to_owned()).filter(|token| !token.is_empty())
+    };
+    variable("HF_TOKEN").or_else(file)
+}
+
 fn offline() -> bool {
-    let value = std::env::var("HF_HUB_OFFLINE").unwrap_or_default().to_ascii_uppercase();
-    ["1", "ON", "YES", "TRUE"].contains(&value.as_str())
+    let value = variable("HF_HUB_OFFLINE").or_else(|| variable("TRANSFORMERS_OFFLINE")).unwrap_or_default();
+    ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str())
 }
 
 /// The snapshot, when configuration and all weights are there. A revision may be a branch, a tag or a commit.
@@ -89,10 +128,12 @@ fn cached(cache: &Cache, named: &Named) -> Option<PathBuf> {
 }
 
 fn complete(snapshot: &Path) -> bool {
+    if snapshot.join(SINGLE).exists() {
+        return true;
+    }
     match shards_of(&snapshot.join(INDEX)) {
         Ok(Some(shards)) => shards.iter().all(|shard| snapshot.join(shard).exists()),
-        Ok(None) => snapshot.join(SINGLE).exists(),
-        Err(_) => false,
+        Ok(None) | Err(_) => false,
     }
 }
 
@@ -118,11 +159,8 @@ fn has_extension(name: &str, extension: &str) -> bool {
     Path::new(name).extension().is_some_and(|found| found == extension)
 }
 
-fn fetch(named: &Named) -> Result<PathBuf> {
-    let mut builder = ApiBuilder::from_env();
-    if let Ok(token) = std::env::var("HF_TOKEN") {
-        builder = builder.with_token(Some(token));
-    }
+fn fetch(named: &Named, cache: &Cache) -> Result<PathBuf> {
+    let builder = ApiBuilder::from_env().with_cache_dir(cache.path().clone()).with_token(token());
     let repo = builder.build()?.repo(named.repo());
     let names: Vec<String> = repo.info()?.siblings.into_iter().map(|file| file.rfilename).collect();
     let has = |name: &str| names.iter().any(|found| found == name);
@@ -141,7 +179,8 @@ fn fetch(named: &Named) -> Result<PathBuf> {
     for text in TEXTS.into_iter().filter(|text| has(text)) {
         get(&repo, text)?;
     }
-    let shards = if has(INDEX) { shards_of(&get(&repo, INDEX)?)?.unwrap_or_default() } else { vec![SINGLE.to_owned()] };
+    let shards =
+        if has(SINGLE) { vec![SINGLE.to_owned()] } else { shards_of(&get(&repo, INDEX)?)?.unwrap_or_default() };
     for shard in shards {
         get(&repo, &shard)?;
     }

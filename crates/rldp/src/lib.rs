@@ -23,6 +23,7 @@ mod exit;
 mod facade;
 mod hub;
 mod models;
+mod origin;
 mod progress;
 mod shield;
 

@@ -16,6 +16,7 @@ use crate::{
     cli::{ColumnArguments, ModelArguments},
     exit::Wrong,
     hub,
+    progress::note,
 };
 
 /// A model ready for use.
@@ -29,8 +30,7 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the model, its tokenizer, its engine and the adapter when one is named.
     pub(crate) fn new(arguments: &ModelArguments) -> Result<Self> {
-        let files = files(&arguments.model)?;
-        let tokenizer = tokenizer(&files)?;
+        let (files, tokenizer) = open(&arguments.model)?;
         let engine = engine(&files, arguments.engine, CpuOptions::default())?;
         let adapter = adapter(arguments.adapter.as_deref(), &files)?;
         Ok(Self { files, tokenizer, engine, adapter })
@@ -43,6 +43,17 @@ impl Opened {
         let eos = self.files.config.eos_token_ids.first().copied();
         Ok(tokenize(data, &records, &self.tokenizer, eos).map_err(Wrong::input)?)
     }
+}
+
+/// Opens what `--model` names with its tokenizer, whose own end closes completions where the model stops at several.
+pub(crate) fn open(model: &Path) -> Result<(ModelFiles, TextTokenizer)> {
+    let mut files = files(model)?;
+    for name in &files.left_out {
+        note("warning", &format!("tensor `{name}` is no part of a {} model and is left out", files.config.family));
+    }
+    let tokenizer = tokenizer(&files)?;
+    tokenizer.own_end_first(&mut files.config.eos_token_ids);
+    Ok((files, tokenizer))
 }
 
 /// Opens what `--model` names: a directory, a GGUF file, or a model of the hub.

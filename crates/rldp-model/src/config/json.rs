@@ -91,17 +91,29 @@ impl ModelConfig {
             family => rotary::read(keys, family)?,
         };
         validate::check(&config)?;
-        let vocab = config.vocab_size;
-        let inside = |id: usize| (id < vocab).then_some(id as u32);
         let (bos, eos) = match family {
             Family::Gpt2 => (Some(50256), Some(50256)),
             Family::Llama | Family::Mistral => (Some(1), Some(2)),
             Family::Qwen2 | Family::Qwen3 => (None, None),
             Family::Gemma => (Some(2), Some(1)),
         };
-        config.bos_token_id = special(keys, "bos_token_id", bos)?.first().copied().and_then(inside);
-        config.eos_token_ids = special(keys, "eos_token_id", eos)?.into_iter().filter_map(inside).collect();
+        config.bos_token_id = config.inside(special(keys, "bos_token_id", bos)?).first().copied();
+        config.eos_token_ids = config.inside(special(keys, "eos_token_id", eos)?);
         Ok(config)
+    }
+
+    /// Takes the tokens that end a sequence from the text of a `generation_config.json`, which goes before `config.json`.
+    pub(crate) fn take_generation(&mut self, text: &str) -> Result<(), ConfigError> {
+        let value: Value = serde_json::from_str(text)?;
+        let keys = Keys::new(value.as_object().ok_or(ConfigError::NotAnObject)?, "");
+        if let Some(ends) = keys.tokens("eos_token_id")? {
+            self.eos_token_ids = self.inside(ends);
+        }
+        Ok(())
+    }
+
+    fn inside(&self, ids: Vec<usize>) -> Vec<u32> {
+        ids.into_iter().filter(|id| *id < self.vocab_size).map(|id| id as u32).collect()
     }
 }
 

@@ -70,6 +70,13 @@ impl<'a> Keys<'a> {
         items.flatten().ok_or_else(|| self.wrong(key, "a list of strings", value)).map(Some)
     }
 
+    /// A list of numbers.
+    pub(super) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, ConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let items = value.as_array().map(|items| items.iter().map(Value::as_f64).collect::<Option<Vec<_>>>());
+        items.flatten().ok_or_else(|| self.wrong(key, "a list of numbers", value)).map(Some)
+    }
+
     /// Token ids: one or a list.
     pub(super) fn tokens(&self, key: &str) -> Result<Option<Vec<usize>>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };

@@ -62,6 +62,7 @@ pub(super) fn read(keys: Keys, family: Family) -> Result<ModelConfig, ConfigErro
     let kv_heads = if keys.has("num_key_value_heads") { keys.size("num_key_value_heads")? } else { defaults.kv_heads };
     let max_positions = keys.size("max_position_embeddings")?.unwrap_or(defaults.max_positions);
     let [attention_bias, mlp_bias] = biases(keys, family)?;
+    let rope = rope::read(keys, max_positions)?;
     Ok(ModelConfig {
         family,
         vocab_size: keys.size("vocab_size")?.unwrap_or(defaults.vocab_size),
@@ -71,10 +72,10 @@ pub(super) fn read(keys: Keys, family: Family) -> Result<ModelConfig, ConfigErro
         heads,
         kv_heads: kv_heads.unwrap_or(heads),
         head_dim: head_dim(keys, hidden_size, heads, defaults.head_dim)?,
-        max_positions,
+        max_positions: rope.reach(max_positions),
         norm_epsilon: keys.number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
         activation: gate(keys, family)?,
-        rope: Some(rope::read(keys, max_positions)?),
+        rope: Some(rope),
         sliding_window: window(keys, family)?,
         tie_word_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(defaults.tied),
         attention_bias,
@@ -99,17 +100,15 @@ fn biases(keys: Keys, family: Family) -> Result<[bool; 2], ConfigError> {
     }
 }
 
-/// The gate's activation. Gemma's older files say `gelu` where `transformers` computes the tanh approximation.
+/// The gate's activation. Gemma's older files say `gelu` where `transformers` computes the tanh approximation, and its
+/// `hidden_activation` is read by nobody.
 fn gate(keys: Keys, family: Family) -> Result<Activation, ConfigError> {
     if family != Family::Gemma {
         return activation(keys, "hidden_act", "silu");
     }
-    if keys.get("hidden_activation").is_some() {
-        return activation(keys, "hidden_activation", "gelu_pytorch_tanh");
-    }
-    match activation(keys, "hidden_act", "gelu_pytorch_tanh")? {
-        Activation::Gelu => Ok(Activation::GeluTanh),
-        other => Ok(other),
+    match keys.text("hidden_act")? {
+        Some("gelu") => Ok(Activation::GeluTanh),
+        _ => activation(keys, "hidden_act", "gelu_pytorch_tanh"),
     }
 }
 

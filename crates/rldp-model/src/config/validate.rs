@@ -45,12 +45,50 @@ fn check_heads(config: &ModelConfig, gpt2: bool) -> Result<(), ConfigError> {
 
 fn check_numbers(config: &ModelConfig) -> Result<(), ConfigError> {
     positive("norm epsilon", f64::from(config.norm_epsilon))?;
-    let Some(rope) = config.rope else { return Ok(()) };
+    let Some(rope) = &config.rope else { return Ok(()) };
     positive("rope_theta", rope.theta)?;
-    match rope.scaling {
+    match &rope.scaling {
         RopeScaling::None => Ok(()),
-        RopeScaling::Linear { factor } => positive("rope factor", factor),
-        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
+        &RopeScaling::Linear { factor } => positive("rope factor", factor),
+        &RopeScaling::Dynamic { factor, .. } => {
+            positive("rope factor", factor)?;
+            if config.head_dim > 2 && factor >= 1.0 {
+                return Ok(());
+            }
+            inconsistent(format!(
+                "rope factor of {factor} with heads of {} features: dynamic positions need a factor of at least 1 and heads of \
+                 more than 2 features",
+                config.head_dim
+            ))
+        }
+        &RopeScaling::Yarn { factor, beta_fast, beta_slow, original_max_positions, magnitude, .. } => {
+            positive("rope factor", factor)?;
+            positive("beta_fast", beta_fast)?;
+            positive("beta_slow", beta_slow)?;
+            positive("original_max_position_embeddings", original_max_positions)?;
+            positive("attention_factor", magnitude)?;
+            if rope.theta != 1.0 {
+                return Ok(());
+            }
+            inconsistent("rope_theta of 1 leaves yarn nothing to scale".into())
+        }
+        RopeScaling::LongRope { short, long, original_max_positions, magnitude } => {
+            positive("original_max_position_embeddings", *original_max_positions)?;
+            positive("attention_factor", *magnitude)?;
+            for (key, divisors) in [("short_factor", short), ("long_factor", long)] {
+                divisors.iter().try_for_each(|divisor| positive(key, *divisor))?;
+                if divisors.len() != config.head_dim / 2 {
+                    return inconsistent(format!(
+                        "`{key}` has {} numbers, but heads of {} features need {}",
+                        divisors.len(),
+                        config.head_dim,
+                        config.head_dim / 2
+                    ));
+                }
+            }
+            Ok(())
+        }
+        &RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
             positive("rope factor", factor)?;
             positive("low_freq_factor", low_freq_factor)?;
             positive("original_max_position_embeddings", original_max_positions)?;

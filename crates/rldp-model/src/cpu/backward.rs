@@ -133,9 +133,7 @@ impl Pass<'_> {
         resize(fused, rows * width);
         self.attend_backward(cache, attended, fused);
         let turned = self.model.turned_width();
-        for (row, &position) in fused.chunks_exact_mut(width).zip(&self.batch.positions) {
-            self.angles.rotate(&mut row[..turned], position, -1.0);
-        }
+        self.angles.turn(&self.batch.sequences, fused, width, turned, -1.0);
         head_norm::backward(self.model, block, &cache.head_norm, fused);
         let branches = block.linears.iter().enumerate().filter_map(|(map, linear)| {
             let columns = Columns { offset: self.fused_offset(linear.spec.kind)?, stride: width };

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{
+    angles::Angles,
     batch::Batch,
     factors::{PairView, Prepared},
     head_norm::{self, HeadNormCache},
@@ -16,7 +17,6 @@ use crate::{
         activation, attention,
         attention::Group,
         norm::{self, RowStatistics},
-        rope,
     },
 };
 
@@ -64,37 +64,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) adapter: Option<&'a Prepared<'a>>,
     pub(crate) pairs: &'a PairIndex,
     pub(crate) batch: &'a Batch,
-    /// Cosines and sines of each position, (positions, D / 2).
+    /// Cosines and sines of each position.
     pub(crate) angles: &'a Angles,
-}
-
-/// Cosines and sines of rotary positions.
-#[derive(Debug, Default)]
-pub(crate) struct Angles {
-    half: usize,
-    cosines: Vec<f32>,
-    sines: Vec<f32>,
-}
-
-impl Angles {
-    pub(crate) fn new(frequencies: &[f32], positions: usize) -> Self {
-        let angles = (0..positions).flat_map(|t| frequencies.iter().map(move |f| t as f32 * f));
-        let (sines, cosines) = angles.map(f32::sin_cos).unzip();
-        Self { half: frequencies.len(), cosines, sines }
-    }
-
-    fn at(&self, position: usize) -> (&[f32], &[f32]) {
-        let range = position * self.half..(position + 1) * self.half;
-        (&self.cosines[range.clone()], &self.sines[range])
-    }
-
-    /// Turns a row's heads to its position (`sign` 1) or back (`sign` −1).
-    pub(crate) fn rotate(&self, heads: &mut [f32], position: usize, sign: f32) {
-        if self.half > 0 {
-            let (cosines, sines) = self.at(position);
-            rope::rotate(heads, cosines, sines, sign);
-        }
-    }
 }
 
 impl Pass<'_> {
@@ -145,9 +116,7 @@ impl Pass<'_> {
         }
         head_norm::forward(self.model, block, &mut cache.fused, &mut cache.head_norm);
         let turned = self.model.turned_width();
-        for (row, &position) in cache.fused.chunks_exact_mut(width).zip(&self.batch.positions) {
-            self.angles.rotate(&mut row[..turned], position, 1.0);
-        }
+        self.angles.turn(&self.batch.sequences, &mut cache.fused, width, turned, 1.0);
     }
 
     /// Where a map of the attention writes in a fused row.

@@ -3,6 +3,7 @@
 //! The micro-batches of a step are independent, so each core runs its own from the embedding to the gradients with its own
 //! buffers; nothing is shared but the mapped weights, and results do not depend on how many cores there are.
 
+mod angles;
 mod backward;
 mod batch;
 mod factors;
@@ -26,8 +27,9 @@ mod worker;
 use std::ops::Range;
 
 use self::{
+    angles::Angles,
     batch::Batch,
-    forward::{Angles, PairIndex, Pass},
+    forward::{PairIndex, Pass},
     memory::MemoryPlan,
     split::split,
     units::{Shared, give_empty_units, hand_over, jobs, sequences_of},
@@ -97,8 +99,8 @@ impl CpuEngine {
         pair_index(&self.model, adapter)
     }
 
-    fn angles(&self, longest: usize) -> Angles {
-        Angles::new(&self.model.frequencies, longest)
+    fn angles(&self, lengths: impl IntoIterator<Item = usize>) -> Angles {
+        Angles::new(&self.model.config, lengths)
     }
 }
 
@@ -110,10 +112,6 @@ pub(crate) fn pair_index(model: &BaseModel, adapter: Option<&Adapter>) -> Result
     };
     let of_block = |block: &Block| block.linears.iter().map(|linear| find(&linear.spec.name)).collect();
     Ok(model.blocks.iter().map(of_block).collect())
-}
-
-fn longest<'a>(sequences: impl IntoIterator<Item = &'a Sequence<'a>>) -> usize {
-    sequences.into_iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0)
 }
 
 impl Engine for CpuEngine {
@@ -132,8 +130,8 @@ impl Engine for CpuEngine {
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
         sequences.iter().try_for_each(|sequence| self.model.config.check_tokens(sequence.tokens))?;
-        let (pairs, angles) = (self.pairs(adapter)?, self.angles(longest(sequences)));
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
+        let (pairs, angles) = (self.pairs(adapter)?, self.angles(lengths.iter().copied()));
         let ranges = split(&lengths, self.plan.micro_batch_tokens, self.workers.len());
         let mut found = Vec::with_capacity(sequences.len());
         let adapter = adapter.map(Prepared::new);
@@ -156,7 +154,7 @@ impl Engine for CpuEngine {
     ) -> Result<(), EngineError> {
         let sequences = sequences_of(units);
         sequences.iter().try_for_each(|(_, sequence)| self.model.config.check_tokens(sequence.tokens))?;
-        let angles = self.angles(longest(sequences.iter().map(|(_, sequence)| sequence)));
+        let angles = self.angles(sequences.iter().map(|(_, sequence)| sequence.tokens.len()));
         let pairs = self.pairs(Some(adapter))?;
         let parameters = adapter.layout().parameter_count();
         let jobs = jobs(&sequences, &self.plan, self.workers.len(), parameters);
@@ -170,7 +168,7 @@ impl Engine for CpuEngine {
 
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
         self.model.config.check_tokens(tokens)?;
-        let (pairs, angles) = (self.pairs(adapter)?, self.angles(tokens.len()));
+        let (pairs, angles) = (self.pairs(adapter)?, self.angles([tokens.len()]));
         let adapter = adapter.map(Prepared::new);
         let Self { model, workers, .. } = self;
         Ok(sequence_logits(model, &mut workers[0], adapter.as_ref(), &pairs, &angles, tokens))
@@ -183,8 +181,7 @@ impl Engine for CpuEngine {
         visit: &(dyn Fn(usize, &[f32]) + Sync),
     ) -> Result<(), EngineError> {
         sequences.iter().try_for_each(|tokens| self.model.config.check_tokens(tokens))?;
-        let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
-        let (pairs, angles) = (self.pairs(adapter)?, self.angles(longest));
+        let (pairs, angles) = (self.pairs(adapter)?, self.angles(sequences.iter().map(|tokens| tokens.len())));
         let adapter = adapter.map(Prepared::new);
         let adapter = adapter.as_ref();
         let Self { model, workers, .. } = self;

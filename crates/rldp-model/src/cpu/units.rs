@@ -7,10 +7,11 @@ use std::{
 };
 
 use super::{
+    angles::Angles,
     backward::UnitRows,
     batch::Batch,
     factors::Prepared,
-    forward::{Angles, PairIndex, Pass},
+    forward::{PairIndex, Pass},
     memory::MemoryPlan,
     queue,
     split::split,

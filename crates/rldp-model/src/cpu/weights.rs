@@ -44,8 +44,6 @@ pub(crate) struct BaseModel {
     pub(crate) weights: Weights,
     pub(crate) blocks: Vec<Block>,
     pub(crate) final_norm: Norm,
-    /// Angle per position of each pair of features; empty without RoPE.
-    pub(crate) frequencies: Vec<f32>,
     /// Whether products in bf16 keep the matrices they have laid out.
     pub(crate) keeps_tiles: bool,
     /// Whether the backward pass makes each block's activations again from the block's input.
@@ -88,9 +86,8 @@ impl BaseModel {
         };
         let blocks = (0..config.layers).map(block).collect::<Result<_, _>>()?;
         let final_norm = norm(config.final_norm())?;
-        let frequencies = config.rope.as_ref().map_or_else(Vec::new, |rope| rope.frequencies(config.head_dim));
         let kept_head = KeptTiles::default();
-        Ok(Self { config, weights, blocks, final_norm, frequencies, keeps_tiles: false, recomputes: false, kept_head })
+        Ok(Self { config, weights, blocks, final_norm, keeps_tiles: false, recomputes: false, kept_head })
     }
 
     /// A tensor whose presence and shape were checked when the model was opened.

@@ -54,6 +54,7 @@ fn read(shard: Shard, directory: Option<PathBuf>) -> Result<ModelFiles, ModelErr
         weights,
         directory,
         embedded: Some(Embedded { config: json.to_string(), tokenizer, chat }),
+        left_out: Vec::new(),
     })
 }
 

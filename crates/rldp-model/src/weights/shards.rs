@@ -20,13 +20,14 @@ struct Index {
 
 /// Paths of the shards, in the order of their names.
 pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let index = directory.join(INDEX);
-    if index.exists() {
-        return from_index(directory, &index);
-    }
+    // As in `transformers`: beside a single file, an index is what an earlier version of the model left behind.
     let single = directory.join(SINGLE);
     if single.exists() {
         return Ok(vec![single]);
+    }
+    let index = directory.join(INDEX);
+    if index.exists() {
+        return from_index(directory, &index);
     }
     Err(ModelError::Source { path: directory.to_owned(), reason: absent(directory) })
 }

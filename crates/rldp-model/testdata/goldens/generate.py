@@ -1,6 +1,6 @@
 """Generates the goldens: tiny random models, PEFT adapters, and what PyTorch computes with them.
 
-    python crates/rldp-model/testdata/goldens/generate.py
+    python crates/rldp-model/testdata/goldens/generate.py [CASE…]
 
 Needs torch, transformers and peft; the versions used last are in versions.txt. Every case is one directory:
 
@@ -15,6 +15,7 @@ Needs torch, transformers and peft; the versions used last are in versions.txt. 
 import json
 import pathlib
 import shutil
+import sys
 
 import peft
 import torch
@@ -101,6 +102,36 @@ CASES = {
         ),
         storage=torch.float32, rank=2, alpha=2,
         targets=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    ),
+    # Positions for long contexts; sequences beyond the original context turn otherwise than those within it.
+    "rope-yarn": dict(
+        config=Qwen2Config(
+            hidden_size=16, intermediate_size=24, num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True,
+            rope_parameters=dict(
+                rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=64, beta_fast=16.0,
+            ),
+            **{**LLAMA, "initializer_range": 0.1},
+        ),
+        storage=torch.float32, rank=2, alpha=4, targets=["q_proj", "v_proj"],
+    ),
+    "rope-dynamic": dict(
+        config=LlamaConfig(
+            hidden_size=16, intermediate_size=24, num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=True,
+            rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=8.0),
+            **{**LLAMA, "max_position_embeddings": 32, "initializer_range": 0.1},
+        ),
+        storage=torch.float32, rank=2, alpha=4, targets=["q_proj", "v_proj"],
+    ),
+    "rope-long": dict(
+        config=LlamaConfig(
+            hidden_size=16, intermediate_size=24, num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=True,
+            rope_parameters=dict(
+                rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=32,
+                short_factor=[1.0, 1.1, 1.3, 1.8], long_factor=[1.2, 2.0, 4.5, 8.0],
+            ),
+            **{**LLAMA, "initializer_range": 0.1},
+        ),
+        storage=torch.float32, rank=2, alpha=4, targets=["q_proj", "v_proj"],
     ),
 }
 
@@ -191,11 +222,12 @@ def make(name, case, seed):
 
 
 def main():
-    """All cases."""
+    """All cases, or those that are named."""
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
     for seed, (name, case) in enumerate(CASES.items()):
-        make(name, case, seed)
+        if name in (sys.argv[1:] or CASES):
+            make(name, case, seed)
     versions = {module.__name__: module.__version__ for module in (torch, transformers, peft)}
     (HERE / "versions.txt").write_text(json.dumps(versions, indent=1) + "\n")
 

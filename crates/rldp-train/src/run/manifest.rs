@@ -1,8 +1,11 @@
 //! `manifest.json`: versions, machine, model and unit; public facts only.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use rldp_model::Adapter;
+use rldp_model::{Adapter, ModelSource};
 use serde_json::{Value, json};
 
 use super::{recorder::files, secrets::words};
@@ -23,11 +26,13 @@ pub(crate) fn manifest(
         "commit": option_env!("RLDP_COMMIT"),
         "started": started(),
         "machine": machine(),
+        "started_from": started_from(&settings.output.out),
         "public_seed": settings.seed,
         "pairs": layout.pairs().iter().map(|pair| pair.linear.name.as_str()).collect::<Vec<_>>(),
         "model": {
             "family": config.family.model_type(),
             "path": inputs.base_name,
+            "hub": matches!(ModelSource::classify(&settings.model.model), ModelSource::HubId(_)),
             "parameters": config.parameter_count(),
             "layers": config.layers,
             "hidden_size": config.hidden_size,
@@ -49,6 +54,15 @@ pub(crate) fn manifest(
         "statement": plan.claim.statement(),
         "guarantee": plan.claim.guarantee,
     })
+}
+
+/// The way from the run folder to the one in which it is started: relative paths in its settings are meant from there.
+fn started_from(out: &Path) -> Option<String> {
+    let (run, here) = (std::path::absolute(out).ok()?, std::env::current_dir().ok()?);
+    let shared = run.components().zip(here.components()).take_while(|(run, here)| run == here).count();
+    let up = run.components().skip(shared).map(|_| Component::ParentDir);
+    let way: PathBuf = up.chain(here.components().skip(shared)).collect();
+    Some(if way.as_os_str().is_empty() { ".".into() } else { way.to_str()?.to_owned() })
 }
 
 /// The machine, as manifests name it: public facts that say what a duration means.

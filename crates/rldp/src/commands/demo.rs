@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
     let (mut rows, mut base) = (Vec::new(), None);
     for controller in ["fixed", "sac"] {
         let settings = settings(&demo, out, controller)?;
-        let outcome = train(&settings, false, controller, false)?;
+        let outcome = train(&settings, controller, false)?;
         if !outcome.finished {
             note("stopped", &format!("in the {controller} run; remove {} to start the demo anew", out.display()));
             return Ok(ExitCode::FAILURE);

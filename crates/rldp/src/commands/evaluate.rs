@@ -21,6 +21,12 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<ExitCode> {
             arguments.data.display()
         )));
     }
+    if !found.nll.is_finite() {
+        anyhow::bail!(Wrong::input(anyhow::anyhow!(
+            "the model's loss is {}; its weights, or the adapter's, are damaged or of another architecture",
+            found.nll
+        )));
+    }
     let columns = arguments.columns.prompt_column.as_deref().zip(arguments.columns.completion_column.as_deref());
     let measured = match columns {
         _ if arguments.metrics.is_empty() => serde_json::Map::new(),

@@ -25,7 +25,7 @@ use crate::{
 /// What continues texts.
 struct Speaker<'a> {
     files: &'a ModelFiles,
-    tokenizer: TextTokenizer,
+    tokenizer: &'a TextTokenizer,
     adapter: Option<Adapter>,
     engine: CpuEngine,
     options: GenerateOptions,
@@ -33,10 +33,10 @@ struct Speaker<'a> {
 
 pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
     let sampling = sampling(arguments)?;
-    let files = &models::files(&arguments.model)?;
+    let (files, tokenizer) = &models::open(&arguments.model)?;
     let speaker = Speaker {
         files,
-        tokenizer: models::tokenizer(files)?,
+        tokenizer,
         adapter: models::adapter(arguments.adapter.as_deref(), files)?,
         engine: CpuEngine::new(files, CpuOptions::default()).map_err(Wrong::input)?,
         options: GenerateOptions {

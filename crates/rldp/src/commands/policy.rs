@@ -52,7 +52,7 @@ pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
     for run in 1..=arguments.runs {
         let out = scratch.path().join(format!("run-{run}"));
         let settings = episode(scratch.path(), arguments, &out, policy.as_deref(), &mut rng)?;
-        let outcome = train(&settings, false, "policy", true)?;
+        let outcome = train(&settings, "policy", true)?;
         print_line(&format!(
             "run {run}: {} on {}, epsilon {:.2}, {} steps, learning rate {:.4}, clip norm {:.3}, rank {}: perplexity {:.3}",
             name(&settings.model.model),

@@ -16,7 +16,7 @@ use rldp_model::{
     cpu::{CpuOptions, MemoryLimit, Precision},
 };
 use rldp_train::{
-    Forecast, Inputs, Outcome, Records, files, load_records,
+    Forecast, Inputs, Outcome, Records, Trainer, files, load_records,
     recommend::PlanRow,
     resume,
     settings::{EngineKind, Given, ModelSettings, PrecisionKind, TrainSettings},
@@ -28,6 +28,7 @@ use crate::{
     cli::TrainArguments,
     exit::Wrong,
     facade, models,
+    origin::Origin,
     progress::{Terminal, note},
 };
 
@@ -43,7 +44,15 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = train(&settings, arguments.resume.is_some(), "train", arguments.quiet)?;
+    let outcome = match run_to_resume(arguments)? {
+        None => train(&settings, "train", arguments.quiet)?,
+        Some(folder) => {
+            let config = arguments.config.as_deref().map(facade::given_from_file).transpose()?.unwrap_or_default();
+            let given = |key: &str| arguments.settings.0.has(key) || config.has(key);
+            let located = Origin::of(&folder).locate(&settings, given)?;
+            go_on(settings.clone(), &located, "train", arguments.quiet)?
+        }
+    };
     let out = settings.output.out.display();
     report::write_for(std::slice::from_ref(&settings.output.out), &settings.output.out.join(files::REPORT))?;
     if !outcome.finished {
@@ -54,9 +63,18 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
 }
 
 /// One run from resolved settings to a finished folder; the report is the caller's.
-pub(crate) fn train(settings: &TrainSettings, resumed: bool, label: &str, quiet: bool) -> Result<Outcome> {
+pub(crate) fn train(settings: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
     let inputs = load(settings, &mut |warning| note("warning", warning))?;
-    let mut trainer = if resumed { resume(settings.clone(), inputs)? } else { start(settings.clone(), inputs)? };
+    finish(start(settings.clone(), inputs)?, settings, label, quiet)
+}
+
+/// Goes on with a run whose files are `located` as seen from here.
+pub(crate) fn go_on(settings: TrainSettings, located: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
+    let inputs = Inputs { base_name: base_name(&settings), ..load(located, &mut |warning| note("warning", warning))? };
+    finish(resume(settings.clone(), inputs)?, &settings, label, quiet)
+}
+
+fn finish(mut trainer: Trainer, settings: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
     if !quiet {
         note("claim", &trainer.statement());
         tell_plan(&trainer.forecast()?, settings);
@@ -90,16 +108,13 @@ fn tell_plan(forecast: &Forecast, settings: &TrainSettings) {
 
 /// Opens the model and reads the records; `warn` is told what somebody should know before anything is spent.
 pub(crate) fn load(settings: &TrainSettings, warn: &mut dyn FnMut(&str)) -> Result<Inputs> {
-    let files_on_hub = matches!(ModelSource::classify(&settings.model.model), ModelSource::HubId(_));
-    let files = models::files(&settings.model.model)?;
-    let tokenizer = models::tokenizer(&files)?;
+    let base_name = base_name(settings);
+    let (files, tokenizer) = models::open(&settings.model.model)?;
     let records = load_records(settings, &tokenizer, &files.config)?;
     for warning in warnings(settings, &records) {
         warn(&warning);
     }
     let engine = engine_for(settings, &files)?;
-    let named = settings.model.model.display().to_string();
-    let base_name = if files_on_hub { named.split('@').next().unwrap_or_default().to_owned() } else { named };
     Ok(Inputs {
         engine,
         controller: None,
@@ -114,6 +129,15 @@ pub(crate) fn load(settings: &TrainSettings, warn: &mut dyn FnMut(&str)) -> Resu
 pub(super) fn engine_for(settings: &TrainSettings, files: &ModelFiles) -> Result<Box<dyn Engine>> {
     let options = CpuOptions { memory_limit: memory_limit(settings, &files.config)?, ..cpu_options(settings)? };
     models::engine(files, settings.model.engine, options)
+}
+
+/// How PEFT names the base model.
+fn base_name(settings: &TrainSettings) -> String {
+    let named = settings.model.model.display().to_string();
+    match ModelSource::classify(&settings.model.model) {
+        ModelSource::HubId(_) => named.split('@').next().unwrap_or_default().to_owned(),
+        _ => named,
+    }
 }
 
 fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
@@ -195,7 +219,13 @@ fn resolve(arguments: &TrainArguments) -> Result<TrainSettings> {
         given.overlay(facade::given_from_file(path)?);
     }
     given.overlay(arguments.settings.0.clone());
-    facade::resolve(given)
+    // The model of a run is where the run was started.
+    let resumed = run_to_resume(arguments)?.filter(|_| !arguments.settings.0.has("model"));
+    let model = match (resumed, given.text("model")) {
+        (Some(folder), Some(model)) => Origin::of(&folder).model(model.as_ref()).ok(),
+        (_, model) => model.map(PathBuf::from),
+    };
+    facade::resolve_with(given, model.as_deref())
 }
 
 fn run_to_resume(arguments: &TrainArguments) -> Result<Option<PathBuf>> {

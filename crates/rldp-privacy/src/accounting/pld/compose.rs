@@ -10,7 +10,10 @@ use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use std::sync::Arc;
 
 use super::super::error::AccountingError;
+use super::super::event::Event;
 use super::curve::Curve;
+use super::density::{self, Density, Kernel, OCTAVES};
+use super::grid::Grid;
 use super::plan::{Direction, Plan};
 use super::step::{Bound, MOST_ATOMS, StepPair};
 
@@ -35,15 +38,23 @@ pub(super) struct Composer {
     transformed: Vec<Complex<f64>>,
     bins: Vec<Bin>,
     totals: Totals,
+    by_density: Option<ByDensity>,
 }
 
-/// One frequency: ln of an upper bound of the magnitude, the phase, and Σ count / magnitude.
+/// What compositions of densities need besides.
+struct ByDensity {
+    kernel: Kernel,
+    /// ln of a bound of the sum's transform from each octave of frequencies above the grid's on.
+    ceilings: [f64; OCTAVES],
+}
+
+/// One frequency: ln of an upper bound of the magnitude, the phase, and a bound of the relative error.
 #[derive(Clone, Copy, Default)]
 struct Bin {
     log_ceiling: f64,
     log_magnitude: f64,
     phase: f64,
-    sensitivity: f64,
+    deviation: f64,
 }
 
 /// Sums over all steps.
@@ -63,12 +74,13 @@ impl Composer {
     pub(super) fn new(
         direction: Direction,
         plan: Plan,
-        spacing: f64,
+        grid: &Grid,
         planner: &mut RealFftPlanner<f64>,
     ) -> Result<Self, AccountingError> {
+        let spacing = grid.spacing;
         let points = (plan.high - plan.low) / spacing + 4.0;
-        if points.is_nan() || points >= MOST_ATOMS as f64 {
-            return Err(AccountingError::GridTooLarge { points, limit: MOST_ATOMS });
+        if points.is_nan() || points >= grid.most as f64 {
+            return Err(AccountingError::GridTooLarge { points, limit: grid.most });
         }
         let size = transform_size(points.max(16.0) as usize);
         Ok(Self {
@@ -83,7 +95,33 @@ impl Composer {
             transformed: vec![Complex::default(); size / 2 + 1],
             bins: vec![Bin::default(); size / 2 + 1],
             totals: Totals::default(),
+            by_density: None,
         })
+    }
+
+    /// Composes `event.steps` runs of a step by its density; all steps of a composition must come this way.
+    ///
+    /// `lost` of each step's mass counts as infinite loss, and what is left is composed.
+    pub(super) fn add_density(&mut self, event: &Event, lost: f64) -> Result<(), AccountingError> {
+        let (count, plan) = (event.steps as f64, self.plan);
+        let density = Density::new(event, lost, self.direction, plan.theta, self.spacing);
+        let cumulant = |theta: f64| count * density::cumulant(event, lost, self.direction, theta);
+        self.totals.steps += count;
+        self.totals.cumulant += cumulant(plan.theta);
+        self.totals.upper += cumulant(plan.upper_theta);
+        self.totals.lower += cumulant(plan.lower_theta);
+        self.totals.infinite += count * lost;
+        let kernel = Kernel { theta: plan.theta, spacing: self.spacing };
+        let by_density = self.by_density.get_or_insert(ByDensity { kernel, ceilings: [0.0; OCTAVES] });
+        for (sum, ceiling) in by_density.ceilings.iter_mut().zip(density.ceilings()) {
+            *sum += count * ceiling;
+        }
+        let error = self.transform_error();
+        let transformed = density.transform(&self.forward, self.size).ok_or_else(|| self.too_large())?;
+        for (bin, change) in self.bins.iter_mut().zip(transformed) {
+            bin.multiply_by_one_and(change.value, count, error * change.transformed + ATOM_ERROR * change.added);
+        }
+        Ok(())
     }
 
     /// Bound, for any output of a transform, of its rounding error over the sum of the inputs' magnitudes.
@@ -148,13 +186,15 @@ impl Composer {
         // Mean over all frequencies of the magnitude and of its error's bound.
         let (mut magnitude, mut deviation) = (0.0, 0.0);
         let last = self.transformed.len() - 1;
+        let kernel = self.by_density.as_ref().map(|by_density| by_density.kernel);
         for (k, (bin, value)) in self.bins.iter().zip(&mut self.transformed).enumerate() {
             let multiplicity = if k == 0 || k == last { 1.0 } else { 2.0 };
-            let ceiling = bin.log_ceiling.exp() * multiplicity / size;
+            let moved = kernel.map_or(Complex::new(1.0, 0.0), |kernel| kernel.at(k, size));
+            let ceiling = bin.log_ceiling.exp() * moved.norm() * multiplicity / size;
             // An error of at most `error` in every factor, and the rounding of phases and logarithms times counts.
-            deviation += ceiling * (error * bin.sensitivity + 8.0 * UNIT_ROUNDOFF * self.totals.steps);
+            deviation += ceiling * bin.deviation;
             magnitude += ceiling;
-            *value = bin.value();
+            *value = bin.value() * moved;
             if k == 0 || k == last {
                 value.im = 0.0;
             }
@@ -162,8 +202,16 @@ impl Composer {
         self.backward
             .process(&mut self.transformed, &mut self.buffer)
             .map_err(|_| AccountingError::GridTooLarge { points: size, limit: MOST_ATOMS })?;
-        let per_point = deviation + error * magnitude;
+        let per_point = deviation + error * magnitude + self.aliases();
+        // The kernel moves losses up by a spacing at most: what it brings above the window is less than one below its end.
+        self.totals.upper += self.by_density.as_ref().map_or(0.0, |_| self.plan.upper_theta * self.spacing);
         Ok(self.curve(bound, per_point))
+    }
+
+    /// What frequencies above the grid's add to any point of the sum's distribution.
+    fn aliases(&self) -> f64 {
+        let Some(ByDensity { kernel, ceilings }) = &self.by_density else { return 0.0 };
+        ceilings.iter().enumerate().map(|(octave, ceiling)| ceiling.exp() * kernel.aliases(octave)).sum()
     }
 
     fn curve(&self, bound: Bound, per_point: f64) -> Curve {
@@ -204,10 +252,24 @@ impl Bin {
         let magnitude = value.norm_sqr().sqrt();
         let ceiling = magnitude + error;
         self.log_ceiling += count * ceiling.ln();
-        self.sensitivity += count / ceiling;
+        // An error of at most `error` in every factor, and the rounding of phases and logarithms times counts.
+        self.deviation += count * (error / ceiling + 8.0 * UNIT_ROUNDOFF);
         if self.log_ceiling > VANISHED {
             self.log_magnitude += count * magnitude.ln();
             self.phase += count * value.im.atan2(value.re);
+        }
+    }
+
+    /// The same for 1 + `change`, where `change` may be off by `error` and all errors are as small as it is.
+    fn multiply_by_one_and(&mut self, change: Complex<f64>, count: f64, error: f64) {
+        let excess = (2.0 * change.re + change.norm_sqr()).max(-1.0 + f64::MIN_POSITIVE);
+        let log_magnitude = 0.5 * excess.ln_1p();
+        let ceiling = log_magnitude.exp() + error;
+        self.log_ceiling += count * (log_magnitude + error / log_magnitude.exp());
+        self.deviation += count * (error + 8.0 * UNIT_ROUNDOFF * change.norm()) / ceiling;
+        if self.log_ceiling > VANISHED {
+            self.log_magnitude += count * log_magnitude;
+            self.phase += count * change.im.atan2(1.0 + change.re);
         }
     }
 

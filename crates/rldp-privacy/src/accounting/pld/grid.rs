@@ -8,12 +8,17 @@
 use super::super::error::AccountingError;
 use super::super::event::Event;
 use super::super::log_moment::Ratio;
+use super::step::MOST_ATOMS;
 
 /// Grid spacing over the standard deviation of one step's loss.
 pub(super) const RESOLUTION: f64 = 0.04;
 /// All spacings are multiples of this one or whole fractions of it, so that grids nest: a coarser grid's distribution
 /// dominates a finer one's, and results can be compared with tables computed at 1e-5 and 1e-4.
 const UNIT: f64 = 1e-5;
+/// Grid spacing over the standard deviation of the sum's loss, where steps are composed by their densities.
+const RESOLUTION_OF_SUM: f64 = 0.01;
+/// Most points of the grid of such a sum.
+const MOST_OF_SUM: usize = 1 << 21;
 /// Tail mass left out of all steps together, as a fraction of the delta that is computed; added to it in full.
 const TAIL_SHARE: f64 = 1e-9;
 /// Losses beyond this do not fit into `f64` as ratios.
@@ -24,6 +29,8 @@ pub(super) const LARGEST_LOSS: f64 = 600.0;
 pub(super) struct Grid {
     /// Spacing of losses.
     pub(super) spacing: f64,
+    /// Most points of a window, and of a step.
+    pub(super) most: usize,
     /// Steps are integrated over x within this many standard deviations of both means.
     pub(super) reach: f64,
 }
@@ -35,7 +42,14 @@ impl Grid {
         let variance: f64 = events.iter().map(|event| event.steps as f64 * loss_variance(event)).sum::<f64>() / steps;
         // A normal tail beyond k standard deviations is below exp(−k²/2)/2.
         let reach = (2.0 * (steps / (smallest_delta.max(1e-290) * TAIL_SHARE)).ln()).sqrt();
-        Self { spacing: nested(resolution * variance.sqrt()), reach }
+        Self { spacing: nested(resolution * variance.sqrt()), most: MOST_ATOMS, reach }
+    }
+
+    /// The grid of a sum whose steps are never put on it.
+    pub(super) fn of_sum(events: &[Event], smallest_delta: f64) -> Self {
+        let variance: f64 = events.iter().map(|event| event.steps as f64 * loss_variance(event)).sum();
+        let spacing = RESOLUTION_OF_SUM * variance.sqrt();
+        Self { spacing, most: MOST_OF_SUM, ..Self::new(events, RESOLUTION, smallest_delta) }
     }
 
     /// Checks that a step's likelihood ratios fit.
@@ -61,7 +75,7 @@ fn nested(spacing: f64) -> f64 {
 
 /// Twice the smaller Kullback–Leibler divergence of one step: the variance of its loss, wherever that is nearly normal,
 /// and a robust stand-in where rare large losses dominate the variance.
-fn loss_variance(event: &Event) -> f64 {
+pub(super) fn loss_variance(event: &Event) -> f64 {
     let Event { sampling_rate: q, noise_multiplier: z, .. } = *event;
     if q == 1.0 {
         return 1.0 / (z * z);

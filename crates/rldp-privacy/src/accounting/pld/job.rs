@@ -7,8 +7,9 @@ use super::super::event::{Event, merge};
 use super::compose::Composer;
 use super::curve::{Curve, Reading};
 use super::grid::Grid;
+use super::guess;
 use super::plan::{Direction, Outline, Plan};
-use super::step::{Bound, StepPair};
+use super::step::{Bound, MOST_ATOMS, StepPair};
 
 /// Largest part of a requested delta that may be error before a composition is redone for that delta alone.
 const TOLERATED_ERROR: f64 = 1e-6;
@@ -26,6 +27,8 @@ const SINGLE_STEP_ROUNDING: f64 = 1e-12;
 pub(super) struct Found {
     pub(super) epsilon: f64,
     pub(super) error: f64,
+    /// Whether nearly all of delta went into epsilon, and not into errors or a moment's slack.
+    pub(super) exact: bool,
 }
 
 /// Merged events, their grid and the kind of bound.
@@ -35,7 +38,27 @@ pub(super) struct Job {
     grid: Grid,
     bound: Bound,
     kept: Option<Vec<StepPair>>,
+    /// Moments of the steps without their tails, where they come from their densities and only their sum is put on the grid.
+    by_density: Option<Tailless>,
 }
+
+/// Steps without their tails.
+struct Tailless {
+    /// The mass of each that is cut off.
+    lost: f64,
+    outline: Outline,
+}
+
+/// Largest part of delta that may be error where an epsilon counts as exact.
+const EXACT: f64 = 1e-2;
+/// The part of delta that pays for tails that are cut off.
+const TAIL_SHARE: f64 = 2e-3;
+
+/// Windows that are tried until one holds the epsilon.
+const MOST_GUESSES: usize = 8;
+/// How much coarser than it should be a sum's grid may become, and what it is made coarser by at a time.
+const COARSEST: f64 = 4.0;
+const COARSER: f64 = 2.0;
 
 impl Job {
     /// Prepares a composition for deltas from `smallest_delta` up.
@@ -45,12 +68,47 @@ impl Job {
         smallest_delta: f64,
         bound: Bound,
     ) -> Result<Self, AccountingError> {
+        Self::within(MOST_ATOMS, events, resolution, smallest_delta, bound)
+    }
+
+    /// [`Self::new`] on a grid of at most `most` points.
+    pub(super) fn within(
+        most: usize,
+        events: &[Event],
+        resolution: f64,
+        smallest_delta: f64,
+        bound: Bound,
+    ) -> Result<Self, AccountingError> {
         let events = merge(events)?;
-        let grid = Grid::new(&events, resolution, smallest_delta);
+        let grid = Grid { most, ..Grid::new(&events, resolution, smallest_delta) };
         let kept = (events.len() <= KEPT_STEPS)
             .then(|| events.iter().map(|event| StepPair::new(event, &grid, bound)).collect())
             .transpose()?;
-        Ok(Self { outline: Outline::new(&events), events, grid, bound, kept })
+        Ok(Self { outline: Outline::new(&events), events, grid, bound, kept, by_density: None })
+    }
+
+    /// Prepares a composition of many steps whose own losses no grid can hold; it bounds from above.
+    pub(super) fn from_densities(events: &[Event], smallest_delta: f64) -> Result<Self, AccountingError> {
+        let events = merge(events)?;
+        let grid = Grid::of_sum(&events, smallest_delta);
+        let steps: f64 = events.iter().map(|event| event.steps as f64).sum();
+        let lost = TAIL_SHARE * smallest_delta / steps;
+        let by_density = Some(Tailless { lost, outline: Outline::cut(&events, lost) });
+        let outline = Outline::new(&events);
+        Ok(Self { outline, events, grid, bound: Bound::Pessimistic, kept: None, by_density })
+    }
+
+    /// The larger epsilon of both directions at each delta, on a grid that is made coarser until the window fits.
+    pub(super) fn epsilons_of_sum(mut self, deltas: &[f64]) -> Result<Vec<Found>, AccountingError> {
+        let fine = self.grid.spacing;
+        loop {
+            match self.epsilons(deltas) {
+                Err(AccountingError::GridTooLarge { .. }) if self.grid.spacing < COARSEST * fine => {
+                    self.grid.spacing *= COARSER;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Spacing of the loss grid.
@@ -73,12 +131,15 @@ impl Job {
 
     /// Epsilon of one direction at each delta, from one composition if it serves all.
     fn one_direction(&self, direction: Direction, deltas: &[f64]) -> Result<Vec<Found>, AccountingError> {
-        if let [Event { steps: 1, .. }] = self.events[..] {
+        if let ([Event { steps: 1, .. }], None) = (&self.events[..], &self.by_density) {
             let curve = self.single_step(direction)?;
             return deltas
                 .iter()
                 .map(|&delta| Ok(self.or_moments(read(&curve, delta, 1.0), direction, delta)))
                 .collect();
+        }
+        if let Some(tailless) = &self.by_density {
+            return deltas.iter().map(|&delta| self.by_guess(tailless, direction, delta)).collect();
         }
         let smallest = deltas.iter().copied().fold(1.0, f64::min);
         let largest = deltas.iter().copied().fold(0.0, f64::max);
@@ -93,20 +154,48 @@ impl Job {
         deltas.iter().map(one).collect()
     }
 
+    /// Epsilon at a delta over a window around where it is believed to be.
+    ///
+    /// Moments say little of rare jumps: tilted as Chernoff's bound has it, the sum lies far above epsilon.
+    fn by_guess(&self, tailless: &Tailless, direction: Direction, delta: f64) -> Result<Found, AccountingError> {
+        let moments = self.or_moments(None, direction, delta);
+        if moments.epsilon <= 0.0 {
+            return Ok(Found { exact: true, ..moments });
+        }
+        let mut guess = guess::epsilon(&self.events, delta, moments.epsilon);
+        for _ in 0..MOST_GUESSES {
+            let (_, theta) = tailless.outline.log_delta(direction, guess);
+            // The whole tilt leaves the smallest errors, if its window is not too wide.
+            let whole = tailless.outline.window(direction, theta);
+            let fits = (whole.high - whole.low) / self.grid.spacing < 0.5 * self.grid.most as f64;
+            let plan = if fits { whole } else { tailless.outline.around(direction, theta) };
+            let low = plan.low.min(guess - 2.0 * self.grid.spacing);
+            let curve = self.compose(direction, Plan { low, ..plan })?;
+            match curve.epsilon(delta) {
+                Reading::Below if curve.low() > 0.0 => guess = (0.5 * guess).min(curve.low()),
+                Reading::Above => guess *= 2.0,
+                _ => return Ok(self.or_moments(read(&curve, delta, 1.0), direction, delta)),
+            }
+        }
+        Ok(moments)
+    }
+
     /// What was read from a curve, or what holds without one; for an upper bound the smaller of the two, which differ
     /// in favour of the moments where the grid had to be coarsened.
     fn or_moments(&self, found: Option<Found>, direction: Direction, delta: f64) -> Found {
         match (self.bound, found) {
             (Bound::Pessimistic, found) => {
-                let moments = Found { epsilon: self.outline.epsilon(direction, delta), error: 0.0 };
+                let moments = Found { epsilon: self.outline.epsilon(direction, delta), error: 0.0, exact: false };
                 found.filter(|found| found.epsilon <= moments.epsilon).unwrap_or(moments)
             }
-            (Bound::Optimistic, found) => found.unwrap_or(Found { epsilon: 0.0, error: 0.0 }),
+            (Bound::Optimistic, found) => found.unwrap_or(Found { epsilon: 0.0, error: 0.0, exact: false }),
         }
     }
 
     /// Delta at an epsilon over both directions, rounded up.
-    pub(super) fn delta(events: &[Event], resolution: f64, epsilon: f64) -> Result<f64, AccountingError> {
+    ///
+    /// Without a resolution steps come from their densities.
+    pub(super) fn delta(events: &[Event], resolution: Option<f64>, epsilon: f64) -> Result<f64, AccountingError> {
         let events = merge(events)?;
         let outline = Outline::new(&events);
         let mut worst: f64 = 0.0;
@@ -119,11 +208,20 @@ impl Job {
                 worst = log_delta.exp();
                 continue;
             }
-            let job = Self::new(&events, resolution, log_delta.exp() / CHERNOFF_SLACK, Bound::Pessimistic)?;
-            let curve = if let [Event { steps: 1, .. }] = events[..] {
+            let smallest = log_delta.exp() / CHERNOFF_SLACK;
+            let job = match resolution {
+                Some(resolution) => Self::new(&events, resolution, smallest, Bound::Pessimistic)?,
+                None => Self::from_densities(&events, smallest)?,
+            };
+            let curve = if let ([Event { steps: 1, .. }], Some(_)) = (&events[..], resolution) {
                 job.single_step(direction)?
             } else {
-                let plan = outline.around(direction, theta);
+                let plan = match &job.by_density {
+                    Some(tailless) => {
+                        tailless.outline.around(direction, tailless.outline.log_delta(direction, epsilon).1)
+                    }
+                    None => outline.around(direction, theta),
+                };
                 let low = plan.low.min(epsilon - 2.0 * job.grid.spacing);
                 job.compose(direction, Plan { low, ..plan })?
             };
@@ -134,7 +232,11 @@ impl Job {
 
     /// The curve of one direction over a planned window.
     fn compose(&self, direction: Direction, plan: Plan) -> Result<Curve, AccountingError> {
-        let mut composer = Composer::new(direction, plan, self.grid.spacing, &mut RealFftPlanner::new())?;
+        let mut composer = Composer::new(direction, plan, &self.grid, &mut RealFftPlanner::new())?;
+        if let Some(Tailless { lost, .. }) = self.by_density {
+            self.events.iter().try_for_each(|event| composer.add_density(event, lost))?;
+            return composer.finish(self.bound);
+        }
         match &self.kept {
             Some(pairs) => {
                 for (event, pair) in self.events.iter().zip(pairs) {
@@ -182,5 +284,5 @@ fn read(curve: &Curve, delta: f64, tolerated: f64) -> Option<Found> {
         Reading::Below | Reading::Above => return None,
     };
     let error = curve.error_at(epsilon);
-    (error <= tolerated * delta).then_some(Found { epsilon, error })
+    (error <= tolerated * delta).then_some(Found { epsilon, error, exact: error <= EXACT * delta })
 }

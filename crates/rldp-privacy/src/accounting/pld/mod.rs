@@ -3,11 +3,13 @@
 //!
 //! Per distinct step one pair of distributions on a loss grid (`step`, `merge_cells`), per direction one tilt and window
 //! (`plan`), one transform per step and direction (`compose`), and the delta(epsilon) curve of the result (`curve`).
-//! `job` puts them together.
+//! `job` puts them together. Where no grid holds a step, its transform comes from its density (`density`).
 
 mod compose;
 mod curve;
+mod density;
 mod grid;
+mod guess;
 mod job;
 mod merge_cells;
 mod plan;
@@ -20,9 +22,11 @@ use super::accountant::{Accountant, AccountantKind, common_scope};
 use super::error::{AccountingError, require, require_delta, require_epsilon};
 use super::event::{Adaptivity, Adjacency, Event};
 use grid::RESOLUTION;
-use job::Job;
-use step::Bound;
+use job::{Found, Job};
+use step::{Bound, MOST_ATOMS};
 
+/// Points of a grid that is tried before densities are: it takes less than a second.
+const SMALL_GRID: usize = 1 << 22;
 /// How often a grid is coarsened before the refusal stands.
 const MOST_COARSENINGS: usize = 3;
 
@@ -78,8 +82,8 @@ impl PldAccountant {
 
     /// Computes on the grid of this accountant's resolution or, if that is too large, on a coarser one.
     ///
-    /// Rare large losses beside a tiny spread (a sampling rate of 1e-6, say) and billions of steps need that. A coarser
-    /// grid is as sound, and where it says little the moment bound takes over.
+    /// Rare large losses beside a tiny spread (a sampling rate of 1e-6, say) need that where the steps are few, and billions
+    /// of steps. A coarser grid is as sound, and where it says little the moment bound takes over.
     fn coarsening<T>(self, compute: impl Fn(f64) -> Result<T, AccountingError>) -> Result<T, AccountingError> {
         let mut resolution = self.resolution;
         for _ in 0..MOST_COARSENINGS {
@@ -90,6 +94,11 @@ impl PldAccountant {
         }
         compute(resolution)
     }
+}
+
+/// The lower of two proved epsilons at each delta.
+fn lower(found: &[Found], best: &[Found]) -> Vec<Found> {
+    found.iter().zip(best).map(|(a, b)| if a.epsilon < b.epsilon { *a } else { *b }).collect()
 }
 
 impl Accountant for PldAccountant {
@@ -114,14 +123,36 @@ impl Accountant for PldAccountant {
             require_delta(delta)?;
         }
         let smallest = deltas.iter().copied().fold(1.0, f64::min);
-        self.coarsening(|resolution| {
-            let job = Job::new(events, resolution, smallest, Bound::Pessimistic)?;
-            Ok(job.epsilons(deltas)?.into_iter().map(|found| found.epsilon).collect())
-        })
+        let on_grid =
+            |most, resolution| Job::within(most, events, resolution, smallest, Bound::Pessimistic)?.epsilons(deltas);
+        let mut best: Option<Vec<Found>> = None;
+        // A small grid, then densities, then as large a grid as there may be: what comes first and is exact is taken.
+        for attempt in 0..3 {
+            let found = match attempt {
+                0 => on_grid(SMALL_GRID, self.resolution),
+                1 => Job::from_densities(events, smallest)?.epsilons_of_sum(deltas),
+                _ => self.coarsening(|resolution| on_grid(MOST_ATOMS, resolution)),
+            };
+            best = match (found, best) {
+                (Err(AccountingError::GridTooLarge { .. }), best) if attempt < 2 => best,
+                (found, Some(best)) => Some(lower(&found?, &best)),
+                (found, None) => Some(found?),
+            };
+            if best.iter().flatten().all(|found| found.exact) && best.is_some() {
+                break;
+            }
+        }
+        Ok(best.into_iter().flatten().map(|found| found.epsilon).collect())
     }
 
     fn delta(&self, events: &[Event], epsilon: f64) -> Result<f64, AccountingError> {
         require_epsilon(epsilon)?;
-        self.coarsening(|resolution| Job::delta(events, resolution, epsilon))
+        match Job::delta(events, Some(self.resolution), epsilon) {
+            Err(AccountingError::GridTooLarge { .. }) => {}
+            done => return done,
+        }
+        let coarse = self.coarsening(|resolution| Job::delta(events, Some(resolution), epsilon))?;
+        // Both are bounds; from densities it is the better one where the steps are many.
+        Ok(Job::delta(events, None, epsilon).map_or(coarse, |delta| delta.min(coarse)))
     }
 }

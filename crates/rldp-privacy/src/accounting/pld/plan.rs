@@ -9,6 +9,7 @@ use super::super::conversion::{tight_epsilon, tight_log_delta};
 use super::super::event::Event;
 use super::super::log_moment::log_moment;
 use super::super::search::minimize;
+use super::density;
 
 /// Mass of the tilted sum that may lie above the window, and below it. Beside delta it counts about ten times as much.
 const OUTSIDE: f64 = 1e-9;
@@ -67,6 +68,8 @@ pub(super) struct Plan {
 /// Events in few groups, each with its worst parameters: every bound from an outline holds for the events.
 pub(super) struct Outline {
     pooled: Vec<(Event, f64)>,
+    /// Mass of every step that is left out, where the moments are those of the rest.
+    lost: Option<f64>,
 }
 
 impl Outline {
@@ -92,12 +95,22 @@ impl Outline {
             }
             last = here;
         }
-        Self { pooled }
+        Self { pooled, lost: None }
+    }
+
+    /// Moments of what is left of every event when `lost` of its mass is cut off: bounds for that rest alone, which no other
+    /// event's rest dominates.
+    pub(super) fn cut(events: &[Event], lost: f64) -> Self {
+        Self { pooled: events.iter().map(|event| (*event, event.steps as f64)).collect(), lost: Some(lost) }
     }
 
     /// ln E[e^{θ S}] of the whole composition.
     fn cumulant(&self, direction: Direction, theta: f64) -> f64 {
-        self.pooled.iter().map(|(event, steps)| steps * direction.cumulant(event, theta)).sum()
+        let one = |event: &Event| match self.lost {
+            Some(lost) => density::cumulant(event, lost, direction, theta),
+            None => direction.cumulant(event, theta),
+        };
+        self.pooled.iter().map(|(event, steps)| steps * one(event)).sum()
     }
 
     /// The epsilon that one order's moment proves at a delta: an upper bound without any grid.
@@ -134,7 +147,7 @@ impl Outline {
     }
 
     /// The window around the mean of the sum tilted by `theta`.
-    fn window(&self, direction: Direction, theta: f64) -> Plan {
+    pub(super) fn window(&self, direction: Direction, theta: f64) -> Plan {
         let at_theta = self.cumulant(direction, theta) + OUTSIDE.ln();
         // The tightest end that some exponent proves by Markov's inequality, above and below.
         let upper_end = |x: f64| (self.cumulant(direction, theta + x.exp()) - at_theta) / x.exp();

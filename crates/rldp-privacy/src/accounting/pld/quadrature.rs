@@ -87,11 +87,16 @@ pub(super) struct Cells {
 
 impl Cells {
     pub(super) fn new(event: &Event, grid: &Grid) -> Self {
+        let z = event.noise_multiplier;
+        Self::between(event, grid.spacing, [-grid.reach * z, 1.0 + grid.reach * z])
+    }
+
+    /// The cells between two points.
+    pub(super) fn between(event: &Event, spacing: f64, [low, high]: [f64; 2]) -> Self {
         let Event { sampling_rate: q, noise_multiplier: z, .. } = *event;
-        let (low, high) = (-grid.reach * z, 1.0 + grid.reach * z);
-        let mut cells = Self { q, z, spacing: grid.spacing, low, high, first: 0, last: 0 };
-        cells.first = (cells.loss(low) / grid.spacing).floor() as i64;
-        cells.last = ((cells.loss(high) / grid.spacing).ceil() as i64).max(cells.first + 2);
+        let mut cells = Self { q, z, spacing, low, high, first: 0, last: 0 };
+        cells.first = (cells.loss(low) / spacing).floor() as i64;
+        cells.last = ((cells.loss(high) / spacing).ceil() as i64).max(cells.first + 2);
         cells
     }
 

@@ -43,8 +43,8 @@ impl StepPair {
         grid.check(event)?;
         let cells = Cells::new(event, grid);
         let atoms = cells.last - cells.first + 1;
-        if atoms > MOST_ATOMS as i64 {
-            return Err(AccountingError::GridTooLarge { points: atoms as f64, limit: MOST_ATOMS });
+        if atoms > grid.most as i64 {
+            return Err(AccountingError::GridTooLarge { points: atoms as f64, limit: grid.most });
         }
         Ok(match bound {
             Bound::Pessimistic => Self::connect_the_dots(&cells),
@@ -78,7 +78,7 @@ impl StepPair {
 }
 
 /// 1 − Φ(x), rounded up.
-fn normal_tail(x: f64) -> f64 {
+pub(super) fn normal_tail(x: f64) -> f64 {
     0.5 * libm::erfc(x / SQRT_2) * (1.0 + 1e-13)
 }
 

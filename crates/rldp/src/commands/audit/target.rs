@@ -13,6 +13,7 @@ use crate::{
     cli::{AuditArguments, ColumnArguments, ModelArguments},
     exit::Wrong,
     models::Opened,
+    origin::Origin,
     progress::note,
 };
 
@@ -31,7 +32,11 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn open(arguments: &AuditArguments) -> Result<Self> {
         let settings = arguments.run.as_deref().map(settings).transpose()?;
-        let model = arguments.model.clone().or_else(|| settings.as_ref().map(|run| run.model.model.clone()));
+        let model = match (&arguments.model, &arguments.run, &settings) {
+            (Some(model), ..) => Some(model.clone()),
+            (None, Some(run), Some(settings)) => Some(Origin::of(run).model(&settings.model.model)?),
+            _ => None,
+        };
         let adapter_path =
             arguments.adapter.clone().or_else(|| arguments.run.as_ref().map(|run| run.join(files::ADAPTER)));
         let (Some(model), Some(adapter_path)) = (model, adapter_path) else {
