@@ -13,6 +13,8 @@ use crate::{chat::ChatTemplate, error::DataError};
 pub struct TextTokenizer {
     inner: Tokenizer,
     chat: Option<ChatTemplate>,
+    /// What it puts before every text.
+    prefix: Vec<u32>,
 }
 
 impl TextTokenizer {
@@ -24,7 +26,7 @@ impl TextTokenizer {
         let whole = directory.join("tokenizer.json");
         if whole.exists() {
             let inner = Tokenizer::from_bytes(fs_err::read(&whole)?).map_err(|error| unreadable(&whole, &error))?;
-            return Ok(Self { chat: ChatTemplate::from_dir(directory)?, ..Self::without_padding(inner)? });
+            return Ok(Self { chat: ChatTemplate::from_dir(directory), ..Self::without_padding(inner)? });
         }
         let (vocab, merges) = (directory.join("vocab.json"), directory.join("merges.txt"));
         if !(vocab.exists() && merges.exists()) {
@@ -39,7 +41,7 @@ impl TextTokenizer {
         let mut inner = Tokenizer::new(bpe);
         inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
         inner.with_decoder(Some(ByteLevelDecoder::default()));
-        Ok(Self { inner, chat: ChatTemplate::from_dir(directory)? })
+        Ok(Self { chat: ChatTemplate::from_dir(directory), ..Self::of(inner) })
     }
 
     /// Reads the bytes of a `tokenizer.json`. Truncation and padding that it may ask for are switched off: records are
@@ -55,7 +57,17 @@ impl TextTokenizer {
     fn without_padding(mut inner: Tokenizer) -> Result<Self, DataError> {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
-        Ok(Self { inner, chat: None })
+        Ok(Self::of(inner))
+    }
+
+    fn of(inner: Tokenizer) -> Self {
+        let prefix = prefix_of(&inner).unwrap_or_default();
+        Self { inner, chat: None, prefix }
+    }
+
+    /// Special tokens that it puts before every text, such as BOS.
+    pub(crate) fn prefix(&self) -> &[u32] {
+        &self.prefix
     }
 
     /// Token ids of a text, with the tokenizer's own special tokens or without.
@@ -68,6 +80,19 @@ impl TextTokenizer {
             .encode_fast(text, add_special_tokens)
             .map_err(|_| refused(Path::new("tokenizer"), "a text could not be tokenized"))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Token ids of a text with special tokens, at most `most`: of a longer one the start is cut, but for the special tokens there.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_end(&self, text: &str, most: usize) -> Result<Vec<u32>, DataError> {
+        let mut tokens = self.encode(text, true)?;
+        if tokens.len() > most {
+            let kept = if tokens.starts_with(&self.prefix) && self.prefix.len() < most { self.prefix.len() } else { 0 };
+            tokens.drain(kept..kept + tokens.len() - most);
+        }
+        Ok(tokens)
     }
 
     /// The same tokenizer with a chat template.
@@ -98,6 +123,14 @@ impl TextTokenizer {
     pub fn decode(&self, tokens: &[u32]) -> Result<String, DataError> {
         self.inner.decode(tokens, true).map_err(|error| refused(Path::new("tokenizer"), &error.to_string()))
     }
+}
+
+/// What stands before a text with special tokens, and not without.
+fn prefix_of(tokenizer: &Tokenizer) -> Option<Vec<u32>> {
+    let ids = |special| tokenizer.encode_fast("a", special).map(|encoding| encoding.get_ids().to_vec()).ok();
+    let (with, without) = (ids(true)?, ids(false)?);
+    let at = with.windows(without.len().max(1)).position(|window| window == without)?;
+    Some(with[..at].to_vec())
 }
 
 fn unreadable(path: &Path, error: &tokenizers::Error) -> DataError {

@@ -24,6 +24,7 @@ mod facade;
 mod hub;
 mod models;
 mod progress;
+mod reading;
 mod shield;
 
 pub use facade::{Demo, fine_tune, resolve, unpack_demo, verify};
