@@ -12,11 +12,7 @@ use rldp_model::{
 use rldp_reference::ReferenceEngine;
 use rldp_train::settings::EngineKind;
 
-use crate::{
-    cli::ModelArguments,
-    exit::Wrong,
-    hub,
-};
+use crate::{cli::ModelArguments, exit::Wrong, hub};
 
 /// A model ready for use.
 pub(crate) struct Opened {

@@ -167,7 +167,8 @@ impl Given {
         let epochs = self.table.remove(EPOCHS);
         let mut table = default_table();
         merge(&mut table, self.table);
-        let limit = place(&mut table, "model").get("memory_limit").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        let limit =
+            place(&mut table, "model").get("memory_limit").and_then(Value::as_str).and_then(|text| text.parse().ok());
         let mut fill = |section: &str, key: &str, value: Value| {
             place(&mut table, section).entry(key).or_insert(value);
         };

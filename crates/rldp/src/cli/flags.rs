@@ -88,7 +88,9 @@ fn read(arg: Arg, reader: &Reader) -> Arg {
             let parse = |text: &str| settings::unescaped(text).map(Value::String);
             arg.value_name("TEXT").allow_hyphen_values(true).value_parser(parse)
         }
-        Reader::Path | Reader::Paths => arg.value_name("PATH").value_hint(ValueHint::AnyPath).value_parser(parsed(|text: String| text)),
+        Reader::Path | Reader::Paths => {
+            arg.value_name("PATH").value_hint(ValueHint::AnyPath).value_parser(parsed(|text: String| text))
+        }
         Reader::Number => arg.value_name("X").allow_negative_numbers(true).value_parser(parsed(|x: f64| x)),
         Reader::Whole => {
             let range = RangedU64ValueParser::<u64>::new().range(..=i64::MAX.unsigned_abs());

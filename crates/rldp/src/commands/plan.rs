@@ -6,7 +6,7 @@ use anyhow::Result;
 use rldp_model::{Engine, ModelFiles};
 use rldp_train::{
     Pace, TrainError, count_units, load_records,
-    recommend::{Asked, PlanRow, Workload, around},
+    recommend::{Asked, PlanRow, USUAL_TOKENS, Workload, around},
     settings::{Given, Known, TrainSettings, past_bytes},
     storage::{Disk, replace},
 };
@@ -152,7 +152,7 @@ fn measured(settings: &TrainSettings, files: &ModelFiles) -> Result<Machine> {
     note("plan", "timing steps on random tokens, for a few seconds");
     let longest = settings.data.max_length.min(files.config.max_positions);
     let public = public_lengths(settings, files)?;
-    let (tokens, evaluated) = public.unwrap_or((longest.min(recommend::USUAL_TOKENS) as f64, 0));
+    let (tokens, evaluated) = public.unwrap_or((longest.min(USUAL_TOKENS) as f64, 0));
     let length = (tokens.round() as usize).clamp(2, longest);
     let scratch = tempfile::tempdir()?;
     let refused = |error: anyhow::Error| TrainError::Refused(format!("{error:#}"));
