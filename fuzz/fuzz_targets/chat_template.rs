@@ -2,14 +2,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rldp_data::ChatTemplate;
+use rldp_data::{Chat, ChatTemplate, SpecialTokens};
 
 const CONVERSATION: &str = r#"[{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]"#;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(source) = std::str::from_utf8(bytes) else { return };
-    let Ok(template) = ChatTemplate::new(source.to_owned(), "<s>".into(), "</s>".into()) else { return };
-    if let Ok(found) = template.conversation(CONVERSATION) {
+    let special: SpecialTokens = [("bos_token", "<s>"), ("eos_token", "</s>")].map(|(name, token)| (name.into(), token.into())).into();
+    let template = ChatTemplate::new(source, special);
+    if let Ok(found) = template.conversation(&Chat { messages: CONVERSATION.into(), ..Chat::default() }) {
         assert!(found.answers.iter().all(|range| found.text.get(range.clone()).is_some()));
     }
 });

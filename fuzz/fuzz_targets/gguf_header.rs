@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rldp_data::{ChatTemplate, TextTokenizer};
+use rldp_data::{ChatTemplate, SpecialTokens, TextTokenizer};
 use rldp_model::gguf;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -19,6 +19,6 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     if let Some(chat) = embedded.chat {
-        let _ = ChatTemplate::new(chat.template, chat.bos, chat.eos);
+        let _ = ChatTemplate::new(&chat.template, SpecialTokens::new());
     }
 });

@@ -3,6 +3,7 @@
 use std::{io::Write as _, sync::OnceLock};
 
 use flate2::{Compression, write::ZlibEncoder};
+use rldp_data::Block;
 use rldp_model::{Adapter, Engine};
 use serde::Serialize;
 
@@ -56,10 +57,8 @@ pub struct ScoredRecord {
     pub row: usize,
     /// The text of which the compressed length is taken.
     pub text: String,
-    /// Token ids, not longer than the model's positions.
-    pub tokens: Vec<u32>,
-    /// First scored position.
-    pub scored_from: usize,
+    /// Its blocks, as in training.
+    pub blocks: Vec<Block>,
 }
 
 /// Scores every record under the adapter, with the base model as reference. `progress` hears how many are done.
@@ -96,14 +95,16 @@ fn statistics(
     adapter: Option<&Adapter>,
     records: &[ScoredRecord],
 ) -> Result<Vec<Vec<TokenStats>>, AuditError> {
-    let found: Vec<OnceLock<Vec<TokenStats>>> = records.iter().map(|_| OnceLock::new()).collect();
-    let tokens: Vec<&[u32]> = records.iter().map(|record| record.tokens.as_slice()).collect();
+    let blocks: Vec<&Block> = records.iter().flat_map(|record| &record.blocks).collect();
+    let found: Vec<OnceLock<Vec<TokenStats>>> = blocks.iter().map(|_| OnceLock::new()).collect();
+    let tokens: Vec<&[u32]> = blocks.iter().map(|block| block.tokens.as_slice()).collect();
     engine.for_each_logits(adapter, &tokens, &|index, logits| {
-        let record = &records[index];
-        found[index].get_or_init(|| token_stats(logits, &record.tokens, record.scored_from));
+        let block = blocks[index];
+        found[index].get_or_init(|| token_stats(logits, &block.tokens, block.scored()));
     })?;
-    let visited = |stats: OnceLock<Vec<TokenStats>>| stats.into_inner().expect("an engine visits every sequence");
-    Ok(found.into_iter().map(visited).collect())
+    let mut found = found.into_iter().map(|stats| stats.into_inner().expect("an engine visits every sequence"));
+    let of = |record: &ScoredRecord| found.by_ref().take(record.blocks.len()).flatten().collect();
+    Ok(records.iter().map(of).collect())
 }
 
 /// All scores of one record from its token statistics under the tuned and the base model; at least one token.

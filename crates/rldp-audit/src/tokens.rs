@@ -13,17 +13,16 @@ pub struct TokenStats {
     pub deviation: f64,
 }
 
-/// Statistics of the tokens from `max(scored_from, 1)` on, from the logits (T, V) of the whole sequence.
+/// Statistics of the tokens at the scored positions, from the logits (T, V) of the whole sequence.
 ///
 /// # Panics
-/// When there are not T · V logits: a defect of the caller.
-pub fn token_stats(logits: &[f32], tokens: &[u32], scored_from: usize) -> Vec<TokenStats> {
+/// When there are not T · V logits, or position 0 is scored: a defect of the caller.
+pub fn token_stats(logits: &[f32], tokens: &[u32], scored: impl Iterator<Item = usize>) -> Vec<TokenStats> {
     if tokens.is_empty() {
         return Vec::new();
     }
     assert_eq!(logits.len() % tokens.len(), 0, "logits are (T, V)");
     let vocab = logits.len() / tokens.len();
-    let scored = scored_from.max(1)..tokens.len();
     scored.map(|at| position(&logits[(at - 1) * vocab..at * vocab], tokens[at] as usize)).collect()
 }
 

@@ -90,6 +90,8 @@ mod tests {
             unit: Some(unit.to_owned()),
             content: [0; 32],
             tokens: vec![1, 2],
+            prefix: 0,
+            left_out: 0,
             scored: std::iter::once(1..2).collect(),
         };
         let records = [record(0, "a"), record(1, "b"), record(2, "a")];

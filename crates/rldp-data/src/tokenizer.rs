@@ -17,6 +17,8 @@ pub struct TextTokenizer {
     chat: Option<ChatTemplate>,
     /// What its files call the end of a text.
     eos: Option<u32>,
+    /// What it puts before every text.
+    prefix: Vec<u32>,
 }
 
 impl TextTokenizer {
@@ -27,7 +29,7 @@ impl TextTokenizer {
     /// When neither is there, or it is damaged.
     pub fn from_dir(directory: &Path) -> Result<Self, DataError> {
         let Repository { tokenizer, eos } = repository::open(directory)?;
-        Ok(Self { chat: ChatTemplate::from_dir(directory)?, eos, ..Self::without_padding(tokenizer)? })
+        Ok(Self { chat: ChatTemplate::from_dir(directory), eos, ..Self::without_padding(tokenizer)? })
     }
 
     /// Reads the bytes of a `tokenizer.json`. Truncation and padding that it may ask for are switched off: records are
@@ -43,7 +45,17 @@ impl TextTokenizer {
     fn without_padding(mut inner: Tokenizer) -> Result<Self, DataError> {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| refused(Path::new("tokenizer.json"), &error.to_string()))?;
-        Ok(Self { inner, chat: None, eos: None })
+        Ok(Self::of(inner))
+    }
+
+    fn of(inner: Tokenizer) -> Self {
+        let prefix = prefix_of(&inner).unwrap_or_default();
+        Self { inner, chat: None, eos: None, prefix }
+    }
+
+    /// Special tokens that it puts before every text, such as BOS.
+    pub(crate) fn prefix(&self) -> &[u32] {
+        &self.prefix
     }
 
     /// Token ids of a text, with the tokenizer's own special tokens or without.
@@ -63,6 +75,19 @@ impl TextTokenizer {
         if let Some(place) = stops.iter().position(|stop| Some(*stop) == self.eos) {
             stops[..=place].rotate_right(1);
         }
+    }
+
+    /// Token ids of a text with special tokens, at most `most`: of a longer one the start is cut, but for the special tokens there.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_end(&self, text: &str, most: usize) -> Result<Vec<u32>, DataError> {
+        let mut tokens = self.encode(text, true)?;
+        if tokens.len() > most {
+            let kept = if tokens.starts_with(&self.prefix) && self.prefix.len() < most { self.prefix.len() } else { 0 };
+            tokens.drain(kept..kept + tokens.len() - most);
+        }
+        Ok(tokens)
     }
 
     /// The same tokenizer with a chat template.
@@ -93,6 +118,14 @@ impl TextTokenizer {
     pub fn decode(&self, tokens: &[u32]) -> Result<String, DataError> {
         self.inner.decode(tokens, true).map_err(|error| refused(Path::new("tokenizer"), &error.to_string()))
     }
+}
+
+/// What stands before a text with special tokens, and not without.
+fn prefix_of(tokenizer: &Tokenizer) -> Option<Vec<u32>> {
+    let ids = |special| tokenizer.encode_fast("a", special).map(|encoding| encoding.get_ids().to_vec()).ok();
+    let (with, without) = (ids(true)?, ids(false)?);
+    let at = with.windows(without.len().max(1)).position(|window| window == without)?;
+    Some(with[..at].to_vec())
 }
 
 fn unreadable(path: &Path, error: &tokenizers::Error) -> DataError {

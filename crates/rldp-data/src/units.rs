@@ -9,8 +9,9 @@ use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha12Rng;
 
 use crate::{
+    blocks::Block,
     error::DataError,
-    tokenize::{Block, TokenRecord, digest},
+    tokenize::{TokenRecord, digest},
 };
 
 /// How records become units.
@@ -174,8 +175,7 @@ impl PrivacyUnits {
 fn unit(records: &[&TokenRecord], max_length: usize) -> Unit {
     let blocks = records.iter().flat_map(|record| {
         let weight = 1.0 / (records.len() * record.scored_tokens().max(1)) as f32;
-        let blocks = record.blocks(max_length).into_iter();
-        blocks.map(move |(tokens, scored_from)| Block { tokens, scored_from, weight })
+        record.blocks(max_length).into_iter().map(move |block| Block { weight, ..block })
     });
     Unit { blocks: blocks.collect() }
 }
@@ -220,13 +220,15 @@ mod tests {
             row: 0,
             unit: Some(unit.to_owned()),
             content: std::array::from_fn(|i| (tokens.start + tokens.end * i as u32) as u8),
+            prefix: 0,
+            left_out: 0,
             scored: std::iter::once(0..tokens.len()).collect(),
             tokens: tokens.collect(),
         }
     }
 
     fn total_weight(unit: &Unit) -> f64 {
-        unit.blocks.iter().map(|block| f64::from(block.weight) * (block.tokens.len() - block.scored_from) as f64).sum()
+        unit.blocks.iter().map(|block| f64::from(block.weight) * block.scored().count() as f64).sum()
     }
 
     #[test]
@@ -289,6 +291,8 @@ mod tests {
             unit: None,
             content: record.content,
             tokens: vec![7, 8],
+            prefix: 0,
+            left_out: 0,
             scored: std::iter::once(0..2).collect(),
         });
         let policy = UnitPolicy { max_length: 8, max_records: None, unsafe_seed: None };

@@ -156,7 +156,7 @@ fn main() {
         .collect();
     let units: Vec<UnitInput> = texts
         .iter()
-        .map(|tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, weight: 0.01 }] })
+        .map(|tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, skipped: &[], weight: 0.01 }] })
         .collect();
     let tokens: usize = texts.iter().map(Vec::len).sum();
     let memory_limit = arguments.limit.map(|mib| MemoryLimit {

@@ -3,6 +3,8 @@
 //! An engine knows nothing of privacy. Its outputs are exact functions of the records; callers on the private path
 //! wrap them as sensitive at once.
 
+use std::ops::Range;
+
 use crate::{
     Adapter, LinearSpec, ModelConfig, Pair,
     sink::{InOrder, UnitGradient, UnitSinks},
@@ -11,13 +13,16 @@ use crate::{
 
 /// A piece of a record: at most one block of tokens. It is not printed.
 ///
-/// Its loss is `weight · Σ_t NLL(tokens[t] | tokens[..t])` over the positions `t ≥ max(scored_from, 1)`.
+/// Its loss is `weight · Σ_t NLL(tokens[t] | tokens[..t])` over the positions `t ≥ max(scored_from, 1)` that are not skipped.
 #[derive(Clone, Copy)]
 pub struct Sequence<'a> {
     /// Token ids, (T).
     pub tokens: &'a [u32],
     /// First position whose token is scored; position 0 is never scored, having no context.
     pub scored_from: usize,
+    /// Positions from `scored_from` on whose tokens are context alone, in order and without overlap: what others say between two
+    /// answers.
+    pub skipped: &'a [Range<usize>],
     /// Factor on every scored token's NLL; 1 / (scored tokens of the record) gives the record's mean.
     pub weight: f32,
 }
@@ -25,7 +30,15 @@ pub struct Sequence<'a> {
 impl Sequence<'_> {
     /// Number of scored tokens.
     pub fn scored_tokens(&self) -> usize {
-        self.tokens.len().saturating_sub(self.scored_from.max(1))
+        self.scored().count()
+    }
+
+    /// Positions whose tokens are scored, in order; the logits of the position before each predict it.
+    pub fn scored(&self) -> impl Iterator<Item = usize> + '_ {
+        let first = self.scored_from.max(1);
+        let ends = self.skipped.iter().map(|gap| gap.start).chain([self.tokens.len()]);
+        let starts = std::iter::once(first).chain(self.skipped.iter().map(|gap| gap.end));
+        starts.zip(ends).flat_map(move |(start, end)| start.max(first)..end.min(self.tokens.len()))
     }
 }
 

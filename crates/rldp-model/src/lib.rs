@@ -5,6 +5,7 @@
 //! P parameters of all pairs together.
 
 pub mod adapter;
+mod block_length;
 pub mod config;
 pub mod cpu;
 pub mod engine;

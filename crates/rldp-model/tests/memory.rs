@@ -53,7 +53,7 @@ fn the_peak_stays_below_the_limit_whatever_the_batch() {
     let Err(ModelError::Memory { needed, .. }) = engine(Precision::F32, 1) else { panic!("a byte is not enough") };
     let texts: Vec<Vec<u32>> =
         (0..24).map(|i| (0..LONGEST as u32).map(|t| (t * 31 + i * 7) % 2000).collect()).collect();
-    let unit = |tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, weight: 0.01 }] };
+    let unit = |tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, skipped: &[], weight: 0.01 }] };
     let units: Vec<UnitInput> = texts.iter().map(|tokens| unit(tokens)).collect();
     // An eighth of the limit goes to gradients, so that a little more than what is needed is asked for. That little is too
     // little for all activations: they are made again.

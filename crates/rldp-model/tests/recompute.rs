@@ -25,7 +25,9 @@ fn activations_made_again_are_the_same() {
         let tokens: Vec<u32> = (0..LONGEST as u32).map(|t| t * 31 % 2000).collect();
         let sequences = [&tokens[..], &tokens[..40], &tokens[3..70]];
         let units: Vec<UnitInput> = sequences
-            .map(|tokens| UnitInput { sequences: vec![Sequence { tokens, scored_from: 0, weight: 0.01 }] })
+            .map(|tokens| UnitInput {
+                sequences: vec![Sequence { tokens, scored_from: 0, skipped: &[], weight: 0.01 }],
+            })
             .into();
         let gradients = |bytes: Option<usize>| {
             let memory_limit =

@@ -31,17 +31,18 @@ impl ReferenceEngine {
     /// NLL of each scored token, (scored tokens); `None` when none is scored.
     fn nll(&self, lora: Option<&Lora>, sequence: &Sequence) -> Result<Option<Tensor>, EngineError> {
         self.model.config.check_tokens(sequence.tokens)?;
-        let scored = sequence.scored_tokens();
+        // The logits at position t predict the token at t + 1.
+        let rows: Vec<u32> = sequence.scored().map(|position| position as u32 - 1).collect();
+        let scored = rows.len();
         if scored == 0 {
             return Ok(None);
         }
-        // The logits at position t predict the token at t + 1.
-        let first = sequence.scored_from.max(1);
-        let targets = &sequence.tokens[first..];
+        let targets: Vec<u32> = sequence.scored().map(|position| sequence.tokens[position]).collect();
         let nll = || {
             let logits = self.model.logits(sequence.tokens, lora)?;
-            let log_probabilities = log_softmax(&logits.narrow(0, first - 1, scored)?)?;
-            let targets = Tensor::from_slice(targets, (scored, 1), &self.model.device)?;
+            let rows = Tensor::from_vec(rows, scored, &self.model.device)?;
+            let log_probabilities = log_softmax(&logits.index_select(&rows, 0)?)?;
+            let targets = Tensor::from_vec(targets, (scored, 1), &self.model.device)?;
             log_probabilities.gather(&targets, 1)?.neg()?.flatten_all()
         };
         nll().map(Some).map_err(backend)

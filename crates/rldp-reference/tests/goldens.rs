@@ -19,6 +19,7 @@ fn tokens_outside_the_model_are_refused() {
     let error = engine.logits(None, &[1, 64]).unwrap_err();
     assert!(matches!(error, EngineError::UnknownToken { token: 64, vocab: 64 }), "{error}");
     let long = vec![1; 257];
-    let error = engine.losses(None, &[Sequence { tokens: &long, scored_from: 0, weight: 1.0 }]).unwrap_err();
+    let error =
+        engine.losses(None, &[Sequence { tokens: &long, scored_from: 0, skipped: &[], weight: 1.0 }]).unwrap_err();
     assert!(matches!(error, EngineError::TooLong { length: 257, limit: 256 }), "{error}");
 }

@@ -1,13 +1,13 @@
 //! Perplexity on records that are assumed public.
 
-use rldp_data::TokenRecord;
+use rldp_data::{Block, TokenRecord};
 use rldp_model::{Adapter, Engine, Sequence, engine::EngineError};
 use serde::{Deserialize, Serialize};
 
 /// Records cut into blocks, every token after the first scored once.
 #[derive(Clone)]
 pub struct PublicRecords {
-    blocks: Vec<(Vec<u32>, usize)>,
+    blocks: Vec<Block>,
     records: usize,
 }
 
@@ -25,7 +25,7 @@ pub struct Evaluation {
 }
 
 impl PublicRecords {
-    /// Declares `records` public and cuts them into blocks of at most `max_length` tokens that overlap by one.
+    /// Declares `records` public and cuts them into blocks of at most `max_length` tokens, as in training.
     pub fn declare(records: &[TokenRecord], max_length: usize) -> Self {
         let blocks = records.iter().flat_map(|record| record.blocks(max_length)).collect();
         Self { blocks, records: records.len() }
@@ -37,11 +37,13 @@ impl PublicRecords {
     }
 
     fn sequences(&self) -> Vec<Sequence<'_>> {
-        self.blocks
-            .iter()
-            .map(|(tokens, scored_from)| Sequence { tokens, scored_from: *scored_from, weight: 1.0 })
-            .collect()
+        self.blocks.iter().map(|block| sequence(block, 1.0)).collect()
     }
+}
+
+/// A block as the engine takes it, each of its scored tokens with `weight`.
+pub fn sequence(block: &Block, weight: f32) -> Sequence<'_> {
+    Sequence { tokens: &block.tokens, scored_from: block.scored_from, skipped: &block.skipped, weight }
 }
 
 /// Perplexity of the model with or without an adapter.

@@ -1,14 +1,18 @@
 //! Reads and tokenizes what a run trains and evaluates on.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use rldp_control::Controller;
 use rldp_data::{
-    Columns, PrivacyUnits, TextTokenizer, TokenRecord, UnitPolicy, is_standard_input, read_records, tokenize,
+    Columns, IdBook, PrivacyUnits, TextLayout, TextTokenizer, TokenRecord, UnitPolicy, read_more_records, tokenize,
 };
 use rldp_model::{Engine, EngineError, ModelConfig};
 
 use crate::{
+    cuts::Cuts,
     error::TrainError,
     evaluate::PublicRecords,
     run::secrets::{Secrets, plant},
@@ -39,6 +43,8 @@ pub struct Records {
     pub secrets: Secrets,
     /// Records that are assumed public.
     pub eval: Option<PublicRecords>,
+    /// What the blocks leave out of the private records: for the person who runs the training, not for release.
+    pub cuts: Cuts,
 }
 
 /// Units and evaluation records of a run.
@@ -59,7 +65,8 @@ pub fn load_records(
             &format!("at most {limit}, the model's positions"),
         ));
     }
-    let train = tokenized(&data.train, data, data.unit_column.as_deref(), tokenizer, config)?;
+    let train = tokenized(data.train.paths(), data, true, tokenizer, config)?;
+    let cuts = Cuts::of(&train, data.max_length);
     let policy = UnitPolicy {
         max_length: data.max_length,
         max_records: data.max_records_per_unit,
@@ -69,13 +76,15 @@ pub fn load_records(
         Some(_) => PrivacyUnits::by_column(&train, &policy)?,
         None => PrivacyUnits::by_record(&train, &policy)?,
     };
-    let max_length = data.max_length;
     let eval = match &data.eval {
-        Some(path) => Some(PublicRecords::declare(&tokenized(path, data, None, tokenizer, config)?, max_length)),
+        Some(path) => {
+            let records = tokenized(std::slice::from_ref(path), data, false, tokenizer, config)?;
+            Some(PublicRecords::declare(&records, data.max_length))
+        }
         None => None,
     };
     let (units, secrets) = plant(settings, units, tokenizer, config)?;
-    Ok(Records { units, secrets, eval })
+    Ok(Records { units, secrets, eval, cuts })
 }
 
 /// N, the expected number of units of a run, without tokenizing anything: what a plan may depend on.
@@ -83,35 +92,53 @@ pub fn load_records(
 /// # Errors
 /// When the file cannot be read, or is standard input, which can be read once.
 pub fn count_units(data: &DataSettings) -> Result<f64, TrainError> {
-    if is_standard_input(&data.train) {
+    if data.train.has_standard_input() {
         return Err(TrainError::Usage(
             "units on standard input cannot be counted before they are read; give --steps and --batch-size".into(),
         ));
     }
-    let columns = Columns { text: data.text_columns(), unit: data.unit_column.clone() };
-    let records = read_records(&data.train, &columns)?;
-    let units = match &data.unit_column {
-        Some(_) => records.iter().map(|record| record.unit.as_deref()).collect::<BTreeSet<_>>().len(),
-        None => records.len(),
-    };
+    let (columns, mut ids) = (data.columns(true), IdBook::new(data.unit_ids));
+    let (mut records, mut named) = (0, BTreeSet::new());
+    for file in data.train.paths() {
+        let found = read_more_records(file, &columns, &mut ids)?;
+        records += found.len();
+        named.extend(found.into_iter().map(|record| record.unit));
+    }
+    let units = if data.unit_column.is_some() { named.len() } else { records };
     let kept = units as f64 * (1.0 - data.hold_out_members.unwrap_or(0.0));
     Ok(kept + data.canaries.as_ref().map_or(0.0, CanarySettings::expected_units))
 }
 
+/// Records of several files, one after another.
 fn tokenized(
-    path: &Path,
+    files: &[PathBuf],
     data: &DataSettings,
-    unit: Option<&str>,
+    with_unit: bool,
     tokenizer: &TextTokenizer,
     config: &ModelConfig,
 ) -> Result<Vec<TokenRecord>, TrainError> {
-    let text = data.text_columns();
-    let records = read_records(path, &Columns { text, unit: unit.map(str::to_owned) })?;
-    let records = tokenize(path, &records, tokenizer, config.eos_token_ids.first().copied())?;
+    let (columns, mut ids) = (data.columns(with_unit), IdBook::new(data.unit_ids));
+    let mut all = Vec::new();
+    for file in files {
+        let first = all.len();
+        let records = tokenized_file(file, &columns, &mut ids, &data.layout(config), tokenizer)?;
+        all.extend(records.into_iter().map(|record| TokenRecord { row: first + record.row, ..record }));
+    }
     // The engine would find it too, but only in the step that samples the record, when that is paid for.
     let vocab = config.vocab_size;
-    if let Some(&token) = records.iter().flat_map(|record| &record.tokens).find(|token| **token as usize >= vocab) {
+    if let Some(&token) = all.iter().flat_map(|record| &record.tokens).find(|token| **token as usize >= vocab) {
         return Err(EngineError::UnknownToken { token, vocab }.into());
     }
-    Ok(records)
+    Ok(all)
+}
+
+fn tokenized_file(
+    file: &Path,
+    columns: &Columns,
+    ids: &mut IdBook,
+    layout: &TextLayout,
+    tokenizer: &TextTokenizer,
+) -> Result<Vec<TokenRecord>, TrainError> {
+    let records = read_more_records(file, columns, ids)?;
+    Ok(tokenize(file, &records, tokenizer, layout)?)
 }

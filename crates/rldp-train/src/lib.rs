@@ -5,6 +5,7 @@
 //! of its steps as [`rldp_privacy::Sensitive`], and all other rooms see what it released.
 
 mod baselines;
+mod cuts;
 mod eigen;
 mod error;
 pub mod evaluate;
@@ -14,6 +15,7 @@ mod inputs;
 mod learner;
 mod mechanism;
 mod planning;
+mod record_files;
 mod run;
 pub mod settings;
 mod steering;
@@ -23,14 +25,16 @@ mod testing;
 mod tests;
 mod trainer;
 
+pub use cuts::Cuts;
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, count_units, load_records};
 pub use learner::{Optimizer, PostProcessing, Step, UpdateSummary};
 pub use mechanism::{SumTask, Summation, plan, sum_units};
 pub use planning::{Forecast, Pace, recommend};
+pub use record_files::RecordFiles;
 pub use run::{
     checkpoint,
-    manifest::{machine, started},
+    manifest::{core_memory, machine, started},
     progress::{Progress, Silent, StepView},
     recorder::{files, last_recorded_step},
     records::StepRecord,

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use rldp_control::{ControllerKind, SacSettings};
-use rldp_data::{TextTokenizer, demo};
+use rldp_data::{PROMPT_END, TextTokenizer, UnitIds, demo};
 use rldp_model::{
     AdapterLayout, LinearKind, LinearSpec, ModelFiles,
     cpu::{CpuEngine, CpuOptions},
@@ -84,11 +84,14 @@ pub(crate) fn settings() -> TrainSettings {
         data: DataSettings {
             train: "train.csv".into(),
             eval: None,
-            text_column: "text".into(),
+            text_column: None,
             prompt_column: None,
             completion_column: None,
             messages_column: None,
             unit_column: None,
+            unit_ids: UnitIds::default(),
+            delimiter: None,
+            prompt_end: PROMPT_END.into(),
             max_records_per_unit: None,
             max_length: 64,
             hold_out_members: None,
@@ -133,11 +136,11 @@ pub(crate) fn settings() -> TrainSettings {
 /// Settings of a small run on `patients` demo patients in `folder`.
 pub(crate) fn demo_settings(folder: &Path, patients: usize) -> TrainSettings {
     let mut settings = settings();
-    settings.data.train = folder.join("train.csv");
+    settings.data.train = folder.join("train.csv").into();
     settings.data.unit_column = Some("patient".into());
     settings.data.max_length = 32;
     settings.output.out = folder.join("run");
-    demo::write_notes(&settings.data.train, 3, patients).unwrap();
+    demo::write_notes(settings.data.train.first(), 3, patients).unwrap();
     settings
 }
 

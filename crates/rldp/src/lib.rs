@@ -25,6 +25,7 @@ mod hub;
 mod models;
 mod origin;
 mod progress;
+mod reading;
 mod shield;
 
 pub use facade::{Demo, fine_tune, resolve, unpack_demo, verify};

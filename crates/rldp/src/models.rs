@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use rldp_data::{ChatTemplate, Columns, TextColumns, TextTokenizer, TokenRecord, read_records, tokenize};
+use rldp_data::{ChatTemplate, SpecialTokens, TextTokenizer};
 use rldp_model::{
     Adapter, Engine, ModelFiles, ModelSource,
     cpu::{CpuEngine, CpuOptions},
@@ -12,12 +12,7 @@ use rldp_model::{
 use rldp_reference::ReferenceEngine;
 use rldp_train::settings::EngineKind;
 
-use crate::{
-    cli::{ColumnArguments, ModelArguments},
-    exit::Wrong,
-    hub,
-    progress::note,
-};
+use crate::{cli::ModelArguments, exit::Wrong, hub, progress::note};
 
 /// A model ready for use.
 pub(crate) struct Opened {
@@ -34,14 +29,6 @@ impl Opened {
         let engine = engine(&files, arguments.engine, CpuOptions::default())?;
         let adapter = adapter(arguments.adapter.as_deref(), &files)?;
         Ok(Self { files, tokenizer, engine, adapter })
-    }
-
-    /// Reads and tokenizes records.
-    pub(crate) fn records(&self, data: &Path, columns: &ColumnArguments) -> Result<Vec<TokenRecord>> {
-        let text = columns.named().unwrap_or_else(|| TextColumns::Text("text".to_owned()));
-        let records = read_records(data, &Columns { text, unit: None }).map_err(Wrong::input)?;
-        let eos = self.files.config.eos_token_ids.first().copied();
-        Ok(tokenize(data, &records, &self.tokenizer, eos).map_err(Wrong::input)?)
     }
 }
 
@@ -80,8 +67,10 @@ pub(crate) fn tokenizer(files: &ModelFiles) -> Result<TextTokenizer> {
         Ok(Some(json)) => {
             let tokenizer = TextTokenizer::from_bytes(json.as_bytes()).map_err(Wrong::input)?;
             let Some(chat) = embedded.chat.clone() else { return Ok(tokenizer) };
-            let template = ChatTemplate::new(chat.template, chat.bos, chat.eos).map_err(Wrong::input)?;
-            Ok(tokenizer.with_chat_template(template))
+            let tokens = [("bos_token", chat.bos), ("eos_token", chat.eos)];
+            let tokens = tokens.into_iter().filter(|(_, token)| !token.is_empty());
+            let special: SpecialTokens = tokens.map(|(name, token)| (name.to_owned(), token)).collect();
+            Ok(tokenizer.with_chat_template(ChatTemplate::new(&chat.template, special)))
         }
         Ok(None) => Err(refuse("has no tokenizer").into()),
         Err(reason) => Err(refuse(&format!("has a tokenizer that cannot be used: {reason}")).into()),

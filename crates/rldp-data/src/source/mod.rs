@@ -1,143 +1,206 @@
-//! Records from CSV, JSON lines and Parquet, from files or standard input.
+//! Records from CSV, JSON and Parquet, from files or standard input.
 
+mod cell;
+mod columns;
 mod csv;
-mod jsonl;
+mod json;
 mod open;
 mod parquet;
+mod quotes;
 
 use std::path::Path;
 
-use crate::error::DataError;
+use crate::{error::DataError, unit_ids::IdBook};
+use cell::{Cell, Role, Value, Wanted};
+pub use columns::{Columns, TextColumns, UnitColumn};
 use open::Format;
 pub use open::is_standard_input;
 
-/// Where a record's text is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TextColumns {
-    /// One column, all of it scored.
+/// What a record is made of. It holds private text and therefore cannot be printed.
+pub enum Content {
+    /// A text, all of it scored.
     Text(String),
     /// A prompt, which is context, and a completion, which is scored.
-    PromptCompletion {
-        /// Column of the prompt.
+    Pair {
+        /// The prompt.
         prompt: String,
-        /// Column of the completion.
+        /// The completion.
         completion: String,
     },
-    /// A conversation: an array of messages with `role` and `content`, of which the assistant's are scored.
-    Messages(String),
+    /// A conversation.
+    Chat(Chat),
 }
 
-impl TextColumns {
-    /// What is named: a column of messages, or both a prompt and a completion; `None` when it is neither.
-    pub fn named(messages: Option<&str>, prompt: Option<&str>, completion: Option<&str>) -> Option<Self> {
-        let pair = || Some(Self::PromptCompletion { prompt: prompt?.to_owned(), completion: completion?.to_owned() });
-        messages.map(|column| Self::Messages(column.to_owned())).or_else(pair)
-    }
+/// A conversation as it stands in the file. It holds private text and therefore cannot be printed.
+#[derive(Default)]
+pub struct Chat {
+    /// JSON of the messages that are context alone.
+    pub before: Option<String>,
+    /// JSON of the messages of which the assistant's are scored.
+    pub messages: String,
+    /// JSON of the tools that the template is handed.
+    pub tools: Option<String>,
 }
 
-/// Which columns are read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Columns {
-    /// The text.
-    pub text: TextColumns,
-    /// The privacy unit, when a column names it.
-    pub unit: Option<String>,
-}
-
-/// One record as it stands in the file. It holds private text and therefore cannot be printed.
+/// One record as it stands in its file. It holds private text and therefore cannot be printed.
 pub struct RawRecord {
     /// Row of data, counted from 0.
     pub row: usize,
-    /// The prompt, when there is one.
-    pub prompt: Option<String>,
-    /// The text, the completion, or the JSON of a conversation.
-    pub text: String,
-    /// Whether it is a conversation.
-    pub conversation: bool,
-    /// The value of the unit column.
+    /// The row as errors name it, counted from 1: for JSON lines the line.
+    pub place: usize,
+    /// What it is made of.
+    pub content: Content,
+    /// The unit's id, when a column names it.
     pub unit: Option<String>,
 }
 
-/// Values of the wanted columns of one row, in the order of [`Columns::names`].
-type Row = Vec<String>;
-
-impl Columns {
-    fn names(&self) -> Vec<&str> {
-        let text = match &self.text {
-            TextColumns::Text(text) | TextColumns::Messages(text) => vec![text.as_str()],
-            TextColumns::PromptCompletion { prompt, completion } => vec![prompt.as_str(), completion.as_str()],
-        };
-        text.into_iter().chain(self.unit.as_deref()).collect()
+impl RawRecord {
+    /// A text that stands in row `row`.
+    pub fn text(row: usize, text: String) -> Self {
+        Self { row, place: row + 1, content: Content::Text(text), unit: None }
     }
 
-    fn record(&self, row: usize, values: Row) -> RawRecord {
-        let mut values = values.into_iter();
-        let mut next = || values.next().unwrap_or_default();
-        let prompt = matches!(self.text, TextColumns::PromptCompletion { .. }).then(&mut next);
-        let text = next();
-        let conversation = matches!(self.text, TextColumns::Messages(_));
-        RawRecord { row, prompt, text, conversation, unit: self.unit.as_ref().map(|_| next()) }
+    /// A prompt with its completion that stand in row `row`.
+    pub fn pair(row: usize, prompt: String, completion: String) -> Self {
+        Self { row, place: row + 1, content: Content::Pair { prompt, completion }, unit: None }
+    }
+
+    /// The parts of what it holds, in order: the prompt, when there is one, and the text last but for tools.
+    pub(crate) fn parts(&self) -> Vec<&str> {
+        match &self.content {
+            Content::Text(text) => vec![text],
+            Content::Pair { prompt, completion } => vec![prompt, completion],
+            Content::Chat(chat) => {
+                chat.before.iter().chain([&chat.messages]).chain(&chat.tools).map(String::as_str).collect()
+            }
+        }
+    }
+
+    /// What is scored, as it stands in the file.
+    pub fn scored_text(&self) -> &str {
+        match &self.content {
+            Content::Text(text) | Content::Pair { completion: text, .. } => text,
+            Content::Chat(chat) => &chat.messages,
+        }
     }
 }
 
-/// Reads all records of a file; the format follows from the extension `.csv`, `.jsonl`, `.json` or `.parquet`. CSV and JSON
-/// lines may be compressed by gzip or zstd; `-` is standard input, CSV or JSON lines.
+/// Cells of the wanted columns of one row, in their order.
+struct Row {
+    /// The row as errors name it, counted from 1.
+    place: usize,
+    cells: Vec<Cell>,
+}
+
+/// Values of one row that are allowed where they stand.
+struct TakenRow {
+    place: usize,
+    values: Vec<Option<Value>>,
+}
+
+/// Tells the wanted columns from those that a file has.
+type Choose<'a> = &'a mut dyn FnMut(&[&str]) -> Vec<Wanted>;
+
+/// Reads all records of a file; the format follows from the extension `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet`. All but Parquet
+/// may be compressed by gzip or zstd; `-` is standard input, CSV or JSON.
 ///
 /// # Errors
 /// When the file cannot be read, is empty, lacks a column or holds a row that cannot be used. No message shows content.
 pub fn read_records(path: &Path, columns: &Columns) -> Result<Vec<RawRecord>, DataError> {
-    let names = columns.names();
-    let rows = read_rows(path, &names, matches!(columns.text, TextColumns::Messages(_)))?;
-    let unit_at = columns.unit.as_ref().map(|_| names.len() - 1);
-    if let Some(at) = unit_at
-        && let Some(row) = rows.iter().position(|values| values[at].is_empty())
-    {
-        return Err(row_error(
-            path,
-            row,
-            format!("the unit column `{}` is empty; every record needs a unit", names[at]),
-        ));
-    }
-    Ok(rows.into_iter().enumerate().map(|(row, values)| columns.record(row, values)).collect())
+    let rule = columns.unit.as_ref().map(|unit| unit.ids).unwrap_or_default();
+    read_more_records(path, columns, &mut IdBook::new(rule))
 }
 
-/// Reads the named columns of every row, by the file's extension. In JSON lines the values are strings; the last of
-/// several columns may hold numbers and booleans too.
+/// The same for one of several files, whose units are in one book.
+///
+/// # Errors
+/// As [`read_records`]; and when a unit is written otherwise in an earlier file.
+pub fn read_more_records(path: &Path, columns: &Columns, ids: &mut IdBook) -> Result<Vec<RawRecord>, DataError> {
+    let mut resolved = columns.text.clone();
+    let label = labelled(path);
+    let rows = read_rows(path, columns.delimiter, &mut |found| {
+        resolved = columns.text.resolve(found);
+        columns.wanted(&resolved)
+    })?;
+    let mut records = Vec::with_capacity(rows.len());
+    for (row, TakenRow { place, values }) in rows.into_iter().enumerate() {
+        let mut values = values.into_iter();
+        let refuse = |reason: String| DataError::Row { path: label.to_owned(), row: place, reason };
+        let content = resolved.content(&mut values).map_err(refuse)?;
+        let unit = match &columns.unit {
+            None => None,
+            Some(_) => {
+                let value = values.next().flatten().ok_or_else(|| refuse("it has no unit".into()))?;
+                Some(ids.id(label, place, &value.text, value.number)?)
+            }
+        };
+        records.push(RawRecord { row, place, content, unit });
+    }
+    Ok(records)
+}
+
+/// Reads the named columns of every row, by the file's extension. Values are strings, numbers or booleans.
 ///
 /// # Errors
 /// As [`read_records`].
 pub fn read_table(path: &Path, names: &[&str]) -> Result<Vec<Vec<String>>, DataError> {
-    read_rows(path, names, false)
+    let wanted: Vec<Wanted> = names.iter().map(|name| Wanted::new(name, Role::Unit)).collect();
+    let text = |value: Option<Value>| value.map(|value| value.text).unwrap_or_default();
+    let rows = read_rows(path, None, &mut |_| wanted.clone())?;
+    Ok(rows.into_iter().map(|row| row.values.into_iter().map(text).collect()).collect())
 }
 
-/// With `messages`, the first column of JSON lines may hold an array, which is given as its JSON.
-fn read_rows(path: &Path, names: &[&str], messages: bool) -> Result<Vec<Row>, DataError> {
+/// How errors name a file.
+fn labelled(path: &Path) -> &Path {
+    if is_standard_input(path) { Path::new("standard input") } else { path }
+}
+
+/// The chosen columns of every row, each allowed where it stands.
+fn read_rows(path: &Path, delimiter: Option<u8>, choose: Choose) -> Result<Vec<TakenRow>, DataError> {
+    let label = labelled(path);
+    let mut wanted = Vec::new();
+    let choose: Choose = &mut |found| {
+        wanted = choose(found);
+        wanted.clone()
+    };
     let rows = if is_standard_input(path) {
-        let label = Path::new("standard input");
         let (format, source) = open::standard_input(label)?;
-        if format == Format::Csv {
-            csv::read(label, source, names)?
-        } else {
-            jsonl::read(label, source, names, messages)?
+        match format {
+            Format::Json => json::read(label, source, choose)?,
+            _ => csv::read(label, source, delimiter.unwrap_or(b','), choose)?,
         }
     } else {
-        match open::format(path)? {
-            Format::Csv => csv::read(path, open::open(path)?, names)?,
-            Format::JsonLines => jsonl::read(path, open::open(path)?, names, messages)?,
-            Format::Parquet => parquet::read(path, names)?,
+        match open::format(path, delimiter.is_some())? {
+            Format::Csv => csv::read(path, open::open(path)?, delimiter.unwrap_or(b','), choose)?,
+            Format::Tsv => csv::read(path, open::open(path)?, delimiter.unwrap_or(b'\t'), choose)?,
+            Format::Json => json::read(path, open::open(path)?, choose)?,
+            Format::Parquet => parquet::read(path, choose)?,
         }
     };
-    for (row, values) in rows.iter().enumerate() {
-        if let Some(at) = values.iter().position(|value| value.contains('\0')) {
-            let reason =
-                format!("column `{}` holds a NUL; the file is binary or UTF-16, convert it to UTF-8", names[at]);
-            return Err(row_error(path, row, reason));
-        }
-    }
     if rows.is_empty() {
-        return Err(DataError::File { path: path.to_owned(), reason: "the file is empty: it holds no records".into() });
+        return Err(DataError::File {
+            path: label.to_owned(),
+            reason: "the file is empty: it holds no records".into(),
+        });
     }
-    Ok(rows)
+    rows.into_iter().map(|row| taken(label, row, &wanted)).collect()
+}
+
+/// A row whose values are what their columns may hold.
+fn taken(path: &Path, Row { place, cells }: Row, wanted: &[Wanted]) -> Result<TakenRow, DataError> {
+    let refuse = |reason| DataError::Row { path: path.to_owned(), row: place, reason };
+    let mut values = Vec::with_capacity(cells.len());
+    for (cell, wanted) in cells.into_iter().zip(wanted) {
+        let value = cell.take(wanted).map_err(refuse)?;
+        if value.as_ref().is_some_and(|value| value.text.contains('\0')) {
+            let name = &wanted.name;
+            return Err(refuse(format!(
+                "column `{name}` holds a NUL; the file is binary or UTF-16, convert it to UTF-8"
+            )));
+        }
+        values.push(value);
+    }
+    Ok(TakenRow { place, values })
 }
 
 /// A stream that broke, such as a truncated compressed file.
@@ -145,8 +208,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> DataError {
     DataError::File { path: path.to_owned(), reason: format!("cannot be read to its end: {error}") }
 }
 
-fn row_error(path: &Path, row: usize, reason: String) -> DataError {
-    DataError::Row { path: path.to_owned(), row: row + 1, reason }
+fn row_error(path: &Path, place: usize, reason: String) -> DataError {
+    DataError::Row { path: path.to_owned(), row: place, reason }
 }
 
 fn missing_column<'a>(path: &Path, column: &str, found: impl Iterator<Item = &'a str>) -> DataError {

@@ -16,7 +16,8 @@ const STANDARD_INPUT: &str = "-";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Csv,
-    JsonLines,
+    Tsv,
+    Json,
     Parquet,
 }
 
@@ -25,8 +26,8 @@ pub fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == STANDARD_INPUT
 }
 
-/// The format that a file's name tells, also of a compressed file.
-pub(super) fn format(path: &Path) -> Result<Format, DataError> {
+/// The format that a file's name tells, also of a compressed file. A file whose fields have a known delimiter may have any name.
+pub(super) fn format(path: &Path, delimited: bool) -> Result<Format, DataError> {
     let extension = |path: &Path| path.extension().map(|name| name.to_string_lossy().to_ascii_lowercase());
     let mut found = extension(path).unwrap_or_default();
     if ["gz", "zst"].contains(&found.as_str()) {
@@ -34,13 +35,15 @@ pub(super) fn format(path: &Path) -> Result<Format, DataError> {
     }
     match found.as_str() {
         "csv" => Ok(Format::Csv),
-        "jsonl" | "json" => Ok(Format::JsonLines),
+        "tsv" | "tab" => Ok(Format::Tsv),
+        "jsonl" | "json" | "ndjson" => Ok(Format::Json),
         "parquet" => Ok(Format::Parquet),
+        _ if delimited => Ok(Format::Csv),
         _ => Err(DataError::File {
             path: path.to_owned(),
             reason: format!(
-                "the extension `{found}` is none of .csv (CSV), .jsonl (JSON lines) and .parquet; CSV and JSON lines may be \
-                 compressed (.csv.gz, .jsonl.zst); rename or convert the file"
+                "the extension `{found}` is none of .csv, .tsv, .jsonl (JSON lines), .json (an array) and .parquet; all but Parquet may \
+                 be compressed (.csv.gz, .jsonl.zst); rename or convert the file, or say what separates its fields by --delimiter"
             ),
         }),
     }
@@ -51,7 +54,7 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, DataError> {
     decoded(Box::new(BufReader::new(fs_err::File::open(path)?)), path)
 }
 
-/// Standard input, and the format that its first character tells: JSON lines begin with `{`.
+/// Standard input, and the format that its first character tells: JSON begins with `{` or `[`.
 pub(super) fn standard_input(label: &Path) -> Result<(Format, Box<dyn BufRead>), DataError> {
     if io::stdin().is_terminal() {
         let reason = "it is a terminal; pipe the records into the command, or name a file";
@@ -61,8 +64,8 @@ pub(super) fn standard_input(label: &Path) -> Result<(Format, Box<dyn BufRead>),
     let mut reader = decoded(Box::new(BufReader::new(io::stdin())), label)?;
     let first = reader.fill_buf()?;
     let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
-    let json = first.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    Ok((if json { Format::JsonLines } else { Format::Csv }, reader))
+    let json = first.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| b"{[".contains(byte));
+    Ok((if json { Format::Json } else { Format::Csv }, reader))
 }
 
 fn decoded(mut raw: Box<dyn BufRead>, path: &Path) -> Result<Box<dyn BufRead>, DataError> {

@@ -40,8 +40,7 @@ impl Batch {
             batch.tokens.extend(sequence.tokens);
             batch.positions.extend(0..sequence.tokens.len());
             batch.sequences.push(start..batch.tokens.len());
-            let first = sequence.scored_from.max(1);
-            batch.scored.extend((first..sequence.tokens.len()).map(|position| Scored {
+            batch.scored.extend(sequence.scored().map(|position| Scored {
                 row: start + position - 1,
                 target: sequence.tokens[position],
                 weight: sequence.weight,

@@ -203,7 +203,7 @@ fn sequence_logits(
     angles: &Angles,
     tokens: &[u32],
 ) -> Vec<f32> {
-    let batch = &Batch::new([Sequence { tokens, scored_from: 0, weight: 0.0 }]);
+    let batch = &Batch::new([Sequence { tokens, scored_from: 0, skipped: &[], weight: 0.0 }]);
     worker.logits(&Pass { model, adapter, pairs, batch, angles })
 }
 

@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn parts_of_a_unit_are_added_in_the_order_of_its_jobs() {
         let tokens = [1_u32, 2];
-        let sequence = Sequence { tokens: &tokens, scored_from: 1, weight: 1.0 };
+        let sequence = Sequence { tokens: &tokens, scored_from: 1, skipped: &[], weight: 1.0 };
         let sequences = [(0, sequence), (1, sequence), (1, sequence), (1, sequence), (2, sequence)];
         let job = |range: Range<usize>, continues, goes_on| Job { sequences: &sequences[range], continues, goes_on };
         let jobs = [job(0..2, None, true), job(2..3, Some(1), true), job(3..5, Some(1), false)];

@@ -92,7 +92,7 @@ impl Golden {
 
     /// Sequence `i`; a weight of 1 / (scored tokens) gives the golden gradient.
     pub fn sequence(&self, i: usize, weight: f32) -> Sequence<'_> {
-        Sequence { tokens: &self.tokens[i], scored_from: self.scored_from[i], weight }
+        Sequence { tokens: &self.tokens[i], scored_from: self.scored_from[i], skipped: &[], weight }
     }
 
     /// 1 / (scored tokens), or 1 where nothing is scored.
@@ -122,6 +122,7 @@ pub fn check_all<E: Engine>(mut make: impl FnMut(&ModelFiles) -> E) {
         check_losses(&golden, &mut engine);
         check_logits(&golden, &mut engine);
         check_unit_gradients(&golden, &mut engine);
+        check_skipped(&golden, &mut engine);
     }
 }
 
@@ -172,6 +173,33 @@ pub fn check_unit_gradients(golden: &Golden, engine: &mut dyn Engine) {
         })
         .unwrap();
     assert_eq!(next, units.len(), "{}: every unit arrives", golden.name);
+}
+
+/// A sequence with a gap counts as the whole, less what begins at the gap, and what begins behind it again.
+pub fn check_skipped(golden: &Golden, engine: &mut dyn Engine) {
+    for i in (0..golden.len()).filter(|i| golden.sequence(*i, 1.0).scored_tokens() >= 5) {
+        let whole = golden.sequence(i, 0.5);
+        let gap = whole.scored_from.max(1) + 1..whole.tokens.len() - 2;
+        let from = |scored_from| Sequence { scored_from, ..whole };
+        let gaps = [gap.clone()];
+        let skipping = Sequence { skipped: &gaps, ..whole };
+        assert_eq!(skipping.scored_tokens(), 3, "{}: scored tokens of sequence {i} with a gap", golden.name);
+        let units = [whole, from(gap.start), from(gap.end), skipping].map(|one| UnitInput { sequences: vec![one] });
+        let mut found = Vec::new();
+        engine
+            .for_each_unit_gradient(&golden.adapter, &units, &mut |_, unit| {
+                found.push((unit.loss, unit.gradient.to_vec()))
+            })
+            .unwrap();
+        let losses = engine.losses(Some(&golden.adapter), &[skipping]).unwrap();
+        let expected = found[0].0 - found[1].0 + found[2].0;
+        let what = format!("{}: loss of sequence {i} with a gap", golden.name);
+        assert!((found[3].0 - expected).abs() <= 1e-5 * found[0].0, "{what}: {} for {expected}", found[3].0);
+        assert!((0.5 * losses[0].nll - expected).abs() <= 1e-5 * found[0].0 && losses[0].tokens == 3, "{what}");
+        let sum: Vec<f32> = (0..found[0].1.len()).map(|p| found[0].1[p] - found[1].1[p] + found[2].1[p]).collect();
+        let error = relative_error(&found[3].1, &sum);
+        assert!(error < 1e-4, "{what}: gradients differ by {error:e}");
+    }
 }
 
 /// Relative error of each pair's A and B on its own.

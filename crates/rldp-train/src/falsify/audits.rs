@@ -83,6 +83,8 @@ fn units(coins: &[bool], length: usize, chance: f64) -> PrivacyUnits {
         unit: None,
         content: std::array::from_fn(|i| (canary >> (8 * (i % 4))) as u8),
         tokens: vec![canary as u32; length],
+        prefix: 0,
+        left_out: 0,
         scored: std::iter::once(1..length).collect(),
     };
     let records: Vec<TokenRecord> = (0..coins.len()).map(record).collect();

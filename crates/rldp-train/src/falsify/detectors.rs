@@ -48,7 +48,7 @@ impl Neighbours {
             let mut settings = settings(folder.path(), PATIENTS);
             settings.privacy.steps = steps;
             settings.privacy.noise_bands = Some(bands);
-            settings.privacy.batch_size = units(&settings.data.train) as f64 / bands as f64;
+            settings.privacy.batch_size = units(settings.data.train.first()) as f64 / bands as f64;
             demo_trainer(&settings)
         };
         let (with, mut without) = (of(&folders[0], |_| PATIENTS), of(&folders[1], remove_last_patient));
@@ -264,7 +264,7 @@ pub(super) fn observation_is_post_processing(
     let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let mut with = demo_trainer(&settings(folder.path(), PATIENTS));
     let other = settings(other.path(), PATIENTS);
-    remove_last_patient(&other.data.train);
+    remove_last_patient(other.data.train.first());
     let mut without = demo_trainer(&TrainSettings {
         privacy: crate::settings::PrivacySettings { batch_size: 5.0, ..other.privacy.clone() },
         ..other

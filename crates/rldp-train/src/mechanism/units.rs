@@ -1,9 +1,10 @@
 //! Which units take part in a step, and what an engine gets of them.
 
 use rldp_data::{PrivacyUnits, SampledBatch};
-use rldp_model::{Sequence, UnitInput};
+use rldp_model::UnitInput;
 
 use super::Mechanism;
+use crate::evaluate::sequence;
 
 impl Mechanism {
     /// A Poisson sample of the units whose turn it is in the step that was charged, without those that are held out: they
@@ -18,7 +19,6 @@ impl Mechanism {
 
 pub(crate) fn unit_input(units: &PrivacyUnits, unit: usize) -> UnitInput<'_> {
     let blocks = units.unit(unit).blocks.iter();
-    let sequences =
-        blocks.map(|block| Sequence { tokens: &block.tokens, scored_from: block.scored_from, weight: block.weight });
+    let sequences = blocks.map(|block| sequence(block, block.weight));
     UnitInput { sequences: sequences.collect() }
 }

@@ -103,5 +103,7 @@ impl Trainer {
 }
 
 fn input(blocks: &[Vec<u32>]) -> UnitInput<'_> {
-    UnitInput { sequences: blocks.iter().map(|tokens| Sequence { tokens, scored_from: 1, weight: 1.0 }).collect() }
+    UnitInput {
+        sequences: blocks.iter().map(|tokens| Sequence { tokens, scored_from: 1, skipped: &[], weight: 1.0 }).collect(),
+    }
 }

@@ -40,6 +40,8 @@ const LONGEST_COMPARED: u64 = 256;
 
 /// d where no model is named: that of rank 8 on a model of a few hundred million numbers.
 const USUAL_PARAMETERS: usize = 1_000_000;
+/// Tokens of a record of which nothing is known, where its block has room for them.
+pub const USUAL_TOKENS: usize = 128;
 
 /// What a run has to do, as far as its plan depends on it.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ pub struct Workload {
     pub pairs: usize,
     /// d, numbers that are trained.
     pub parameters: usize,
-    /// Floating-point operations of a record that fills its block; none when the model is not known.
+    /// Floating-point operations of a usual record; none when the model is not known.
     pub record_work: Option<f64>,
 }
 
@@ -72,7 +74,7 @@ impl Workload {
         let layout = AdapterLayout::for_model(config, &lora)?;
         let layout = if model.trainable == Trainable::B { layout.with_frozen_a() } else { layout };
         // Two operations a parameter and token forward, as many for the inputs' gradients; the adapter's are few.
-        let record_work = 4.0 * config.parameter_count() as f64 * settings.data.max_length as f64;
+        let record_work = 4.0 * config.parameter_count() as f64 * settings.data.max_length.min(USUAL_TOKENS) as f64;
         Ok(Self {
             units,
             pairs: layout.pairs().len(),

@@ -137,7 +137,15 @@ impl Progress for Clock {
 fn random_records(config: &ModelConfig, count: usize, length: usize) -> Vec<TokenRecord> {
     let mut rng = ChaCha12Rng::seed_from_u64(0);
     let mut tokens = || (0..length).map(|_| rng.random_range(0..config.vocab_size as u32)).collect();
-    let record = |row| TokenRecord { row, unit: None, content: [0; 32], tokens: tokens(), scored: vec![0..length] };
+    let record = |row| TokenRecord {
+        row,
+        unit: None,
+        content: [0; 32],
+        tokens: tokens(),
+        prefix: 0,
+        scored: vec![0..length],
+        left_out: 0,
+    };
     (0..count).map(record).collect()
 }
 

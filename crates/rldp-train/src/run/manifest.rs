@@ -88,6 +88,12 @@ fn cpu() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
+/// Memory of the machine for each of its cores, in bytes; 4 GiB where it cannot be told.
+pub fn core_memory() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    memory_mib().map_or(4 << 30, |mib| ((mib << 20) as usize) / cores)
+}
+
 fn memory_mib() -> Option<u64> {
     let text = fs_err::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemTotal"))?;

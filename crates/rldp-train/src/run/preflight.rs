@@ -74,7 +74,7 @@ pub fn preflight(engine: &mut dyn Engine, adapter: &Adapter, seed: u64) -> Resul
 }
 
 fn sequence(tokens: &[u32]) -> Sequence<'_> {
-    Sequence { tokens, scored_from: 1, weight: 1.0 / (tokens.len() - 1) as f32 }
+    Sequence { tokens, scored_from: 1, skipped: &[], weight: 1.0 / (tokens.len() - 1) as f32 }
 }
 
 fn probe_loss(engine: &mut dyn Engine, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<f64, TrainError> {

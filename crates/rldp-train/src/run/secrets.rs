@@ -111,10 +111,10 @@ fn canary_units(
     let repeated = planted.iter().enumerate().flat_map(|(row, canary)| (0..canary.units).map(move |_| (row, canary)));
     let (mut records, mut coins) = (Vec::new(), Vec::new());
     for (row, canary) in repeated {
-        records.push(RawRecord { row, prompt: None, text: canary.text.clone(), unit: None, conversation: false });
+        records.push(RawRecord::text(row, canary.text.clone()));
         coins.push(canary.included);
     }
-    let tokens = tokenize(path, &records, tokenizer, config.eos_token_ids.first().copied())?;
+    let tokens = tokenize(path, &records, tokenizer, &settings.data.layout(config))?;
     let policy = UnitPolicy { max_length: settings.data.max_length, max_records: None, unsafe_seed: None };
     Ok(PrivacyUnits::by_record(&tokens, &policy)?.kept_by(&coins, CANARY_CHANCE))
 }

@@ -2,47 +2,62 @@
 
 use std::{borrow::Cow, path::PathBuf};
 
-use rldp_data::{TextColumns, canaries::Kind};
+use rldp_data::{Columns, PROMPT_END, TextColumns, TextLayout, UnitColumn, UnitIds, canaries::Kind, is_standard_input};
+use rldp_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Preset, Reader, Setting,
+    MemorySize, Preset, Reader, Setting,
     describe::{at_least, default, derived, required, settings, strictly_between, unset},
     groups,
 };
+use crate::{RecordFiles, core_memory, error::TrainError};
 
-/// Tokens of a block at most, unless more are asked for.
-const MOST_USUAL_LENGTH: usize = 128;
+/// Tokens of a block where neither a length nor a model is known.
+const USUAL_LENGTH: usize = 128;
 
 settings! {
     /// Which records, and what one unit of privacy is.
     #[section("data", "Data")]
     pub struct DataSettings {
-        /// Private training records: CSV, JSONL or Parquet, plain or compressed (.gz, .zst); - reads standard input.
-        train: PathBuf = required(),
+        /// Private training records: CSV, TSV, JSON lines, a JSON array or Parquet; all but Parquet may be compressed (.gz, .zst); -
+        /// reads standard input. May be given several times.
+        train: RecordFiles = required(),
         /// Evaluation records, assumed public.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         eval: Option<PathBuf> = unset(),
         /// Column that holds the text.
-        text_column: String = default("text"),
-        /// Column that holds the prompt, which is not scored.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text_column: Option<String> = derived("the usual columns: text; messages; prompt and completion; instruction, input, output"),
+        /// Column that holds the prompt, which is not scored; a text, or an array of messages.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         prompt_column: Option<String> = unset(),
         /// Column that holds the completion, which alone is scored.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         completion_column: Option<String> = unset(),
-        /// Column that holds a conversation, an array of messages with role and content, rendered by the model's chat template;
-        /// the assistant's turns alone are scored.
+        /// Column that holds a conversation, an array of messages with role and content (or from and value), rendered by the model's
+        /// chat template with the column tools, where there is one; the assistant's turns alone are scored.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         messages_column: Option<String> = unset(),
         /// Column that names the privacy unit, such as a patient; without it every record is a unit.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         unit_column: Option<String> = unset(),
+        /// When two ids in that column are one unit. What differs only in blanks, case, leading zeros or Unicode form is refused where
+        /// ids are checked.
+        #[serde(skip_serializing_if = "is_checked", default)]
+        unit_ids: UnitIds = default("checked"),
+        /// What separates the fields of CSV, such as ; or \t.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        delimiter: Option<char> = derived("a comma, in .tsv a tab"),
+        /// What stands between a prompt and its completion; \n and \t are understood.
+        #[serde(skip_serializing_if = "is_line_break", default = "line_break")]
+        prompt_end: String = derived("a line break").reader(Reader::Escaped),
         /// Use at most this many records of a unit, sampled secretly.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         max_records_per_unit: Option<usize> = unset().bound(at_least(1, "; leave it out for no bound of your own")),
-        /// Longest block in tokens; longer records are cut into blocks that stay one unit.
-        max_length: usize = derived("the model's limit, at most 128").bound(at_least(2, " tokens, so that one is predicted")),
+        /// Longest block in tokens. Of a longer record a prompt and earlier turns lose their start; what is scored and does not fit goes
+        /// on in a further block of the same unit.
+        max_length: usize = derived("what suits the model and the memory, 128 to 1024").bound(at_least(2, " tokens, so that one is predicted")),
         /// For an audit: hold every unit out with this probability (0.5 when none is given). The coins stand in RUN/private, which
         /// is never to be released.
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -56,17 +71,68 @@ settings! {
 }
 
 impl DataSettings {
-    /// Longest block where none is asked for, of a model with `positions` positions.
-    pub(super) fn usual_length(positions: Option<usize>) -> usize {
-        positions.map_or(MOST_USUAL_LENGTH, |positions| positions.min(MOST_USUAL_LENGTH))
+    /// Longest block where none is asked for, of a model and for a run that may take so much memory. It follows from no record.
+    pub(super) fn usual_length(model: Option<&ModelConfig>, limit: Option<MemorySize>) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let limit = limit.map(|limit| usize::try_from(limit.0).unwrap_or(usize::MAX) / cores);
+        let memory = limit.map_or_else(core_memory, |limit| limit.min(core_memory()));
+        model.map_or(USUAL_LENGTH, |config| config.default_block_length(memory))
     }
 
     /// Where a record's text is.
     pub fn text_columns(&self) -> TextColumns {
         let (prompt, completion) = (self.prompt_column.as_deref(), self.completion_column.as_deref());
-        TextColumns::named(self.messages_column.as_deref(), prompt, completion)
-            .unwrap_or_else(|| TextColumns::Text(self.text_column.clone()))
+        let text = || self.text_column.clone().map_or(TextColumns::Usual, TextColumns::Text);
+        TextColumns::named(self.messages_column.as_deref(), prompt, completion).unwrap_or_else(text)
     }
+
+    /// How a record becomes one sequence.
+    pub fn layout(&self, config: &ModelConfig) -> TextLayout {
+        TextLayout { prompt_end: self.prompt_end.clone(), eos: config.eos_token_ids.first().copied() }
+    }
+
+    /// Which columns are read, and how.
+    pub(crate) fn columns(&self, with_unit: bool) -> Columns {
+        let unit = self.unit_column.clone().filter(|_| with_unit).map(|name| UnitColumn { name, ids: self.unit_ids });
+        Columns { text: self.text_columns(), unit, delimiter: self.delimiter.map(|delimiter| delimiter as u8) }
+    }
+
+    /// Whether what is read, and how, goes together.
+    pub(super) fn validate_reading(&self) -> Result<(), TrainError> {
+        let standard = usize::from(self.eval.as_deref().is_some_and(is_standard_input))
+            + self.train.paths().iter().filter(|file| is_standard_input(file)).count();
+        if standard > 1 {
+            return Err(TrainError::Usage("standard input can be read once: --train or --eval, not both".into()));
+        }
+        if self.train.paths().is_empty() {
+            return Err(TrainError::Usage("--train names no file; give at least one".into()));
+        }
+        if self.prompt_column.is_some() != self.completion_column.is_some() {
+            return Err(TrainError::Usage("--prompt-column and --completion-column go together".into()));
+        }
+        if self.unit_ids != UnitIds::default() && self.unit_column.is_none() {
+            return Err(TrainError::Usage("--unit-ids needs --unit-column: without one every record is a unit".into()));
+        }
+        match self.delimiter {
+            Some(delimiter) if !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r' | '\0') => {
+                let bound = "one ASCII character, neither a quote nor a line break";
+                Err(TrainError::setting("delimiter", format!("{delimiter:?}"), bound))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn line_break() -> String {
+    PROMPT_END.to_owned()
+}
+
+fn is_line_break(text: &String) -> bool {
+    text == PROMPT_END
+}
+
+fn is_checked(ids: &UnitIds) -> bool {
+    *ids == UnitIds::default()
 }
 
 /// Secrets planted for an audit, each with probability one half.

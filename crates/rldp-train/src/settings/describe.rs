@@ -3,13 +3,14 @@
 
 use std::{borrow::Cow, path::PathBuf};
 
+use rldp_data::UnitIds;
 use rldp_privacy::{Choice, Scaling, accounting::AccountantKind};
 use toml::Value;
 
 use super::{
     ClippingKind, Decay, EngineKind, GeometryKind, MemorySize, OptimizerKind, PrecisionKind, RegimeKind, Trainable,
 };
-use crate::error::TrainError;
+use crate::{RecordFiles, error::TrainError};
 
 /// A setting, as files, the command line and their help know it.
 #[derive(Clone, Debug)]
@@ -48,8 +49,12 @@ pub enum Preset {
 pub enum Reader {
     /// As it stands.
     Text,
+    /// Text in which `\n`, `\t` and `\\` stand for what they mean elsewhere.
+    Escaped,
     /// A file or folder.
     Path,
+    /// A file; the flag may be given several times.
+    Paths,
     /// A number.
     Number,
     /// A whole number of at most 63 bits, as TOML holds them.
@@ -97,6 +102,8 @@ setting_types! {
     bool: Switch;
     String: Text;
     PathBuf: Path;
+    RecordFiles: Paths;
+    char: Escaped;
     MemorySize: Memory;
 }
 
@@ -123,6 +130,12 @@ choice_types!(
     Trainable,
     rldp_control::ControllerKind
 );
+
+impl SettingType for UnitIds {
+    fn reader() -> Reader {
+        Reader::Choice(Self::ALL.iter().map(|ids| (ids.name(), ids.meaning())).collect())
+    }
+}
 
 impl<T: SettingType> SettingType for Option<T> {
     fn reader() -> Reader {
@@ -183,11 +196,12 @@ pub(super) struct Spec {
     bound: Option<Bound>,
     flag: Option<&'static str>,
     group: Option<&'static str>,
+    reader: Option<Reader>,
 }
 
 /// A setting that must be given.
 pub(super) fn required() -> Spec {
-    Spec { default: Preset::Required, bound: None, flag: None, group: None }
+    Spec { default: Preset::Required, bound: None, flag: None, group: None, reader: None }
 }
 
 /// A setting that may be left out.
@@ -226,6 +240,11 @@ impl Spec {
         Self { group: Some(group), ..self }
     }
 
+    /// Is read from the command line in another way than its type is.
+    pub(super) fn reader(self, reader: Reader) -> Self {
+        Self { reader: Some(reader), ..self }
+    }
+
     /// The setting as others see it.
     pub(super) fn describe<T: SettingType>(
         self,
@@ -241,7 +260,7 @@ impl Spec {
             flag: Some(flag),
             group: self.group.unwrap_or(group),
             sentence: sentence.trim_end_matches('.').to_owned(),
-            reader: T::reader(),
+            reader: self.reader.unwrap_or_else(T::reader),
             default: self.default,
         }
     }
@@ -320,3 +339,25 @@ macro_rules! settings {
     };
 }
 pub(super) use settings;
+
+/// Text in which `\n`, `\t` and `\\` stand for what they mean elsewhere.
+///
+/// # Errors
+/// When a backslash stands before something else.
+pub fn unescaped(text: &str) -> Result<String, String> {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '\\' { chars.next() } else { None }) {
+            ('\\', Some('n')) => out.push('\n'),
+            ('\\', Some('t')) => out.push('\t'),
+            ('\\', Some('\\')) => out.push('\\'),
+            ('\\', other) => {
+                let other = other.map(String::from).unwrap_or_default();
+                return Err(format!("`\\{other}` is none of \\n, \\t and \\\\"));
+            }
+            (c, _) => out.push(c),
+        }
+    }
+    Ok(out)
+}

@@ -147,7 +147,7 @@ impl Given {
     /// When no records were named, or a setting of theirs was not understood.
     pub fn data(&self) -> Result<DataSettings, TrainError> {
         let mut table = place(&mut default_table(), "data").clone();
-        table.insert("max_length".to_owned(), whole(DataSettings::usual_length(None)));
+        table.insert("max_length".to_owned(), whole(DataSettings::usual_length(None, None)));
         merge(&mut table, place(&mut self.table.clone(), "data").clone());
         Value::Table(table).try_into().map_err(|error| misunderstood(&error))
     }
@@ -167,11 +167,12 @@ impl Given {
         let epochs = self.table.remove(EPOCHS);
         let mut table = default_table();
         merge(&mut table, self.table);
+        let limit =
+            place(&mut table, "model").get("memory_limit").and_then(Value::as_str).and_then(|text| text.parse().ok());
         let mut fill = |section: &str, key: &str, value: Value| {
             place(&mut table, section).entry(key).or_insert(value);
         };
-        let positions = known.model.map(|config| config.max_positions);
-        fill("data", "max_length", whole(DataSettings::usual_length(positions)));
+        fill("data", "max_length", whole(DataSettings::usual_length(known.model, limit)));
         fill("model", "precision", fastest_precision().name().into());
         fill_plan(&mut table, epochs.as_ref(), known)?;
         fill_learning_rate(&mut table);

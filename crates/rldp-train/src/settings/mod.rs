@@ -27,7 +27,7 @@ pub use bands::past_bytes;
 pub(crate) use bands::{CHOICES_OF_BANDS, most_chosen_bands};
 pub use control::ControlSettings;
 pub use data::{CanarySettings, DataSettings};
-pub use describe::{Preset, Reader, Setting};
+pub use describe::{Preset, Reader, Setting, unescaped};
 pub use given::{Given, Known};
 pub use kinds::{ClippingKind, Decay, EngineKind, GeometryKind, OptimizerKind, PrecisionKind, RegimeKind, Trainable};
 pub use memory_size::MemorySize;

@@ -97,5 +97,5 @@ fn a_plan_that_was_not_given_needs_the_number_of_units() {
     assert_eq!(chosen.privacy.steps, 60);
     assert!(chosen.privacy.batch_size > 32.0);
     let passes = given().with("train", "t.csv");
-    assert_eq!(passes.data().unwrap().train.to_str(), Some("t.csv"));
+    assert_eq!(passes.data().unwrap().train.to_string(), "t.csv");
 }

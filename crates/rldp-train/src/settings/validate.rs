@@ -40,12 +40,7 @@ impl TrainSettings {
     /// Whether the records that are named go together.
     fn validate_data(&self) -> Result<(), TrainError> {
         let Self { data, control, .. } = self;
-        if data.eval.as_deref() == Some(data.train.as_path()) && data.train.as_os_str() == "-" {
-            return Err(TrainError::Usage("standard input can be read once: --train or --eval, not both".into()));
-        }
-        if data.prompt_column.is_some() != data.completion_column.is_some() {
-            return Err(TrainError::Usage("--prompt-column and --completion-column go together".into()));
-        }
+        data.validate_reading()?;
         if control.public_probe && data.eval.is_none() {
             return Err(TrainError::Usage("--public-probe needs --eval with public records".into()));
         }

@@ -49,6 +49,10 @@ impl FromArgMatches for SettingFlags {
                 let values = matches.get_many::<Value>(flag).into_iter().flatten().cloned();
                 let value = match setting.reader {
                     Reader::List(_) => Some(values.collect::<Vec<_>>().into()),
+                    Reader::Paths => {
+                        let mut files: Vec<Value> = values.collect();
+                        if files.len() > 1 { Some(files.into()) } else { files.pop() }
+                    }
                     _ => values.last(),
                 };
                 value.into_iter().for_each(|value| self.0.set_described(setting, value));
@@ -69,6 +73,7 @@ fn flag(setting: &Setting) -> Option<Arg> {
     let arg = Arg::new(name.clone()).long(name).help(help).help_heading(setting.group);
     let (arg, reader) = match &setting.reader {
         Reader::List(one) => (arg.value_delimiter(',').action(ArgAction::Append), &**one),
+        Reader::Paths => (arg.action(ArgAction::Append), &setting.reader),
         Reader::Switch => (arg.num_args(0..=1).default_missing_value("true"), &setting.reader),
         reader => (arg, reader),
     };
@@ -79,7 +84,13 @@ fn flag(setting: &Setting) -> Option<Arg> {
 fn read(arg: Arg, reader: &Reader) -> Arg {
     match reader {
         Reader::Text => arg.value_name("TEXT").value_parser(parsed(|text: String| text)),
-        Reader::Path => arg.value_name("PATH").value_hint(ValueHint::AnyPath).value_parser(parsed(|text: String| text)),
+        Reader::Escaped => {
+            let parse = |text: &str| settings::unescaped(text).map(Value::String);
+            arg.value_name("TEXT").allow_hyphen_values(true).value_parser(parse)
+        }
+        Reader::Path | Reader::Paths => {
+            arg.value_name("PATH").value_hint(ValueHint::AnyPath).value_parser(parsed(|text: String| text))
+        }
         Reader::Number => arg.value_name("X").allow_negative_numbers(true).value_parser(parsed(|x: f64| x)),
         Reader::Whole => {
             let range = RangedU64ValueParser::<u64>::new().range(..=i64::MAX.unsigned_abs());

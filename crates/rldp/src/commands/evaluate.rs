@@ -6,14 +6,20 @@ use anyhow::Result;
 use rldp_train::evaluate::{PublicRecords, evaluate};
 
 use super::{print_json, print_line, utility::measure};
-use crate::{cli::EvaluateArguments, exit::Wrong, models::Opened};
+use crate::{
+    cli::EvaluateArguments,
+    exit::Wrong,
+    models::Opened,
+    reading::{self, Reading},
+};
 
 pub(crate) fn run(arguments: &EvaluateArguments) -> Result<ExitCode> {
     let mut opened = Opened::new(&arguments.model)?;
-    let tokens = opened.records(&arguments.data, &arguments.columns)?;
-    let limit = opened.files.config.max_positions;
-    let max_length = arguments.columns.max_length.map_or(limit, |length| (length as usize).min(limit));
-    let records = PublicRecords::declare(&tokens, max_length);
+    let trained = reading::trained_with(arguments.model.adapter.as_deref())?;
+    let reading = Reading::new(&arguments.columns, &opened.files.config, trained.as_ref());
+    let tokens = reading.tokens(&arguments.data, &opened.tokenizer)?;
+    reading.say("records", &tokens);
+    let records = PublicRecords::declare(&tokens, reading.max_length);
     let found = evaluate(opened.engine.as_mut(), opened.adapter.as_ref(), &records).map_err(Wrong::input)?;
     if found.tokens == 0 {
         anyhow::bail!(Wrong::input(anyhow::anyhow!(
@@ -31,7 +37,9 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<ExitCode> {
     let measured = match columns {
         _ if arguments.metrics.is_empty() => serde_json::Map::new(),
         None => anyhow::bail!(Wrong::usage(anyhow::anyhow!("--metrics needs --prompt-column and --completion-column"))),
-        Some(columns) => measure(&mut opened, &arguments.data, columns, &arguments.metrics, arguments.max_new_tokens)?,
+        Some(columns) => {
+            measure(&mut opened, &arguments.data, (columns, &reading), &arguments.metrics, arguments.max_new_tokens)?
+        }
     };
     if arguments.json {
         let mut all = serde_json::to_value(found)?;

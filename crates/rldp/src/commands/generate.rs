@@ -100,7 +100,9 @@ impl Speaker<'_> {
         let template = self.template()?;
         let room = self.files.config.max_positions.saturating_sub(self.options.max_new_tokens);
         loop {
-            let text = template.render(turns, true).map_err(|reason| Wrong::input(anyhow::anyhow!(reason)))?;
+            let text = template
+                .render(&Value::from(turns.clone()).to_string(), None, true)
+                .map_err(|reason| Wrong::input(anyhow::anyhow!(reason)))?;
             let tokens = self.tokenizer.encode(&text, false).map_err(Wrong::input)?;
             if tokens.len() <= room || turns.len() < 3 {
                 return self.continued(&tokens);

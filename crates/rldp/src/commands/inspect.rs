@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use anyhow::Result;
-use rldp_data::TokenRecord;
-use rldp_model::{Sequence, UnitInput, peft};
-use rldp_train::storage::{Disk, replace};
+use rldp_data::Block;
+use rldp_model::{UnitInput, peft};
+use rldp_train::{
+    evaluate::sequence,
+    storage::{Disk, replace},
+};
 use safetensors::{Dtype, tensor::TensorView};
 
 use super::print_line;
@@ -14,6 +17,7 @@ use crate::{
     exit::Wrong,
     models::Opened,
     progress::note,
+    reading::Reading,
 };
 
 /// A named tensor to be written.
@@ -33,7 +37,13 @@ impl Named {
 /// Logits of every record.
 pub(crate) fn logits(arguments: &InspectLogitsArguments) -> Result<ExitCode> {
     let mut opened = Opened::new(&arguments.model)?;
-    let records = cut(&mut opened, &arguments.data, &arguments.columns)?;
+    let reading = reading(&opened, &arguments.columns);
+    let mut records = reading.tokens(&arguments.data, &opened.tokenizer)?;
+    let long = records.iter().filter(|record| record.tokens.len() > reading.max_length).count();
+    if long > 0 {
+        note("note", &format!("{long} records are longer than {} tokens and were cut there", reading.max_length));
+    }
+    records.iter_mut().for_each(|record| record.truncate(reading.max_length));
     let vocab = opened.files.config.vocab_size;
     let mut tensors = Vec::new();
     for record in &records {
@@ -56,9 +66,12 @@ pub(crate) fn gradients(arguments: &InspectGradientsArguments) -> Result<ExitCod
         engine: arguments.engine,
     };
     let mut opened = Opened::new(&model)?;
-    let records = cut(&mut opened, &arguments.data, &arguments.columns)?;
+    let reading = reading(&opened, &arguments.columns);
+    let records = reading.tokens(&arguments.data, &opened.tokenizer)?;
+    reading.say("records", &records);
+    let blocks: Vec<Vec<Block>> = records.iter().map(|record| record.blocks(reading.max_length)).collect();
     let Some(adapter) = opened.adapter.as_ref() else { anyhow::bail!("an adapter was given but not loaded") };
-    let units: Vec<UnitInput> = records.iter().map(unit).collect();
+    let units: Vec<UnitInput> = blocks.iter().map(|blocks| unit(blocks)).collect();
     let mut losses = Vec::with_capacity(units.len());
     let mut rows = Vec::with_capacity(units.len());
     opened
@@ -82,25 +95,18 @@ pub(crate) fn gradients(arguments: &InspectGradientsArguments) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads records; one that exceeds the model's positions, or --max-length, is cut there, and standard error says so.
-fn cut(opened: &mut Opened, data: &Path, columns: &ColumnArguments) -> Result<Vec<TokenRecord>> {
-    let limit = opened.files.config.max_positions;
-    let limit = columns.max_length.map_or(limit, |length| (length as usize).min(limit));
-    let mut records = opened.records(data, columns)?;
-    let long = records.iter().filter(|record| record.tokens.len() > limit).count();
-    if long > 0 {
-        note("note", &format!("{long} records are longer than {limit} tokens and were cut there"));
-    }
-    for record in &mut records {
-        record.truncate(limit);
-    }
-    Ok(records)
+/// How records are read: in blocks of --max-length, or of the model's positions.
+fn reading(opened: &Opened, columns: &ColumnArguments) -> Reading {
+    let config = &opened.files.config;
+    let max_length =
+        columns.max_length.map_or(config.max_positions, |length| (length as usize).min(config.max_positions));
+    Reading { max_length, ..Reading::new(columns, config, None) }
 }
 
-fn unit(record: &TokenRecord) -> UnitInput<'_> {
-    let weight = 1.0 / record.scored_tokens().max(1) as f32;
-    let passage = |(tokens, scored_from)| Sequence { tokens, scored_from, weight };
-    UnitInput { sequences: record.passages().map(passage).collect() }
+fn unit(blocks: &[Block]) -> UnitInput<'_> {
+    let scored: usize = blocks.iter().map(|block| block.scored().count()).sum();
+    let weight = 1.0 / scored.max(1) as f32;
+    UnitInput { sequences: blocks.iter().map(|block| sequence(block, weight)).collect() }
 }
 
 fn write(out: &Path, tensors: &[Named], note: &str) -> Result<()> {

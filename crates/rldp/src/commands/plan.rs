@@ -3,11 +3,10 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
-use rldp_data::is_standard_input;
 use rldp_model::{Engine, ModelFiles};
 use rldp_train::{
     Pace, TrainError, count_units, load_records,
-    recommend::{Asked, PlanRow, Workload, around},
+    recommend::{Asked, PlanRow, USUAL_TOKENS, Workload, around},
     settings::{Given, Known, TrainSettings, past_bytes},
     storage::{Disk, replace},
 };
@@ -148,12 +147,12 @@ fn draft(given: &Given) -> Result<(TrainSettings, Option<ModelFiles>)> {
     Ok((draft.resolve(&known)?, files))
 }
 
-/// Times the loop on random tokens, in blocks as long as public records say, or else as long as they may be.
+/// Times the loop on random tokens, as long as public records say, or else as records usually are.
 fn measured(settings: &TrainSettings, files: &ModelFiles) -> Result<Machine> {
     note("plan", "timing steps on random tokens, for a few seconds");
     let longest = settings.data.max_length.min(files.config.max_positions);
     let public = public_lengths(settings, files)?;
-    let (tokens, evaluated) = public.unwrap_or((longest as f64, 0));
+    let (tokens, evaluated) = public.unwrap_or((longest.min(USUAL_TOKENS) as f64, 0));
     let length = (tokens.round() as usize).clamp(2, longest);
     let scratch = tempfile::tempdir()?;
     let refused = |error: anyhow::Error| TrainError::Refused(format!("{error:#}"));
@@ -169,7 +168,7 @@ fn measured(settings: &TrainSettings, files: &ModelFiles) -> Result<Machine> {
 fn public_lengths(settings: &TrainSettings, files: &ModelFiles) -> Result<Option<(f64, usize)>> {
     let Some(eval) = settings.data.eval.clone() else { return Ok(None) };
     let mut public = settings.clone();
-    (public.data.train, public.data.eval, public.data.unit_column) = (eval, None, None);
+    (public.data.train, public.data.eval, public.data.unit_column) = (eval.into(), None, None);
     (public.data.canaries, public.data.hold_out_members) = (None, None);
     let (mean, scored) = lengths(&public, files)?;
     Ok(Some((mean, scored as usize)))
@@ -191,7 +190,7 @@ fn tell_of_private_lengths(
     machine: &Machine,
     best: &PlanRow,
 ) -> Result<()> {
-    if settings.data.train.as_os_str() == NOT_NAMED || is_standard_input(&settings.data.train) {
+    if settings.data.train.first() == Path::new(NOT_NAMED) || settings.data.train.has_standard_input() {
         return Ok(());
     }
     let mut private = settings.clone();
@@ -204,7 +203,7 @@ fn tell_of_private_lengths(
         &format!(
             "units of {} hold {tokens:.0} tokens on average: the recommended plan would take {} (this line depends on the records; it \
              is not for release)",
-            settings.data.train.display(),
+            settings.data.train,
             duration(seconds)
         ),
     );

@@ -56,7 +56,7 @@ pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
         print_line(&format!(
             "run {run}: {} on {}, epsilon {:.2}, {} steps, learning rate {:.4}, clip norm {:.3}, rank {}: perplexity {:.3}",
             name(&settings.model.model),
-            name(&settings.data.train),
+            name(settings.data.train.first()),
             settings.privacy.epsilon,
             settings.privacy.steps,
             settings.optimizer.learning_rate,

@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::Result;
-use rldp_data::is_standard_input;
 use rldp_model::{
     AdapterLayout, Engine, LoraSettings, ModelConfig, ModelFiles, ModelSource,
     cpu::{CpuOptions, MemoryLimit, Precision},
@@ -169,7 +168,7 @@ fn memory_limit(settings: &TrainSettings, config: &ModelConfig) -> Result<Option
 fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
     let (units, delta) = (records.units.len(), settings.privacy.delta);
     let mut warnings = Vec::new();
-    if is_standard_input(&settings.data.train) {
+    if settings.data.train.has_standard_input() {
         warnings.push(
             "records come from standard input and are kept in memory only, never on disk; to resume this run, pipe the same \
              records into `rldp train --resume RUN`"
@@ -189,6 +188,7 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
                 .to_owned(),
         );
     }
+    warnings.extend(records.cuts.words("records"));
     if settings.privacy.unsafe_noise_seed.is_some() {
         warnings.push(
             "--unsafe-noise-seed: NO PRIVACY GUARANTEE; whoever knows the seed can subtract the noise".to_owned(),

@@ -4,16 +4,17 @@ use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
-use rldp_data::{Columns, PROMPT_END, RawRecord, TextColumns, TokenRecord, read_records, tokenize};
+use rldp_data::{Block, Columns, Content, RawRecord, TextColumns, read_records, tokenize};
 use rldp_lab::utility::{corpus_bleu, rouge_l};
 use rldp_model::{
     Sequence,
     cpu::{CpuEngine, CpuOptions},
     generate::{GenerateOptions, Sampling, generate},
 };
+use rldp_train::evaluate::sequence;
 use serde_json::{Map, Value, json};
 
-use crate::{exit::Wrong, models::Opened};
+use crate::{exit::Wrong, models::Opened, reading::Reading};
 
 /// What is computed beside perplexity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,15 +34,16 @@ const MOST_LABELS: usize = 100;
 pub(crate) fn measure(
     opened: &mut Opened,
     data: &Path,
-    (prompt, completion): (&str, &str),
+    ((prompt, completion), reading): ((&str, &str), &Reading),
     metrics: &[Metric],
     max_new_tokens: usize,
 ) -> Result<Map<String, Value>> {
     let text = TextColumns::PromptCompletion { prompt: prompt.to_owned(), completion: completion.to_owned() };
-    let records = read_records(data, &Columns { text, unit: None }).map_err(Wrong::input)?;
+    let records = read_records(data, &Columns { text, ..reading.columns.clone() }).map_err(Wrong::input)?;
+    let records = pairs(data, records)?;
     let mut found = Map::new();
     if metrics.contains(&Metric::Accuracy) {
-        let labels: BTreeSet<&str> = records.iter().map(|record| record.text.as_str()).collect();
+        let labels: BTreeSet<&str> = records.iter().map(|record| record.completion.as_str()).collect();
         let labels: Vec<&str> = labels.into_iter().collect();
         if !(2..=MOST_LABELS).contains(&labels.len()) {
             bail!(Wrong::input(anyhow::anyhow!(
@@ -50,11 +52,11 @@ pub(crate) fn measure(
                 labels.len()
             )));
         }
-        found.extend(accuracy(opened, data, &records, &labels)?);
+        found.extend(accuracy(opened, data, (&records, reading), &labels)?);
     }
     if metrics.iter().any(|metric| *metric != Metric::Accuracy) {
         let groups = grouped(&records);
-        let texts = continuations(opened, &groups, max_new_tokens)?;
+        let texts = continuations(opened, &groups, reading, max_new_tokens)?;
         let references: Vec<Vec<String>> = groups.into_iter().map(|(_, references)| references).collect();
         found.insert("prompts".into(), json!(texts.len()));
         if metrics.contains(&Metric::Bleu) {
@@ -68,28 +70,54 @@ pub(crate) fn measure(
     Ok(found)
 }
 
+/// A prompt with its completion.
+struct Pair {
+    row: usize,
+    prompt: String,
+    completion: String,
+}
+
+/// The records as texts; conversations have no metrics.
+fn pairs(data: &Path, records: Vec<RawRecord>) -> Result<Vec<Pair>> {
+    let pair = |record: RawRecord| match record.content {
+        Content::Pair { prompt, completion } => Ok(Pair { row: record.row, prompt, completion }),
+        _ => Err(Wrong::input(anyhow::anyhow!(
+            "{}: --metrics takes prompts and completions that are texts; these are messages",
+            data.display()
+        ))
+        .into()),
+    };
+    records.into_iter().map(pair).collect()
+}
+
 /// Distinct prompts in the file's order, each with all its completions.
-fn grouped(records: &[RawRecord]) -> Vec<(String, Vec<String>)> {
+fn grouped(records: &[Pair]) -> Vec<(String, Vec<String>)> {
     let mut place = std::collections::HashMap::new();
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for record in records {
-        let prompt = record.prompt.clone().unwrap_or_default();
-        let at = *place.entry(prompt.clone()).or_insert(groups.len());
+    for Pair { prompt, completion, .. } in records {
+        let at = *place.entry(prompt.as_str()).or_insert(groups.len());
         if at == groups.len() {
-            groups.push((prompt, Vec::new()));
+            groups.push((prompt.clone(), Vec::new()));
         }
-        groups[at].1.push(record.text.clone());
+        groups[at].1.push(completion.clone());
     }
     groups
 }
 
-/// Greedy continuations of the prompts, laid out as in training.
-fn continuations(opened: &Opened, groups: &[(String, Vec<String>)], max_new_tokens: usize) -> Result<Vec<String>> {
+/// Greedy continuations of the prompts, laid out as in training. A prompt that leaves no room for them loses its start.
+fn continuations(
+    opened: &Opened,
+    groups: &[(String, Vec<String>)],
+    reading: &Reading,
+    max_new_tokens: usize,
+) -> Result<Vec<String>> {
     let engine = CpuEngine::new(&opened.files, CpuOptions::default()).map_err(Wrong::input)?;
     let stop_tokens = opened.files.config.eos_token_ids.clone();
     let options = GenerateOptions { max_new_tokens, sampling: Sampling::GREEDY, seed: 0, stop_tokens };
+    let room = opened.files.config.max_positions.saturating_sub(max_new_tokens).max(1);
     let one = |(prompt, _): &(String, Vec<String>)| -> Result<String> {
-        let tokens = opened.tokenizer.encode(&format!("{prompt}{PROMPT_END}"), true).map_err(Wrong::input)?;
+        let text = format!("{prompt}{}", reading.layout.prompt_end);
+        let tokens = opened.tokenizer.encode_end(&text, room).map_err(Wrong::input)?;
         let new = generate(&engine, opened.adapter.as_ref(), &tokens, &options).map_err(Wrong::input)?;
         Ok(opened.tokenizer.decode(&new).map_err(Wrong::input)?.trim().to_owned())
     };
@@ -98,40 +126,29 @@ fn continuations(opened: &Opened, groups: &[(String, Vec<String>)], max_new_toke
 
 /// The share of records whose own label has the greatest log-likelihood after the prompt, its end included, and that of
 /// the commonest label, which a model must beat to have learned anything.
-fn accuracy(opened: &mut Opened, data: &Path, records: &[RawRecord], labels: &[&str]) -> Result<Map<String, Value>> {
-    let with = |record: &RawRecord, label: &str| RawRecord {
-        row: record.row,
-        prompt: record.prompt.clone(),
-        text: label.to_owned(),
-        conversation: false,
-        unit: None,
-    };
+fn accuracy(
+    opened: &mut Opened,
+    data: &Path,
+    (records, reading): (&[Pair], &Reading),
+    labels: &[&str],
+) -> Result<Map<String, Value>> {
+    let with = |record: &Pair, label: &str| RawRecord::pair(record.row, record.prompt.clone(), label.to_owned());
     let every: Vec<RawRecord> =
         records.iter().flat_map(|record| labels.iter().map(move |label| with(record, label))).collect();
-    let eos = opened.files.config.eos_token_ids.first().copied();
-    let tokens = tokenize(data, &every, &opened.tokenizer, eos).map_err(Wrong::input)?;
-    let limit = opened.files.config.max_positions;
-    if let Some(long) = tokens.iter().find(|record| record.tokens.len() > limit) {
-        bail!(Wrong::input(anyhow::anyhow!(
-            "{}: row {} has {} tokens with a label, but the model takes {limit}; shorten the prompts",
-            data.display(),
-            long.row + 1,
-            long.tokens.len()
-        )));
-    }
-    let sequences: Vec<Sequence> = tokens
-        .iter()
-        .flat_map(TokenRecord::passages)
-        .map(|(tokens, scored_from)| Sequence { tokens, scored_from, weight: 1.0 })
-        .collect();
-    let losses = opened.engine.losses(opened.adapter.as_ref(), &sequences).map_err(Wrong::input)?;
-    ensure!(losses.len() == records.len() * labels.len(), "the engine lost a sequence");
+    let tokens = tokenize(data, &every, &opened.tokenizer, &reading.layout).map_err(Wrong::input)?;
+    let blocks: Vec<Vec<Block>> = tokens.iter().map(|record| record.blocks(reading.max_length)).collect();
+    let sequences: Vec<Sequence> = blocks.iter().flatten().map(|block| sequence(block, 1.0)).collect();
+    let mut found = opened.engine.losses(opened.adapter.as_ref(), &sequences).map_err(Wrong::input)?.into_iter();
+    let losses: Vec<f64> =
+        blocks.iter().map(|blocks| found.by_ref().take(blocks.len()).map(|loss| loss.nll).sum()).collect();
+    ensure!(losses.len() == records.len() * labels.len() && found.next().is_none(), "the engine lost a sequence");
     let right = records.iter().zip(losses.chunks_exact(labels.len())).filter(|(record, losses)| {
-        let best = losses.iter().zip(labels).min_by(|a, b| a.0.nll.total_cmp(&b.0.nll));
-        best.is_some_and(|(_, label)| *label == record.text)
+        let best = losses.iter().zip(labels).min_by(|a, b| a.0.total_cmp(b.0));
+        best.is_some_and(|(_, label)| *label == record.completion)
     });
     let right = right.count() as f64;
-    let commonest = labels.iter().map(|label| records.iter().filter(|record| record.text == *label).count()).max();
+    let commonest =
+        labels.iter().map(|label| records.iter().filter(|record| record.completion == *label).count()).max();
     let count = records.len() as f64;
     let mut found = Map::new();
     found.insert("accuracy".into(), json!(right / count));

@@ -235,6 +235,8 @@ fn inputs(shared: Arc<Shared>, witness: Witness) -> Inputs {
         unit: None,
         content: [row as u8; 32],
         tokens: (0..6).map(|t| ((row * 3 + t * 5) % 11) as u32).collect(),
+        prefix: 0,
+        left_out: 0,
         scored: std::iter::once(1..6).collect(),
     };
     let records: Vec<TokenRecord> = (0..9).map(record).collect();

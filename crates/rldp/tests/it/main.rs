@@ -18,6 +18,7 @@ mod privacy;
 mod reach;
 mod secrets;
 mod shared;
+mod silent;
 mod support;
 mod train;
 mod utility;

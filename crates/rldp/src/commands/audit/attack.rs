@@ -119,8 +119,8 @@ pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
 
 /// Two files that the caller names.
 fn named(target: &mut Target, arguments: &AuditArguments, members: &Path, non_members: &Path) -> Result<Membership> {
-    let members = target.score_file("members", members, &arguments.columns)?;
-    let others = target.score_file("non-members", non_members, &arguments.columns)?;
+    let members = target.score_file("members", members)?;
+    let others = target.score_file("non-members", non_members)?;
     let all: Vec<RecordScores> = members.iter().chain(&others).copied().collect();
     let coins: Vec<bool> = (0..all.len()).map(|at| at < members.len()).collect();
     let scores = separations(&all, &coins, arguments)?;

@@ -10,7 +10,7 @@ use rldp_audit::{
 };
 use rldp_data::membership::{MemberRow, coins, read_membership};
 use rldp_model::{Adapter, Sequence};
-use rldp_train::files;
+use rldp_train::{RecordFiles, evaluate::sequence, files};
 
 use super::{
     attack::{Membership, Scored, scored},
@@ -28,8 +28,8 @@ struct Units {
 /// Attacks the units of a run that was trained with `--hold-out-members`.
 pub(super) fn audit_members(target: &mut Target, arguments: &AuditArguments, run: &Path) -> Result<Membership> {
     let Some(own) = target.settings.clone() else { anyhow::bail!("a run folder without settings was opened") };
-    let units = units(target, arguments, run, &own.data.train)?;
-    let scores = target.score("units", &own.data.train, &units.records)?;
+    let units = units(target, run, &own.data.train)?;
+    let scores = target.score("units", own.data.train.first(), &units.records)?;
     let scores = units.mean(&scores);
     let mut found: Vec<Scored> = Vec::new();
     for kind in ScoreKind::ALL {
@@ -66,15 +66,17 @@ fn one_run(arguments: &AuditArguments, delta: f64, scores: &[RecordScores], coin
     Ok(audit_scores(&values, coins, &settings).map_err(Wrong::input)?)
 }
 
-fn units(target: &Target, arguments: &AuditArguments, run: &Path, train: &Path) -> Result<Units> {
+fn units(target: &Target, run: &Path, train: &RecordFiles) -> Result<Units> {
     let (rows, coins) = read_coins(run)?;
-    let records = target.read("units", train, &arguments.columns)?;
+    let mut records = Vec::new();
+    for file in train.paths() {
+        records.extend(target.read("units", file)?);
+    }
     let mut by_row: Vec<Option<ScoredRecord>> = records.into_iter().map(Some).collect();
     let kept = rows.iter().map(|row| by_row.get_mut(row.row).and_then(Option::take));
     let Some(records) = kept.collect::<Option<Vec<ScoredRecord>>>() else {
         anyhow::bail!(Wrong::input(anyhow::anyhow!(
-            "{} does not hold the rows that {} was trained on; it was changed since",
-            train.display(),
+            "{train} does not hold the rows that {} was trained on; it was changed since",
             run.display()
         )));
     };
@@ -104,19 +106,22 @@ impl Units {
 
     /// The mean token log-probability of each unit, over its records, under an adapter.
     fn log_probs(&self, target: &mut Target, adapter: &Adapter) -> Result<Vec<f64>> {
-        let records = self.records.iter();
-        let sequences: Vec<Sequence> = records
-            .map(|record| Sequence { tokens: &record.tokens, scored_from: record.scored_from, weight: 1.0 })
-            .collect();
+        let blocks = self.records.iter().flat_map(|record| &record.blocks);
+        let sequences: Vec<Sequence> = blocks.map(|block| sequence(block, 1.0)).collect();
         let losses = target.opened.engine.losses(Some(adapter), &sequences).map_err(Wrong::input)?;
-        let scores: Vec<RecordScores> =
-            losses.iter().map(|loss| RecordScores([-loss.nll / loss.tokens.max(1) as f64; 5])).collect();
+        let mut losses = losses.into_iter();
+        let score = |record: &ScoredRecord| {
+            let of = losses.by_ref().take(record.blocks.len());
+            let (nll, tokens) = of.fold((0.0, 0), |(nll, tokens), loss| (nll + loss.nll, tokens + loss.tokens));
+            RecordScores([-nll / tokens.max(1) as f64; 5])
+        };
+        let scores: Vec<RecordScores> = self.records.iter().map(score).collect();
         Ok(self.mean(&scores).iter().map(|scores| scores.get(ScoreKind::Loss)).collect())
     }
 }
 
 /// Every shadow's log-probabilities and coins, of the same units.
-fn shadows(target: &mut Target, arguments: &AuditArguments, units: &Units, train: &Path) -> Result<Vec<Shadow>> {
+fn shadows(target: &mut Target, arguments: &AuditArguments, units: &Units, train: &RecordFiles) -> Result<Vec<Shadow>> {
     let mut found = Vec::with_capacity(arguments.shadow.len());
     for (done, run) in arguments.shadow.iter().enumerate() {
         let other = settings(run)?;
@@ -125,9 +130,8 @@ fn shadows(target: &mut Target, arguments: &AuditArguments, units: &Units, train
         let agrees = rows.len() == units.rows.len() && units.rows.iter().zip(&rows).all(|(a, b)| same(a, b));
         if other.data.train != *train || !agrees {
             anyhow::bail!(Wrong::input(anyhow::anyhow!(
-                "{} is no shadow: it must be trained on {} with the same units and with --hold-out-members",
-                run.display(),
-                train.display()
+                "{} is no shadow: it must be trained on {train} with the same units and with --hold-out-members",
+                run.display()
             )));
         }
         let adapter = models::adapter(Some(&run.join(files::ADAPTER)), &target.opened.files)?;

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use fs_err as fs;
 use rldp_audit::score::{RecordScores, ScoredRecord, score_records};
-use rldp_data::{RawRecord, TextColumns, TokenRecord, read_records, tokenize};
+use rldp_data::{RawRecord, TokenRecord, tokenize};
 use rldp_model::{Adapter, ModelSource};
 use rldp_train::{files, settings::TrainSettings};
 
 use crate::{
-    cli::{AuditArguments, ColumnArguments, ModelArguments},
+    cli::{AuditArguments, ModelArguments},
     exit::Wrong,
     models::Opened,
     origin::Origin,
     progress::note,
+    reading::{self, Reading},
 };
 
 /// Notes of progress on the way.
@@ -26,7 +27,7 @@ pub(super) struct Target {
     pub(super) adapter: Adapter,
     pub(super) adapter_path: PathBuf,
     pub(super) settings: Option<TrainSettings>,
-    max_length: usize,
+    reading: Reading,
 }
 
 impl Target {
@@ -51,57 +52,45 @@ impl Target {
         let mut opened =
             Opened::new(&ModelArguments { model, adapter: Some(adapter_path.clone()), engine: arguments.engine })?;
         let Some(adapter) = opened.adapter.take() else { anyhow::bail!("an adapter was given but not loaded") };
-        let limit = opened.files.config.max_positions;
-        let max_length = arguments.columns.max_length.map_or(limit, |length| (length as usize).min(limit));
-        Ok(Self { opened, adapter, adapter_path, settings, max_length })
+        let beside = reading::trained_with(Some(&adapter_path))?;
+        let trained = settings.as_ref().map(|run| &run.data).or(beside.as_ref());
+        let mut reading = Reading::new(&arguments.columns, &opened.files.config, trained);
+        if let Some(own) = settings.as_ref().map(|run| &run.data) {
+            // The columns of the flags, or those that the run was trained on.
+            reading.columns.text = arguments.columns.named().unwrap_or_else(|| own.text_columns());
+            reading.columns.delimiter = reading.columns.delimiter.or(own.delimiter.map(|delimiter| delimiter as u8));
+        }
+        Ok(Self { opened, adapter, adapter_path, settings, reading })
     }
 
     /// Scores the records of a file.
-    pub(super) fn score_file(
-        &mut self,
-        label: &str,
-        path: &Path,
-        columns: &ColumnArguments,
-    ) -> Result<Vec<RecordScores>> {
-        let records = self.read(label, path, columns)?;
+    pub(super) fn score_file(&mut self, label: &str, path: &Path) -> Result<Vec<RecordScores>> {
+        let records = self.read(label, path)?;
         self.score(label, path, &records)
     }
 
     /// The records of a file, ready to be scored.
-    pub(super) fn read(&self, label: &str, path: &Path, columns: &ColumnArguments) -> Result<Vec<ScoredRecord>> {
-        let text = self.text_columns(columns);
-        let records = read_records(path, &rldp_data::Columns { text, unit: None }).map_err(Wrong::input)?;
-        self.tokenized(label, path, &records)
+    pub(super) fn read(&self, label: &str, path: &Path) -> Result<Vec<ScoredRecord>> {
+        self.tokenized(label, path, &self.reading.raw(path)?)
     }
 
     /// Scores texts that stand in `path`, one a row.
     pub(super) fn score_texts(&mut self, label: &str, path: &Path, texts: &[&str]) -> Result<Vec<RecordScores>> {
-        let record = |(row, text): (usize, &&str)| RawRecord {
-            row,
-            prompt: None,
-            text: (*text).to_owned(),
-            conversation: false,
-            unit: None,
-        };
+        let record = |(row, text): (usize, &&str)| RawRecord::text(row, (*text).to_owned());
         let records: Vec<RawRecord> = texts.iter().enumerate().map(record).collect();
         let records = self.tokenized(label, path, &records)?;
         self.score(label, path, &records)
     }
 
     fn tokenized(&self, label: &str, path: &Path, records: &[RawRecord]) -> Result<Vec<ScoredRecord>> {
-        let eos = self.opened.files.config.eos_token_ids.first().copied();
-        let tokens = tokenize(path, records, &self.opened.tokenizer, eos).map_err(Wrong::input)?;
-        let long = tokens.iter().filter(|record| record.tokens.len() > self.max_length).count();
-        if long > 0 {
-            note("note", &format!("{label}: {long} records are longer than {} tokens and are cut", self.max_length));
-        }
-        // A conversation is judged by its last answer, given all that was said before.
-        let cut = |(mut tokens, raw): (TokenRecord, &RawRecord)| {
-            tokens.truncate(self.max_length);
-            let (passage, scored_from) = tokens.passages().last().unwrap_or_default();
-            ScoredRecord { row: raw.row, text: raw.text.clone(), tokens: passage.to_vec(), scored_from }
+        let tokens = tokenize(path, records, &self.opened.tokenizer, &self.reading.layout).map_err(Wrong::input)?;
+        self.reading.say(label, &tokens);
+        let scored = |(tokens, raw): (TokenRecord, &RawRecord)| ScoredRecord {
+            row: raw.row,
+            text: raw.scored_text().to_owned(),
+            blocks: tokens.blocks(self.reading.max_length),
         };
-        Ok(tokens.into_iter().zip(records).map(cut).collect())
+        Ok(tokens.into_iter().zip(records).map(scored).collect())
     }
 
     /// Scores records of `path`.
@@ -114,12 +103,6 @@ impl Target {
         };
         let found = score_records(self.opened.engine.as_mut(), &self.adapter, records, &mut progress);
         found.map_err(|error| Wrong::input(anyhow::anyhow!("{}: {error}", path.display())).into())
-    }
-
-    /// The columns of the flags, or those that the run was trained on.
-    fn text_columns(&self, columns: &ColumnArguments) -> TextColumns {
-        let trained = || self.settings.as_ref().map(|settings| settings.data.text_columns());
-        columns.named().or_else(trained).unwrap_or_else(|| TextColumns::Text("text".to_owned()))
     }
 }
 

@@ -53,7 +53,7 @@ fn every_combination_is_planned_once_with_its_settings() {
     assert!(runs.iter().all(|run| run.settings.output.out == Path::new("out/runs").join(&run.name)));
     let last = runs.last().unwrap();
     assert_eq!((last.method.as_str(), last.dataset.as_str(), last.settings.seed), ("flat", "mail & chats", 3));
-    assert_eq!(last.settings.data.text_column, "body");
+    assert_eq!(last.settings.data.text_column.as_deref(), Some("body"));
     assert_eq!(last.settings.privacy.epsilon, 2.0);
     assert_eq!(last.axes["epsilon"], 2.0);
     // Seeds vary slowest: the first third already compares everything.

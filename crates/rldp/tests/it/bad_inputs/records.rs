@@ -1,5 +1,7 @@
 //! Files of records.
 
+use std::path::Path;
+
 use super::{Case, train};
 
 /// Found by fuzzing: a page of a dictionary that is not there.
@@ -27,6 +29,22 @@ pub(super) fn cases() -> Vec<Case> {
         ("JSONL with a number for a text", "number.jsonl", b"{\"text\": 7, \"patient\": \"1\"}\n"),
         ("JSONL that is not UTF-8", "bytes.jsonl", b"{\"text\": \"\xff SECRET\", \"patient\": \"1\"}\n"),
         ("JSONL nested without end", "deep.jsonl", &deep),
+        ("CSV with text after a quote", "after.csv", b"patient,text\n1,SECRET ok\n2,\"SECRET\" note\n"),
+        ("CSV with ids that differ by a blank", "blanks.csv", b"patient,text\n7,SECRET a\n 7,SECRET b\n"),
+        ("CSV with ids that differ by case", "case.csv", b"patient,text\np7,SECRET a\nP7,SECRET b\n"),
+        ("CSV with ids that differ by zeros", "zeros.csv", b"patient,text\n7,SECRET a\n007,SECRET b\n"),
+        ("CSV with a blank id", "blank-id.csv", b"patient,text\n ,SECRET a\n"),
+        (
+            "JSONL that lacks a key in its second row",
+            "hole.jsonl",
+            b"{\"text\": \"SECRET\", \"patient\": 1}\n{\"text\": \"SECRET\"}\n",
+        ),
+        ("JSONL with NaN", "nan.jsonl", b"{\"text\": \"SECRET\", \"patient\": 1, \"score\": NaN}\n"),
+        ("JSONL with a lone surrogate", "half.jsonl", b"{\"text\": \"SECRET \\ud83d\", \"patient\": 1}\n"),
+        ("JSONL with null for an id", "null.jsonl", b"{\"text\": \"SECRET\", \"patient\": null}\n"),
+        ("JSON array that is cut", "cut.json", b"[{\"text\": \"SECRET\", \"patient\": 1}, {\"text\": \"SEC"),
+        ("JSON array of texts", "texts.json", b"[\"SECRET\"]"),
+        ("an object where an array is meant", "object.json", b"{\"data\": [{\"text\": \"SECRET\"}]}"),
         ("empty Parquet", "empty.parquet", b""),
         ("Parquet that is something else", "other.parquet", b"SECRET text, not a table"),
         ("truncated Parquet", "cut.parquet", b"PAR1\x15\x04\x15\x10SECRET"),
@@ -50,6 +68,27 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(
         Case::new("a folder for records", train("--train train.csv", "--train folder.csv")).before("mkdir folder.csv"),
     );
+    cases.push(
+        Case::new("ids of another file", train("--train train.csv", "--train first.csv --train second.csv"))
+            .file("first.csv", "patient,text\np1,SECRET a\n")
+            .file("second.csv", "patient,text\nP1,SECRET b\n"),
+    );
+    cases.push(
+        Case::new("messages without a template", "evaluate --model model --data chat.jsonl")
+            .file("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"SECRET\"}]}\n"),
+    );
+    cases.push(
+        Case::new("a prompt of text and a completion of messages", "evaluate --model model --data mixed.jsonl").file(
+            "mixed.jsonl",
+            "{\"prompt\": \"SECRET\", \"completion\": [{\"role\": \"assistant\", \"content\": \"SECRET\"}]}\n",
+        ),
+    );
+    for name in ["id-nan", "id-fraction", "id-null", "id-decimal", "text-null"] {
+        let table = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../rldp-data/testdata/tables/{name}.parquet"));
+        let words = "--train table.parquet --unit-column who";
+        let words = train("--train train.csv --eval eval.csv --unit-column patient", words).replace("table", name);
+        cases.push(Case::new(name, words).file(format!("{name}.parquet"), fs_err::read(table).unwrap()));
+    }
     cases.push(Case::new("an unknown unit column", train("--unit-column patient", "--unit-column person")));
     cases.push(
         Case::new("records of one token", "evaluate --model model --data short.csv").file("short.csv", "text\n.\n.\n"),

@@ -24,6 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("a promise on the reference engine", train_with("--engine reference")),
         Case::new("checkpoints never", train("--checkpoint-every 2", "--checkpoint-every 0")),
         Case::new("a probe without public records", train("--eval eval.csv", "--public-probe")),
+        Case::new("ids without a unit column", train("--unit-column patient", "--unit-ids folded")),
         Case::new("required flags missing", "train --model model"),
         Case::new("no command", ""),
         Case::new("unknown command", "trian"),
@@ -88,6 +89,10 @@ fn flags() -> Vec<Case> {
         ("no records of a unit", "--max-records-per-unit 0"),
         ("micro-batch of zero", "--micro-batch-tokens 0"),
         ("SAC without transitions", "--sac-batch-size 0"),
+        ("unknown rule of ids", "--unit-ids loose"),
+        ("a quote for a delimiter", "--delimiter '\"'"),
+        ("two characters for a delimiter", "--delimiter ab"),
+        ("an unknown escape", "--prompt-end '\\x'"),
     ];
     flags.into_iter().map(|(name, more)| Case::new(name, train_with(more))).collect()
 }
