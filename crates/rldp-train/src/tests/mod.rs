@@ -1,6 +1,7 @@
 //! The loop on the embedded demo model.
 
 mod bands;
+mod device;
 mod post_processing;
 mod resume;
 mod several;

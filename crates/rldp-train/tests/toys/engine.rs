@@ -4,7 +4,8 @@
 //! square of what is missing. It hands over every unit's gradient, and lets the caller clip and sum.
 
 use rldp_model::{
-    Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks, engine::EngineError,
+    Adapter, Engine, ModelConfig, Sequence, SequenceLoss, UnitGradient, UnitInput, UnitSinks,
+    engine::{EngineError, UnitInvariance},
 };
 
 /// A model without weights.
@@ -33,6 +34,11 @@ fn residuals<'a>(adapter: Option<&'a Adapter>, sequence: &'a Sequence) -> impl I
 impl Engine for Line {
     fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Every unit is computed by itself.
+    fn unit_invariance(&self) -> UnitInvariance {
+        UnitInvariance::Exact
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
