@@ -8,6 +8,7 @@ mod chat;
 pub mod demo;
 mod error;
 pub mod membership;
+mod overlap;
 mod sampler;
 mod source;
 mod tokenize;
@@ -16,6 +17,7 @@ mod units;
 
 pub use chat::{ChatTemplate, Conversation};
 pub use error::DataError;
+pub use overlap::shared_records;
 pub use sampler::{PoissonSampler, SampledBatch};
 pub use source::{Columns, RawRecord, TextColumns, is_standard_input, read_records, read_table};
 pub use tokenize::{Block, PROMPT_END, TokenRecord, tokenize};

@@ -4,13 +4,16 @@ use std::{collections::BTreeSet, path::Path};
 
 use rldp_control::Controller;
 use rldp_data::{
-    Columns, PrivacyUnits, TextTokenizer, TokenRecord, UnitPolicy, is_standard_input, read_records, tokenize,
+    Columns, PrivacyUnits, TextTokenizer, TokenRecord, UnitPolicy, is_standard_input, read_records, shared_records,
+    tokenize,
 };
 use rldp_model::{Engine, EngineError, ModelConfig};
+use rldp_privacy::PublicFile;
 
 use crate::{
     error::TrainError,
     evaluate::PublicRecords,
+    learner::PublicText,
     run::secrets::{Secrets, plant},
     settings::{CanarySettings, DataSettings, TrainSettings},
 };
@@ -27,6 +30,8 @@ pub struct Inputs {
     pub secrets: Secrets,
     /// Records that are assumed public.
     pub eval: Option<PublicRecords>,
+    /// Text to begin with, declared public.
+    pub public: Option<PublicText>,
     /// How PEFT names the base model.
     pub base_name: String,
 }
@@ -39,6 +44,8 @@ pub struct Records {
     pub secrets: Secrets,
     /// Records that are assumed public.
     pub eval: Option<PublicRecords>,
+    /// Text to begin with, declared public.
+    pub public: Option<PublicText>,
 }
 
 /// Units and evaluation records of a run.
@@ -74,8 +81,39 @@ pub fn load_records(
         Some(path) => Some(PublicRecords::declare(&tokenized(path, data, None, tokenizer, config)?, max_length)),
         None => None,
     };
+    let public = public_text(data, &train, tokenizer, config)?;
     let (units, secrets) = plant(settings, units, tokenizer, config)?;
-    Ok(Records { units, secrets, eval })
+    Ok(Records { units, secrets, eval, public })
+}
+
+/// The text of `--public`, none of which may stand among the private records.
+fn public_text(
+    data: &DataSettings,
+    train: &[TokenRecord],
+    tokenizer: &TextTokenizer,
+    config: &ModelConfig,
+) -> Result<Option<PublicText>, TrainError> {
+    let (mut files, mut records) = (Vec::new(), Vec::new());
+    for path in &data.public {
+        if is_standard_input(path) {
+            return Err(TrainError::Usage(
+                "--public names files, which the claim tells apart by their digests; it reads no standard input".into(),
+            ));
+        }
+        let found = tokenized(path, data, None, tokenizer, config)?;
+        let shared = shared_records(train, &found);
+        if shared > 0 {
+            return Err(TrainError::Refused(format!(
+                "{}: {shared} of {} records also stand in {}, so they are not public; take them out of one of the two files",
+                path.display(),
+                found.len(),
+                data.train.display()
+            )));
+        }
+        files.push(PublicFile::of(&fs_err::read(path)?, found.len()));
+        records.extend(found);
+    }
+    if files.is_empty() { Ok(None) } else { PublicText::declare(files, records, data.max_length).map(Some) }
 }
 
 /// N, the expected number of units of a run, without tokenizing anything: what a plan may depend on.

@@ -100,14 +100,8 @@ pub(crate) fn load(settings: &TrainSettings, warn: &mut dyn FnMut(&str)) -> Resu
     let engine = engine_for(settings, &files)?;
     let named = settings.model.model.display().to_string();
     let base_name = if files_on_hub { named.split('@').next().unwrap_or_default().to_owned() } else { named };
-    Ok(Inputs {
-        engine,
-        controller: None,
-        units: records.units,
-        secrets: records.secrets,
-        eval: records.eval,
-        base_name,
-    })
+    let Records { units, secrets, eval, public } = records;
+    Ok(Inputs { engine, controller: None, units, secrets, eval, public, base_name })
 }
 
 /// The engine that the settings ask for.
