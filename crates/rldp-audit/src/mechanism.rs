@@ -138,6 +138,7 @@ fn claim(z: f64, delta: f64, m: usize, secrecy: Secrecy) -> Result<Claim, AuditE
         delta,
         noise_bands: 1,
         other_steps: 0,
+        public_text: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
         sampling_rate: 1.0,

@@ -10,6 +10,7 @@ pub mod demo;
 mod error;
 mod fields;
 pub mod membership;
+mod overlap;
 mod sampler;
 mod source;
 mod tokenize;
@@ -20,6 +21,7 @@ mod units;
 pub use blocks::Block;
 pub use chat::{ChatTemplate, Conversation, SpecialTokens};
 pub use error::DataError;
+pub use overlap::shared_records;
 pub use sampler::{PoissonSampler, SampledBatch};
 pub use source::{
     Chat, Columns, Content, RawRecord, TextColumns, UnitColumn, is_standard_input, read_more_records, read_records,

@@ -36,6 +36,7 @@ fn claim((pairs, size, units): (usize, usize, usize)) -> Claim {
         delta,
         noise_bands: 1,
         other_steps: 0,
+        public_text: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
         sampling_rate: 1.0,

@@ -1,6 +1,7 @@
 //! The promise of a run, fixed before its first step.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     accounting::Adjacency,
@@ -26,6 +27,23 @@ pub enum Guarantee {
 /// JSON has no infinity: it is written as null.
 fn infinite_when_null<'a, D: serde::Deserializer<'a>>(value: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(value)?.unwrap_or(f64::INFINITY))
+}
+
+/// A file of text that the run was told is public; the promise is not about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicFile {
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// Records in it.
+    pub records: u64,
+}
+
+impl PublicFile {
+    /// The file of these bytes, which hold so many records.
+    pub fn of(bytes: &[u8], records: usize) -> Self {
+        let digest = Sha256::digest(bytes);
+        Self { sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(), records: records as u64 }
+    }
 }
 
 /// The promise at the head of a ledger.
@@ -60,6 +78,9 @@ pub struct Claim {
     pub noise_delta: f64,
     /// How noise is chosen.
     pub regime: Regime,
+    /// Text that the adapter was trained on without noise before the first step, because whoever ran it declared it public.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public_text: Vec<PublicFile>,
     /// Whether the claim is a guarantee.
     pub guarantee: Guarantee,
 }
@@ -175,7 +196,7 @@ impl Claim {
         };
         format!(
             "Everything released by this run (adapter, policy, metrics, ledger and report) is ({}, {:?})-differentially \
-             private with respect to {neighbours} {unit}; {}.{}{}",
+             private with respect to {neighbours} {unit}; {}.{}{}{}",
             self.target_epsilon,
             self.delta,
             self.regime.words(),
@@ -187,7 +208,21 @@ impl Claim {
                 0 => String::new(),
                 steps =>
                     format!(" The same holds for it together with up to {steps} steps of other runs under this plan."),
-            }
+            },
+            self.public_words()
+        )
+    }
+
+    /// Which text was taken for public, and by whom.
+    fn public_words(&self) -> String {
+        if self.public_text.is_empty() {
+            return String::new();
+        }
+        let files: Vec<String> =
+            self.public_text.iter().map(|file| format!("{} ({} records)", file.sha256, file.records)).collect();
+        format!(
+            " It began with text that whoever ran it declared public, and says nothing about that: SHA-256 {}.",
+            files.join(", ")
         )
     }
 }

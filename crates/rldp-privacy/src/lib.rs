@@ -24,7 +24,7 @@ pub use allocation::Allocation;
 pub use bands::{Bands, MOST_BANDS};
 pub use boundary::{NoGuarantee, Observable, Public, Released, Sensitive, TakenOver};
 pub use choice::Choice;
-pub use claim::{Claim, Guarantee};
+pub use claim::{Claim, Guarantee, PublicFile};
 pub use clipped_sum::{
     ClippedSum, Frame, NoisyRelease, NormBins, PartialSum, Past, ReleasedStatistics, StatisticSpec, StatisticWeights,
 };

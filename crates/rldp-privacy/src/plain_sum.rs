@@ -85,6 +85,7 @@ mod tests {
             target_epsilon: f64::INFINITY,
             delta: 0.0,
             other_steps: 0,
+            public_text: Vec::new(),
             adjacency: Adjacency::AddRemove,
             unit: "record".into(),
             noise_bands: 1,

@@ -45,6 +45,7 @@ fn claim(adaptive: bool) -> (Claim, f64) {
         delta: DELTA,
         noise_bands: 1,
         other_steps: 0,
+        public_text: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
         sampling_rate: 0.1,

@@ -32,6 +32,7 @@ fn claim(guarantee: Guarantee) -> Claim {
         target_epsilon: 9.0,
         delta: 1e-5,
         other_steps: 0,
+        public_text: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
         noise_bands: 1,

@@ -7,14 +7,17 @@ use std::{
 
 use rldp_control::Controller;
 use rldp_data::{
-    Columns, IdBook, PrivacyUnits, TextLayout, TextTokenizer, TokenRecord, UnitPolicy, read_more_records, tokenize,
+    Columns, IdBook, PrivacyUnits, TextLayout, TextTokenizer, TokenRecord, UnitPolicy, is_standard_input,
+    read_more_records, shared_records, tokenize,
 };
 use rldp_model::{Engine, EngineError, ModelConfig};
+use rldp_privacy::PublicFile;
 
 use crate::{
     cuts::Cuts,
     error::TrainError,
     evaluate::PublicRecords,
+    learner::PublicText,
     run::secrets::{Secrets, plant},
     settings::{CanarySettings, DataSettings, TrainSettings},
 };
@@ -31,6 +34,8 @@ pub struct Inputs {
     pub secrets: Secrets,
     /// Records that are assumed public.
     pub eval: Option<PublicRecords>,
+    /// Text to begin with, declared public.
+    pub public: Option<PublicText>,
     /// How PEFT names the base model.
     pub base_name: String,
 }
@@ -45,6 +50,8 @@ pub struct Records {
     pub eval: Option<PublicRecords>,
     /// What the blocks leave out of the private records: for the person who runs the training, not for release.
     pub cuts: Cuts,
+    /// Text to begin with, declared public.
+    pub public: Option<PublicText>,
 }
 
 /// Units and evaluation records of a run.
@@ -83,8 +90,36 @@ pub fn load_records(
         }
         None => None,
     };
+    let public = public_text(data, &train, tokenizer, config)?;
     let (units, secrets) = plant(settings, units, tokenizer, config)?;
-    Ok(Records { units, secrets, eval, cuts })
+    Ok(Records { units, secrets, eval, cuts, public })
+}
+
+/// The text of `--public`, none of which may stand among the private records.
+fn public_text(
+    data: &DataSettings,
+    train: &[TokenRecord],
+    tokenizer: &TextTokenizer,
+    config: &ModelConfig,
+) -> Result<Option<PublicText>, TrainError> {
+    let (mut files, mut records) = (Vec::new(), Vec::new());
+    for path in &data.public {
+        if is_standard_input(path) {
+            return Err(TrainError::Usage(
+                "--public names files, which the claim tells apart by their digests; it reads no standard input".into(),
+            ));
+        }
+        let found = tokenized(std::slice::from_ref(path), data, false, tokenizer, config)?;
+        if shared_records(train, &found) > 0 {
+            return Err(TrainError::Refused(format!(
+                "{}: records of it also stand among those of --train, so they are not public; take them out of one of the two files",
+                path.display()
+            )));
+        }
+        files.push(PublicFile::of(&fs_err::read(path)?, found.len()));
+        records.extend(found);
+    }
+    if files.is_empty() { Ok(None) } else { PublicText::declare(files, records, data.max_length).map(Some) }
 }
 
 /// N, the expected number of units of a run, without tokenizing anything: what a plan may depend on.

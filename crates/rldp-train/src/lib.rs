@@ -28,7 +28,7 @@ mod trainer;
 pub use cuts::Cuts;
 pub use error::TrainError;
 pub use inputs::{Inputs, Records, count_units, load_records};
-pub use learner::{Optimizer, PostProcessing, Step, UpdateSummary};
+pub use learner::{Optimizer, PostProcessing, PublicText, Step, UpdateSummary};
 pub use mechanism::{SumTask, Summation, plan, sum_units};
 pub use planning::{Forecast, Pace, recommend};
 pub use record_files::RecordFiles;

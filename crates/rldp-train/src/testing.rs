@@ -84,6 +84,7 @@ pub(crate) fn settings() -> TrainSettings {
         data: DataSettings {
             train: "train.csv".into(),
             eval: None,
+            public: Vec::new(),
             text_column: None,
             prompt_column: None,
             completion_column: None,
@@ -110,7 +111,7 @@ pub(crate) fn settings() -> TrainSettings {
         },
         optimizer: OptimizerSettings {
             optimizer: OptimizerKind::Adamw,
-            learning_rate: 0.01,
+            learning_rate: Some(0.01),
             warmup: 0.0,
             decay: Decay::Linear,
             beta1: 0.9,
@@ -167,6 +168,7 @@ pub(crate) fn demo_inputs(settings: &TrainSettings) -> Inputs {
         units: records.units,
         secrets: records.secrets,
         eval: None,
+        public: records.public,
         base_name: "demo".into(),
     }
 }

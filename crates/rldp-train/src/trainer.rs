@@ -6,6 +6,7 @@ use rldp_privacy::NoisyRelease;
 use crate::{
     error::TrainError,
     evaluate::Evaluation,
+    learner::PublicText,
     learner::{Learner, UpdateSummary},
     mechanism::{Mechanism, Summation},
     run::{Run, progress::Progress},
@@ -24,6 +25,8 @@ pub struct Trainer {
     pub(crate) steering: Steering,
     /// What is written.
     pub(crate) run: Run,
+    /// Text to begin with; none once that is done.
+    pub(crate) public: Option<PublicText>,
 }
 
 /// How a run ended.
@@ -45,6 +48,9 @@ impl Trainer {
     /// # Errors
     /// When the folder cannot be written, the ledger cannot be synced, or the engine fails. What was charged stays charged.
     pub fn run(&mut self, progress: &mut dyn Progress) -> Result<Outcome, TrainError> {
+        if !self.warm_up(progress)? {
+            return Ok(Outcome { steps: 0, finished: false, evaluation: None, warnings: Vec::new() });
+        }
         self.evaluate(progress)?;
         while !self.is_done() && !progress.should_stop() {
             // Charge, sample, clip and sum, add noise.

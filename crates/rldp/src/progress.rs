@@ -75,6 +75,12 @@ impl Progress for Terminal {
         self.evaluations = Some([first, now]);
     }
 
+    fn warming(&mut self, updates: u64, held_out: &Evaluation) {
+        if !self.quiet {
+            note(&self.bar.prefix(), &format!("public text, step {updates}: perplexity {:.2}", held_out.perplexity));
+        }
+    }
+
     fn should_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

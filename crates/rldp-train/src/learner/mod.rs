@@ -4,6 +4,7 @@ mod average;
 pub(crate) mod optimizer;
 mod post_processing;
 mod schedule;
+mod warm_up;
 
 use rldp_control::{Consecutive, RateSearch, Verdict};
 use rldp_model::{Adapter, AdapterLayout};
@@ -15,15 +16,18 @@ use self::optimizer::Moments;
 pub use self::{
     optimizer::{Optimizer, Step, UpdateSummary},
     post_processing::PostProcessing,
+    warm_up::PublicText,
 };
 use crate::{
     mechanism::NoiseLevels,
-    settings::{OptimizerKind, OptimizerSettings, TrainSettings, default_learning_rate},
+    settings::{OptimizerKind, OptimizerSettings, TrainSettings},
 };
 
 /// What a run learns with, and what it has learned.
 pub(crate) struct Learner {
     settings: OptimizerSettings,
+    /// Learning rate at its peak: the user's, or the rule's.
+    peak_rate: f64,
     /// T, planned steps.
     steps: u64,
     /// The last iterate.
@@ -65,8 +69,8 @@ pub(crate) struct LastStep {
 }
 
 impl Learner {
-    /// A learner at the start of a run of `settings`; `noise` is that of the first step.
-    pub(crate) fn new(settings: &TrainSettings, adapter: Adapter, noise: &NoiseLevels) -> Self {
+    /// A learner at the start of a run of `settings`; `noise` is that of the first step, and `rule` the learning rate that follows from it.
+    pub(crate) fn new(settings: &TrainSettings, adapter: Adapter, noise: &NoiseLevels, rule: f64) -> Self {
         let (parameters, pairs) = (adapter.parameters().len(), adapter.layout().pairs().len());
         Self {
             optimizer: Optimizer::new(settings.optimizer.clone(), parameters),
@@ -74,7 +78,8 @@ impl Learner {
             first_noise_std: noise.std.clone(),
             average: Average::default(),
             post: PostProcessing::start(pairs),
-            rate_search: settings.control.rate_search.then(|| rate_search(settings)),
+            rate_search: settings.control.rate_search.then(|| rate_search(settings, rule)),
+            peak_rate: settings.optimizer.learning_rate.unwrap_or(rule),
             last_step: None,
             settings: settings.optimizer.clone(),
             steps: settings.privacy.steps,
@@ -127,7 +132,7 @@ impl Learner {
     }
 
     fn move_adapter(&mut self, step: u64, gradient: &[f32], rescale: &[f64], noise: &NoiseLevels) -> UpdateSummary {
-        let planned = self.settings.learning_rate_at(step - 1, self.steps);
+        let planned = self.settings.learning_rate_at(self.peak_rate, step - 1, self.steps);
         let searched = self.rate_search.as_ref().map_or(1.0, RateSearch::gain);
         let made = Step {
             rescale,
@@ -192,12 +197,10 @@ impl LearnerState {
 }
 
 /// The search believes in the rule, where there is one, rather than in a rate that its user is not sure of.
-fn rate_search(settings: &TrainSettings) -> RateSearch {
-    let given = settings.optimizer.learning_rate;
+fn rate_search(settings: &TrainSettings, rule: f64) -> RateSearch {
+    let given = settings.optimizer.learning_rate.unwrap_or(rule);
     let believed = match settings.optimizer.optimizer {
-        OptimizerKind::Adamw | OptimizerKind::AdamBc => {
-            default_learning_rate(settings.privacy.steps, settings.model.lora_alpha)
-        }
+        OptimizerKind::Adamw | OptimizerKind::AdamBc => rule,
         OptimizerKind::Sgd => given,
     };
     RateSearch::new((believed / given).ln())

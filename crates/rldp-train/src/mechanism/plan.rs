@@ -9,7 +9,7 @@ use rldp_privacy::{
 use super::{CLIP_RANGE, Controls};
 use crate::{
     error::TrainError,
-    settings::{CHOICES_OF_BANDS, PrivacySettings, RegimeKind, TrainSettings, most_chosen_bands},
+    settings::{CHOICES_OF_BANDS, PrivacySettings, RegimeKind, RunNoise, TrainSettings, most_chosen_bands},
 };
 
 /// What is decided before the first step.
@@ -19,6 +19,8 @@ pub struct Plan {
     pub claim: Claim,
     /// What the first step is made with, its noise multiplier among it (that of every step, in the committed regime).
     pub controls: Controls,
+    /// Learning rate of AdamW that follows from its noise.
+    pub learning_rate: f64,
 }
 
 /// More bands are taken when they leave less than this of the noise: each takes memory for another two adapters.
@@ -85,13 +87,21 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         noise_coordinates,
         noise_delta: reserve,
         regime,
+        public_text: Vec::new(),
         guarantee: match settings.unsafe_reasons().as_slice() {
             [] => Guarantee::Holds,
             reasons => Guarantee::None { reason: reasons.join("; ") },
         },
     };
     claim.validate()?;
-    Ok(Plan { claim, controls: Controls::even(privacy, pairs, noise_multiplier) })
+    let noise = RunNoise {
+        steps: privacy.steps,
+        batch_size: privacy.batch_size,
+        noise_multiplier,
+        noise_bands: claim.noise_bands,
+    };
+    let learning_rate = noise.learning_rate(settings.model.lora_alpha)?;
+    Ok(Plan { claim, controls: Controls::even(privacy, pairs, noise_multiplier), learning_rate })
 }
 
 /// A number of bands, and what it takes.

@@ -113,6 +113,7 @@ fn seconds_a_step(
         units: PrivacyUnits::by_record(&records, &policy)?,
         secrets: Secrets::default(),
         eval: None,
+        public: None,
         base_name: "rehearsal".into(),
     };
     let mut clock = Clock::default();

@@ -21,7 +21,7 @@ pub(crate) fn manifest(
 ) -> Value {
     let layout = adapter.layout();
     let config = inputs.engine.config();
-    json!({
+    let mut manifest = json!({
         "rldp_version": env!("CARGO_PKG_VERSION"),
         "commit": option_env!("RLDP_COMMIT"),
         "started": started(),
@@ -53,7 +53,11 @@ pub(crate) fn manifest(
         "unit": settings.data.unit_column.as_deref().unwrap_or("record"),
         "statement": plan.claim.statement(),
         "guarantee": plan.claim.guarantee,
-    })
+    });
+    if !plan.claim.public_text.is_empty() {
+        manifest["public_text"] = json!({"declared_by": "whoever started the run", "files": plan.claim.public_text});
+    }
+    manifest
 }
 
 /// The way from the run folder to the one in which it is started: relative paths in its settings are meant from there.

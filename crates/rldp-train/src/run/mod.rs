@@ -7,6 +7,7 @@ pub(crate) mod numbers;
 mod preflight;
 pub(crate) mod progress;
 mod promise;
+mod public;
 pub(crate) mod recorder;
 pub(crate) mod records;
 pub(crate) mod secrets;
@@ -39,7 +40,7 @@ pub(crate) struct Run {
     pub(crate) settings: TrainSettings,
     pub(crate) recorder: Recorder,
     /// How PEFT names the base model.
-    base_name: String,
+    pub(crate) base_name: String,
     /// Records that are assumed public.
     pub(crate) eval: Option<PublicRecords>,
     /// The last evaluation on them, and the step after which it was made.

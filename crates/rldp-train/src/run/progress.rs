@@ -22,6 +22,8 @@ pub trait Progress {
     fn step(&mut self, view: &StepView);
     /// After every evaluation on public records.
     fn evaluated(&mut self, step: u64, evaluation: &Evaluation);
+    /// After every look at the public records that are held out of a warm-up, after `updates` of its steps.
+    fn warming(&mut self, _updates: u64, _held_out: &Evaluation) {}
     /// Asked before every step; `true` ends the run after saving it.
     fn should_stop(&self) -> bool {
         false

@@ -84,7 +84,7 @@ mod tests {
     fn promises_are_kept_and_the_rest_is_listed() {
         let before = settings();
         let mut now = settings();
-        now.optimizer.learning_rate = 0.5;
+        now.optimizer.learning_rate = Some(0.5);
         now.output.out = "elsewhere".into();
         now.data.eval = Some("public.csv".into());
         let found = changes(&before, &now).unwrap();

@@ -32,6 +32,8 @@ pub mod files {
     pub const TIMING: &str = "timing.jsonl";
     /// PEFT adapter.
     pub const ADAPTER: &str = "adapter";
+    /// PEFT adapter of the warm-up on public text.
+    pub const PUBLIC: &str = "public";
     /// The controller's policy.
     pub const POLICY: &str = "policy";
     /// The report.

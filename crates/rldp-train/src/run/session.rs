@@ -59,6 +59,7 @@ pub fn start_on(
     preflight(inputs.engine.as_mut(), &adapter, settings.seed)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
     settings.privacy.noise_bands = Some(plan.claim.noise_bands);
+    settings.optimizer.learning_rate.get_or_insert(plan.learning_rate);
     let mut controller = build_controller(&settings, &mut inputs, &adapter)?;
     if let Some(policy) = &settings.control.policy {
         controller.restore(StateFormat::Json, &read_policy(policy)?)?;
@@ -102,6 +103,7 @@ pub fn resume_on(
     // Runs from before there was a choice had noise of its own in every step.
     begun.privacy.noise_bands.get_or_insert(1);
     settings.privacy.noise_bands = settings.privacy.noise_bands.or(begun.privacy.noise_bands);
+    settings.optimizer.learning_rate = settings.optimizer.learning_rate.or(begun.optimizer.learning_rate);
     let changed = changes(&begun, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
@@ -135,6 +137,7 @@ pub fn resume_on(
             TrainError::Refused("a checkpoint was found, but its ledger was not taken over; restore the ledger".into())
         })?;
         trainer.restore(saved, proof)?;
+        trainer.keep_warm_up()?;
     }
     Ok(trainer)
 }
@@ -182,7 +185,11 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
     check_invariance(inputs.engine.as_ref(), settings)?;
     let layout = adapter.layout();
-    plan(settings, inputs.units.expected(), layout.pairs().len(), layout.trained_count())
+    let mut plan = plan(settings, inputs.units.expected(), layout.pairs().len(), layout.trained_count())?;
+    if let Some(text) = &inputs.public {
+        plan.claim.public_text = text.files().to_vec();
+    }
+    Ok(plan)
 }
 
 /// The caller's own controller, or the one that the settings name.
@@ -232,7 +239,7 @@ fn assemble(
         sampler,
         noise,
     };
-    let learner = Learner::new(&settings, adapter, &mechanism.noise_levels()?);
+    let learner = Learner::new(&settings, adapter, &mechanism.noise_levels()?, plan.learning_rate);
     let steering = Steering::new(&settings, controller);
     let run = Run {
         settings,
@@ -242,7 +249,7 @@ fn assemble(
         evaluation: None,
         non_finite: NonFinite::default(),
     };
-    Ok(Trainer { engine: inputs.engine, mechanism, learner, steering, run })
+    Ok(Trainer { engine: inputs.engine, mechanism, learner, steering, run, public: inputs.public })
 }
 
 /// Raw observations, when they are asked for and the claim admits what that means.

@@ -26,6 +26,10 @@ settings! {
         /// Evaluation records, assumed public.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         eval: Option<PathBuf> = unset(),
+        /// Text that you declare public: the adapter is trained on it, without noise, before the first private step; may be given
+        /// more than once.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        public: Vec<PathBuf> = unset(),
         /// Column that holds the text.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         text_column: Option<String> = derived("the usual columns: text; messages; prompt and completion; instruction, input, output"),

@@ -6,7 +6,7 @@
 use rldp_model::{ModelConfig, cpu::Precision};
 use toml::{Table, Value};
 
-use super::{DataSettings, PrecisionKind, Preset, Setting, TrainSettings, all, default_learning_rate};
+use super::{DataSettings, PrecisionKind, Preset, Setting, TrainSettings, all};
 use crate::{
     error::TrainError,
     planning::recommend::{Asked, Workload, recommend},
@@ -175,7 +175,6 @@ impl Given {
         fill("data", "max_length", whole(DataSettings::usual_length(known.model, limit)));
         fill("model", "precision", fastest_precision().name().into());
         fill_plan(&mut table, epochs.as_ref(), known)?;
-        fill_learning_rate(&mut table);
         let settings = understood(table)?;
         settings.validate()?;
         Ok(settings)
@@ -237,9 +236,7 @@ fn fill_plan(table: &mut Table, epochs: Option<&Value>, known: &Known) -> Result
     // What is recommended depends on neither of the two that are filled in here.
     privacy.entry("steps").or_insert(1.into());
     privacy.entry("batch_size").or_insert(1.0.into());
-    let mut draft = table.clone();
-    fill_learning_rate(&mut draft);
-    let draft = understood(draft)?;
+    let draft = understood(table.clone())?;
     draft.validate()?;
     let Some(units) = known.units else {
         return Err(TrainError::Usage(
@@ -258,16 +255,6 @@ fn fill_plan(table: &mut Table, epochs: Option<&Value>, known: &Known) -> Result
     privacy.insert("steps".to_owned(), whole(plan.steps as usize));
     privacy.insert("batch_size".to_owned(), plan.batch_size.into());
     Ok(())
-}
-
-/// The default rate follows from the number of steps and `lora_alpha`, whoever gave them. Where one is no number, checks of
-/// their own refuse it.
-fn fill_learning_rate(table: &mut Table) {
-    let of = |section: &str, key: &str| table.get(section).and_then(|section| section.get(key)).and_then(number);
-    let steps = of("privacy", "steps").filter(|steps| *steps >= 1.0).unwrap_or(1.0);
-    let alpha = of("model", "lora_alpha").filter(|alpha| *alpha > 0.0).unwrap_or(1.0);
-    let rate = default_learning_rate(steps as u64, alpha);
-    place(table, "optimizer").entry("learning_rate").or_insert_with(|| rate.into());
 }
 
 fn fastest_precision() -> PrecisionKind {

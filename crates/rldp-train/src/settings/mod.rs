@@ -35,7 +35,7 @@ pub use model::ModelSettings;
 pub use optimizer::OptimizerSettings;
 pub use output::OutputSettings;
 pub use privacy::PrivacySettings;
-pub use rate::default_learning_rate;
+pub use rate::{RunNoise, largest_learning_rate};
 
 /// Groups of the help that are no sections.
 mod groups {

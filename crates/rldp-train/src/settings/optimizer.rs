@@ -12,7 +12,9 @@ settings! {
         /// The update rule.
         optimizer: OptimizerKind = choice(OptimizerKind::Adamw),
         /// Peak learning rate.
-        learning_rate: f64 = derived("1.6/(lora_alpha·√steps), with 25 steps at least").bound(positive()),
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        learning_rate: Option<f64> =
+            derived("1.6/(lora_alpha·√steps), with 25 steps at least, and less where noise leaves little signal").bound(positive()),
         /// Fraction of the steps over which the learning rate rises from zero.
         warmup: f64 = default(0.0).bound(within(0.0, 1.0)),
         /// Schedule after warm-up.

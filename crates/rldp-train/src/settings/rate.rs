@@ -1,5 +1,7 @@
 //! The learning rate of a run whose user gives none.
 
+use rldp_privacy::{Bands, PrivacyError};
+
 /// Longer runs get a smaller learning rate, by the root of their length, so that the noise that all steps carry into the
 /// adapter together stays the same; and a larger `lora_alpha` a smaller one, because it scales what a step does to the model.
 const SCALED_BY_ROOT_OF_STEPS: f64 = 1.6;
@@ -7,8 +9,79 @@ const SCALED_BY_ROOT_OF_STEPS: f64 = 1.6;
 /// Shorter runs than this would by the same rule move so far in a step that the loss grows.
 const FEWEST_STEPS: u64 = 25;
 
-/// Learning rate of AdamW for a run of `steps` steps, 1.6 / (`lora_alpha` √T) and never more than at 25 steps:
-/// `docs/results/controller.md`.
-pub fn default_learning_rate(steps: u64, lora_alpha: f64) -> f64 {
+/// From this signal-to-noise of a step on, noise asks for no smaller steps: `docs/results/few.md`.
+const ENOUGH_SIGNAL: f64 = 100.0;
+
+/// What the rule knows of a run, all of it public: what noise its plan adds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunNoise {
+    /// T.
+    pub steps: u64,
+    /// B.
+    pub batch_size: f64,
+    /// z; 0 without noise.
+    pub noise_multiplier: f64,
+    /// b.
+    pub noise_bands: u64,
+}
+
+impl RunNoise {
+    /// s = B · g / z: the most that a step can hold of signal over the noise that lasts, along one direction: B units add up to B·C along it
+    /// when all of them point that way and are clipped, and noise has deviation z·C, of which bands leave 1/g in a sum over many steps. How
+    /// many directions there are does not count: what is learned lies in few of them, whatever the model's size.
+    ///
+    /// # Errors
+    /// When there are no such bands.
+    pub fn signal_bound(&self) -> Result<f64, PrivacyError> {
+        let bands = Bands::new(self.noise_bands)?;
+        let taken_back = 1.0 / (bands.lasting() * bands.deviation());
+        Ok(self.batch_size * taken_back / self.noise_multiplier)
+    }
+
+    /// Learning rate of AdamW, 1.6 / (`lora_alpha` √T) · min(1, √(s/100)).
+    ///
+    /// AdamW brings noise to one size whatever its own, so that 1.6/√T keeps what all steps carry into the adapter the same. Where there is
+    /// little signal that is too much: what a step gains falls with s, what its noise costs does not.
+    ///
+    /// # Errors
+    /// When there are no such bands.
+    pub fn learning_rate(&self, lora_alpha: f64) -> Result<f64, PrivacyError> {
+        let share =
+            if self.noise_multiplier > 0.0 { (self.signal_bound()? / ENOUGH_SIGNAL).sqrt().min(1.0) } else { 1.0 };
+        Ok(share * largest_learning_rate(self.steps, lora_alpha))
+    }
+}
+
+/// Learning rate of AdamW for a run of `steps` steps with as much signal as can be used, 1.6 / (`lora_alpha` √T) and never more than at 25
+/// steps: `docs/results/controller.md`.
+pub fn largest_learning_rate(steps: u64, lora_alpha: f64) -> f64 {
     SCALED_BY_ROOT_OF_STEPS / (lora_alpha * (steps.max(FEWEST_STEPS) as f64).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const RUN: RunNoise = RunNoise { steps: 60, batch_size: 128.0, noise_multiplier: 2.0, noise_bands: 1 };
+
+    /// Bands of four take back 1/Σc of the noise.
+    #[test]
+    fn the_bound_is_what_the_formula_says() {
+        assert!((RUN.signal_bound().unwrap() - 64.0).abs() < 1e-9, "{:?}", RUN.signal_bound());
+        let four = RunNoise { noise_bands: 4, ..RUN }.signal_bound().unwrap() / 64.0;
+        let weights = [1.0, 0.5, 0.375, 0.3125_f64];
+        let growth = weights.iter().sum::<f64>() / weights.iter().map(|c| c * c).sum::<f64>().sqrt();
+        assert!((four / growth - 1.0).abs() < 1e-3, "{four} against {growth}");
+    }
+
+    #[test]
+    fn little_signal_asks_for_smaller_steps_and_much_for_none() {
+        let rate = |z: f64| RunNoise { noise_multiplier: z, ..RUN }.learning_rate(16.0).unwrap();
+        let most = largest_learning_rate(60, 16.0);
+        assert_eq!((rate(0.0), rate(0.5), rate(1.28)), (most, most, most));
+        assert!((rate(2.0) / most - 0.8).abs() < 1e-9);
+        assert!((rate(16.0) / rate(4.0) - 0.5).abs() < 1e-9);
+    }
 }

@@ -28,6 +28,7 @@ fn the_table_has_every_field_once() {
     settings.model.target_modules = Some(Vec::new());
     (settings.model.micro_batch_tokens, settings.model.memory_limit) = (Some(1), Some(MemorySize(1)));
     settings.control.policy = Some("p".into());
+    settings.data.public = vec!["p".into()];
     let mut fields = BTreeSet::new();
     for (section, value) in Table::try_from(&settings).unwrap() {
         match value {
@@ -52,7 +53,7 @@ fn defaults_are_those_of_the_fields() {
     assert_eq!((settings.model.rank, settings.model.lora_alpha, settings.optimizer.beta1), (8, 16.0, 0.3));
     assert_eq!((settings.privacy.clip_norm, settings.privacy.statistics_share), (0.1, 0.02));
     assert_eq!((settings.data.max_length, settings.control.interval, settings.output.eval_every), (128, 10, 25));
-    assert_eq!(settings.optimizer.learning_rate, default_learning_rate(50, 16.0));
+    assert_eq!(settings.optimizer.learning_rate, None);
     assert_eq!(settings.control.sac, rldp_control::SacSettings::default());
 }
 

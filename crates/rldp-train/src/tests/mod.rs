@@ -3,6 +3,7 @@
 mod bands;
 mod device;
 mod post_processing;
+mod public;
 mod resume;
 mod several;
 mod whole_loop;

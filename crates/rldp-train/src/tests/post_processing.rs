@@ -114,7 +114,7 @@ fn a_step_that_overshot_is_taken_again() {
     settings.privacy.clip_norm = 0.01;
     settings.privacy.unsafe_noise_seed = Some(0);
     settings.model.rank = 1;
-    settings.optimizer.learning_rate = 3.0;
+    settings.optimizer.learning_rate = Some(3.0);
     let mut trainer = demo_trainer(&settings);
     // Nothing but the given rate is believed in.
     trainer.learner.rate_search = Some(RateSearch::new(0.0));

@@ -83,7 +83,7 @@ fn plain_lora(settings: &TrainSettings) -> Vec<f32> {
                 }
             })
             .unwrap();
-        let learning_rate = settings.optimizer.learning_rate_at(step, settings.privacy.steps);
+        let learning_rate = settings.optimizer.learning_rate_at(0.01, step, settings.privacy.steps);
         let beta1 = settings.optimizer.beta1;
         let step = Step { rescale: &ones, noise_std: &ones, lasting: 1.0, gains: &ones, beta1, learning_rate };
         optimizer.update(&mut adapter, &mean, step);

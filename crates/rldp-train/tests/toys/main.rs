@@ -105,6 +105,7 @@ fn inputs() -> Inputs {
         units: PrivacyUnits::by_record(&records, &policy).unwrap(),
         secrets: rldp_train::Secrets::default(),
         eval: None,
+        public: None,
         base_name: "line".into(),
     }
 }

@@ -28,6 +28,7 @@ impl Args for SettingFlags {
             .mut_arg("canary-repetitions", |arg| arg.requires("canaries"))
             .mut_arg("hold-out-members", |arg| arg.num_args(0..=1).default_missing_value("0.5"))
             .mut_arg("steps", |arg| arg.conflicts_with("epochs"))
+            .mut_arg("public", |arg| arg.value_delimiter(None))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

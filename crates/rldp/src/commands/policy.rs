@@ -15,7 +15,7 @@ use rldp_control::{
 use rldp_privacy::{Observable, Public};
 use rldp_train::{
     files,
-    settings::{Given, Known, TrainSettings, default_learning_rate},
+    settings::{Given, Known, TrainSettings, largest_learning_rate},
 };
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
             name(settings.data.train.first()),
             settings.privacy.epsilon,
             settings.privacy.steps,
-            settings.optimizer.learning_rate,
+            settings.optimizer.learning_rate.unwrap_or(f64::NAN),
             settings.privacy.clip_norm,
             settings.model.rank,
             outcome.evaluation.map_or(f64::NAN, |evaluation| evaluation.perplexity)
@@ -89,7 +89,7 @@ fn episode(
     let clipping = if rng.random_bool(0.75) { "joint" } else { "pair-wise" };
     let rank = if rng.random_bool(0.5) { 4 } else { 8 };
     let steps: u32 = rng.random_range(24..=48);
-    let rate = off * default_learning_rate(steps.into(), LORA_ALPHA);
+    let rate = off * largest_learning_rate(steps.into(), LORA_ALPHA);
     let seed = i64::from(rng.random::<u32>());
     let (model, records) = (drawn(arguments.model.len(), rng), drawn(arguments.train.len(), rng));
     let path = |given: &[PathBuf], at: usize, name: &str| {

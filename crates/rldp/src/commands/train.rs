@@ -114,14 +114,8 @@ pub(crate) fn load(settings: &TrainSettings, warn: &mut dyn FnMut(&str)) -> Resu
         warn(&warning);
     }
     let engine = engine_for(settings, &files)?;
-    Ok(Inputs {
-        engine,
-        controller: None,
-        units: records.units,
-        secrets: records.secrets,
-        eval: records.eval,
-        base_name,
-    })
+    let Records { units, secrets, eval, public, .. } = records;
+    Ok(Inputs { engine, controller: None, units, secrets, eval, public, base_name })
 }
 
 /// The engine that the settings ask for.

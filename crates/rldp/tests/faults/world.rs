@@ -247,6 +247,7 @@ fn inputs(shared: Arc<Shared>, witness: Witness) -> Inputs {
         controller: None,
         units: PrivacyUnits::by_record(&records, &policy).unwrap(),
         eval: Some(PublicRecords::declare(&records[..2], 8)),
+        public: None,
         base_name: "tiny".into(),
         secrets: rldp_train::Secrets::default(),
     }

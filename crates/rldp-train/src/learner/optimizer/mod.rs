@@ -188,7 +188,7 @@ pub(super) mod tests {
     pub(crate) fn settings() -> OptimizerSettings {
         OptimizerSettings {
             optimizer: OptimizerKind::Adamw,
-            learning_rate: 0.1,
+            learning_rate: None,
             warmup: 0.2,
             decay: Decay::Linear,
             beta1: 0.9,

@@ -177,7 +177,9 @@ controller = "fixed"
         let shared: Vec<&Planned> = runs.iter().filter(|run| run.roles.len() == 2).collect();
         assert_eq!(shared.len(), 2);
         assert!(
-            shared.iter().all(|run| run.settings.privacy.steps == 40 && run.settings.optimizer.learning_rate == 0.01)
+            shared
+                .iter()
+                .all(|run| run.settings.privacy.steps == 40 && run.settings.optimizer.learning_rate == Some(0.01))
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Case, train};
+use super::{Case, train, train_with};
 
 /// Found by fuzzing: a page of a dictionary that is not there.
 const PAGES: &[u8] = include_bytes!("../../../../../fuzz/corpus/parquet/dictionary-that-is-not-there");
@@ -92,6 +92,15 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(Case::new("an unknown unit column", train("--unit-column patient", "--unit-column person")));
     cases.push(
         Case::new("records of one token", "evaluate --model model --data short.csv").file("short.csv", "text\n.\n.\n"),
+    );
+    cases.push(
+        Case::new("a private record in public text", train_with("--public shared.csv"))
+            .before("head -n 2 train.csv > shared.csv"),
+    );
+    cases.push(Case::new("public text from standard input", train_with("--public -")));
+    cases.push(
+        Case::new("too little public text", train_with("--public two.csv"))
+            .file("two.csv", "text\none of two\ntwo of two\n"),
     );
     cases
 }

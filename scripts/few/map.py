@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""The room above the rule, mapped: runs of tasks drawn at random, appended to RESULTS as lines of JSON (standard library only).
+
+usage: map.py RLDP MODELS DATA RESULTS [--tasks N] [--from I] [--stage rate|knobs] [--workers W] [--seed S] [--held-out]
+
+MODELS has the folders stories260k and demo (the demo's GPT-2); DATA is what corpora.py wrote. A task is a corpus, N units, epsilon, steps,
+expected batch and model; its settings are paired: one seed for noise and batches (public data; no run promises anything). What stands in
+RESULTS is not run again, so the same command goes on after a stop.
+
+rate: the rule's learning rate times 1, 1/2, 1/4 and 2, then what lies around the best, half an octave apart; and AdamW as usual (flat
+clipping, beta1 0.9, one band) at rate 0.004.
+knobs: at the best of those rates, momentum, bands and decay, one at a time; and AdamW at 0.002 and 0.008.
+"""
+
+import argparse
+import concurrent.futures
+import csv
+import json
+import math
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import tempfile
+import threading
+
+# Corpora on which formulas are found, and those on which they are tested, with tokens of stories260k in a text (about).
+FOUND_ON = {"e2e": 45, "notes": 75, "wordnet": 30}
+TESTED_ON = {"banking": 25, "sms": 40, "mr": 75}
+SIZES = {"mr": 4862, "banking": 9999, "sms": 4960}
+MOST_TOKENS = 350_000
+DELTA = 1e-5
+
+
+def draw(rng, held_out):
+    """A task whose run takes seconds."""
+    corpora = TESTED_ON if held_out else FOUND_ON
+    while True:
+        corpus = rng.choice(sorted(corpora))
+        task = {
+            "corpus": corpus,
+            "units": rng.choice([300, 1000, 3000, 10_000, 20_000]),
+            "epsilon": rng.choice([0.5, 1.0, 2.0, 4.0, 8.0]),
+            "steps": rng.choice([20, 30, 45, 60, 100, 150, 200, 300]),
+            "batch": rng.choice([32, 64, 128, 256, 512]),
+            "model": rng.choice(["stories260k", "stories260k", "demo"] if held_out else ["stories260k"]),
+        }
+        records = task["steps"] * task["batch"]
+        fits = task["units"] <= SIZES.get(corpus, 20_000) and 3 * task["batch"] <= task["units"]
+        if fits and 1500 <= records and records * corpora[corpus] <= MOST_TOKENS:
+            return task
+
+
+def tasks(count, held_out):
+    rng = random.Random(2024 if held_out else 24)
+    found = []
+    while len(found) < count:
+        task = draw(rng, held_out)
+        if task not in found:
+            found.append(task)
+    return [{"task": f"{'t' if held_out else 'f'}{i:03}", **task} for i, task in enumerate(found)]
+
+
+def rule(task):
+    return 1.6 / (16 * math.sqrt(max(task["steps"], 25)))
+
+
+def compact(number):
+    return None if number is None else float(f"{number:.4g}")
+
+
+class Lab:
+    def __init__(self, given):
+        self.given = given
+        self.lock = threading.Lock()
+        self.results = {}
+        if given.results.exists():
+            for line in given.results.read_text().splitlines():
+                row = json.loads(line)
+                self.results[self.key(row, row["seed"], row["settings"])] = row
+
+    @staticmethod
+    def key(task, seed, settings):
+        return json.dumps([task["task"], seed, settings], sort_keys=True)
+
+    def sample(self, task, folder):
+        with open(self.given.data / f"{task['corpus']}.csv", encoding="utf-8", newline="") as source:
+            rows = list(csv.reader(source))[: task["units"] + 1]
+        with open(folder / "train.csv", "w", encoding="utf-8", newline="") as target:
+            csv.writer(target).writerows(rows)
+        return folder / "train.csv"
+
+    def run(self, task, settings, seed=None, files=()):
+        """The line of one run; `files` are flags that are no part of its key."""
+        seed = self.given.seed if seed is None else seed
+        key = self.key(task, seed, settings)
+        with self.lock:
+            if key in self.results:
+                return self.results[key]
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="few-"))
+        try:
+            row = self.line(task, settings, folder, seed, files)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        with self.lock:
+            self.results[key] = row
+            with open(self.given.results, "a") as file:
+                file.write(json.dumps(row, separators=(",", ":")) + "\n")
+        return row
+
+    def line(self, task, settings, folder, seed, files):
+        given = self.given
+        command = [given.rldp, "train", "--model", given.models / task["model"], "--train", self.sample(task, folder)]
+        command += ["--eval", given.data / f"{task['corpus']}-eval.csv", "--out", folder / "run", "--quiet"]
+        command += ["--epsilon", task["epsilon"], "--delta", DELTA, "--steps", task["steps"], "--batch-size", task["batch"]]
+        command += ["--max-length", 64, "--eval-every", 100_000, "--checkpoint-every", 100_000, "--interval", 5]
+        command += ["--seed", seed, "--unsafe-noise-seed", seed, *files]
+        for name, value in settings.items():
+            command += [f"--{name.replace('_', '-')}", value] if name != "way" else []
+        environment = {**os.environ, "RAYON_NUM_THREADS": "1"}
+        made = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment)
+        if made.returncode != 0:
+            return {**task, "seed": seed, "settings": settings, "failed": made.stderr.strip().splitlines()[-1:]}
+        return {**task, "seed": seed, "settings": settings, **self.read(folder / "run")}
+
+    @staticmethod
+    def read(run):
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        of = lambda kind: [line for line in lines if line["kind"] == kind]
+        steps, controls, evals = of("step"), of("control"), of("eval")
+        with open(run / "ledger.jsonl") as file:
+            ledger = json.loads(file.readline())
+        claim = ledger.get("claim", ledger)
+        manifest = json.loads((run / "manifest.json").read_text())
+        mean = lambda numbers: sum(numbers) / len(numbers) if numbers else None
+        return {
+            "nll": evals[-1]["nll"],
+            "nll_before": evals[0]["nll"],
+            "z": compact(steps[0]["noise_multiplier"]),
+            "bands": claim.get("noise_bands", 1),
+            "parameters": manifest["adapter"]["trained"],
+            "pairs": len(manifest["pairs"]),
+            # Over the run: what a controller sees of it.
+            "snr": [compact(step["snr"]) for step in steps],
+            "loss": [compact(step["loss"]) for step in steps],
+            "loss_std": compact(steps[0]["loss_std"]),
+            "warm_up": next(iter(of("warm_up")), None),
+            "persistence": [compact(control["persistence"]) for control in controls],
+            "pair_snr": [[compact(mean(c["snr"])), compact(max(c["snr"]))] for c in controls if c["snr"]],
+        }
+
+
+def usual(rate):
+    return {"clipping": "flat", "beta1": 0.9, "noise_bands": 1, "learning_rate": rate}
+
+
+def rate_stage(lab, task):
+    base = rule(task)
+    tried = {}
+
+    def attempt(half_octaves):
+        if half_octaves not in tried:
+            rate = float(f"{base * 2 ** (half_octaves / 2):.5g}")
+            tried[half_octaves] = lab.run(task, {"learning_rate": rate}).get("nll") or math.inf
+        return tried[half_octaves]
+
+    for start in (0, -2, -4, 2):
+        attempt(start)
+    for _ in range(6):
+        best = min(tried, key=tried.get)
+        around = [step for step in (best - 1, best + 1) if step not in tried and -8 <= step <= 5]
+        if not around:
+            break
+        for step in around:
+            attempt(step)
+    lab.run(task, usual(0.004))
+    return float(f"{base * 2 ** (min(tried, key=tried.get) / 2):.5g}")
+
+
+def knob_stage(lab, task):
+    best = rate_stage(lab, task)
+    for beta1 in (0.0, 0.6, 0.8):
+        lab.run(task, {"learning_rate": best, "beta1": beta1})
+    for bands in (1, 2, 4, 8):
+        if bands * task["batch"] <= task["units"] and bands * 3 <= task["steps"]:
+            lab.run(task, {"learning_rate": best, "noise_bands": bands})
+    for decay in ("constant", "cosine"):
+        lab.run(task, {"learning_rate": best, "decay": decay})
+    for rate in (0.002, 0.008):
+        lab.run(task, usual(rate))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("rldp", "models", "data", "results"):
+        parser.add_argument(name, type=lambda text: pathlib.Path(text).resolve())
+    parser.add_argument("--tasks", type=int, default=60)
+    parser.add_argument("--from", type=int, default=0, dest="first")
+    parser.add_argument("--stage", choices=["rate", "knobs"], default="rate")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--held-out", action="store_true")
+    given = parser.parse_args()
+    lab = Lab(given)
+    stage = {"rate": rate_stage, "knobs": knob_stage}[given.stage]
+    with concurrent.futures.ThreadPoolExecutor(given.workers) as pool:
+        list(pool.map(lambda task: stage(lab, task), tasks(given.tasks, given.held_out)[given.first :]))
+
+
+if __name__ == "__main__":
+    main()
