@@ -67,14 +67,14 @@ impl Case {
         Self {
             name: format!("{family}, seed {seed}, {dtype:?}, rank {rank}: {text}"),
             adapter: Adapter::from_parameters(layout, parameters),
-            files: ModelFiles { config, weights, directory: None, embedded: None },
+            files: ModelFiles { config, weights, directory: None, embedded: None, left_out: Vec::new() },
             units,
         }
     }
 
     fn sequences(&self, unit: usize) -> Vec<Sequence<'_>> {
         let sequences = self.units[unit].iter();
-        sequences.map(|(tokens, from)| Sequence { tokens, scored_from: *from, weight: 0.07 }).collect()
+        sequences.map(|(tokens, from)| Sequence { tokens, scored_from: *from, skipped: &[], weight: 0.07 }).collect()
     }
 
     fn engine(&self, path: Path, cut: Cut) -> CpuEngine {

@@ -126,12 +126,12 @@ fn refused(settings: &TrainSettings) -> String {
 fn private_records_and_too_few_are_no_public_text() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(folder.path());
-    let text = fs_err::read_to_string(&settings.data.train).unwrap();
+    let text = fs_err::read_to_string(&settings.data.train.paths()[0]).unwrap();
     let shared: PathBuf = folder.path().join("shared.csv");
     fs_err::write(&shared, text.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     settings.data.public.push(shared);
     let error = refused(&settings);
-    assert!(error.contains("1 of 1 records also stand in"), "{error}");
+    assert!(error.contains("records of it also stand among those of --train"), "{error}");
     let note = text.lines().nth(1).unwrap().split(',').next_back().unwrap().trim_matches('"').to_owned();
     assert!(!error.contains(&note), "a record is shown");
 

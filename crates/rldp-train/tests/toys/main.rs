@@ -95,7 +95,9 @@ fn inputs() -> Inputs {
         unit: None,
         content: [row as u8; 32],
         tokens: (0..6).map(|t| ((row * 3 + t * 5) % 11) as u32).collect(),
+        prefix: 0,
         scored: std::iter::once(1..6).collect(),
+        left_out: 0,
     };
     let records: Vec<TokenRecord> = (0..60).map(record).collect();
     let policy = UnitPolicy { max_length: 8, max_records: None, unsafe_seed: None };
