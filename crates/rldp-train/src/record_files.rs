@@ -47,6 +47,13 @@ impl RecordFiles {
         &self.0
     }
 
+    /// The same files at the paths that `place` gives them. Standard input stays what it is.
+    #[must_use]
+    pub fn located(&self, place: impl Fn(&Path) -> PathBuf) -> Self {
+        let place = |file: &PathBuf| if is_standard_input(file) { file.clone() } else { place(file) };
+        Self(self.0.iter().map(place).collect())
+    }
+
     /// Whether records come from standard input.
     pub fn has_standard_input(&self) -> bool {
         self.0.iter().any(|file| is_standard_input(file))

@@ -70,7 +70,10 @@ impl Origin {
             located.model.model = self.model(&settings.model.model)?;
         }
         if !given("train") {
-            located.data.train = self.reached(&settings.data.train);
+            located.data.train = settings.data.train.located(|path| self.reached(path));
+        }
+        if !given("public") {
+            located.data.public = settings.data.public.iter().map(|path| self.reached(path)).collect();
         }
         if !given("eval") {
             located.data.eval = settings.data.eval.as_deref().map(|path| self.reached(path));
