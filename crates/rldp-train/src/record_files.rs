@@ -47,11 +47,10 @@ impl RecordFiles {
         &self.0
     }
 
-    /// The same files at the paths that `place` gives them. Standard input stays what it is.
+    /// The same files at the paths that `place` gives them.
     #[must_use]
     pub fn located(&self, place: impl Fn(&Path) -> PathBuf) -> Self {
-        let place = |file: &PathBuf| if is_standard_input(file) { file.clone() } else { place(file) };
-        Self(self.0.iter().map(place).collect())
+        Self(self.0.iter().map(|file| place(file)).collect())
     }
 
     /// Whether records come from standard input.
