@@ -140,12 +140,11 @@ def main():
     rule = fit(found) if given.fit else RULE
     print("rule:", rule)
     if given.list:
-        for task in found + tested:
-            print(
-                f"{task.name} {task.corpus} {task.model} N={task.units} eps={task.epsilon} T={task.steps} B={task.batch} z={task.z} "
-                f"b={task.bands} s={task.bound:.0f} best 2^{task.best_place} rule 2^{place(task, rule):.2f} "
-                f"regret before {task.regret(0.0):.1f} rule {task.regret(place(task, rule)):.1f}"
-            )
+        print("| task | text | model | N | ε | T × B | bands | s | best rate | before | rule |\n" + "|---" * 11 + "|")
+        for task in sorted(found + tested, key=lambda task: task.bound):
+            plan = f"{task.units} | {task.epsilon:g} | {task.steps} × {task.batch} | {task.bands} | {task.bound:.0f}"
+            regrets = f"{task.regret(0.0):.1f} | {task.regret(place(task, rule)):.1f}"
+            print(f"| {task.name} | {task.corpus} | {task.model} | {plan} | {2 ** task.best_place:.2f} | {regrets} |")
     for name, tasks in (("Found on", found), ("Tested on", tested), ("All", found + tested)):
         if tasks:
             table(name, tasks, rule)
