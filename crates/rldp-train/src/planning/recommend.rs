@@ -181,7 +181,7 @@ fn signal_to_noise(
 /// # Errors
 /// When no plan fits the units, or no noise reaches the target.
 pub fn recommend(settings: &TrainSettings, work: &Workload, asked: &Asked) -> Result<PlanRow, TrainError> {
-    if !(work.units >= 1.0) {
+    if work.units.is_nan() || work.units < 1.0 {
         return Err(TrainError::Refused("there is no unit to train on".into()));
     }
     let all = work.units.floor();

@@ -94,7 +94,7 @@ fn rehearsed(settings: &TrainSettings, units: usize, out: &Path) -> TrainSetting
     (settings.data.eval, settings.data.unit_column) = (None, None);
     (settings.data.hold_out_members, settings.data.canaries) = (None, None);
     (settings.control.public_probe, settings.control.rate_search) = (false, false);
-    settings.output.out = out.to_owned();
+    out.clone_into(&mut settings.output.out);
     settings
 }
 
@@ -135,6 +135,11 @@ impl Progress for Clock {
     fn evaluated(&mut self, _step: u64, _evaluation: &Evaluation) {}
 }
 
+/// Every position of a record, as one range.
+fn all(length: usize) -> Vec<std::ops::Range<usize>> {
+    std::iter::once(0..length).collect()
+}
+
 fn random_records(config: &ModelConfig, count: usize, length: usize) -> Vec<TokenRecord> {
     let mut rng = ChaCha12Rng::seed_from_u64(0);
     let mut tokens = || (0..length).map(|_| rng.random_range(0..config.vocab_size as u32)).collect();
@@ -144,7 +149,7 @@ fn random_records(config: &ModelConfig, count: usize, length: usize) -> Vec<Toke
         content: [0; 32],
         tokens: tokens(),
         prefix: 0,
-        scored: vec![0..length],
+        scored: all(length),
         left_out: 0,
     };
     (0..count).map(record).collect()
