@@ -88,7 +88,7 @@ def template_cases(rng, sources, plain):
     """One conversation for each template, which is (name, source)."""
     for name, source in sources:
         messages, some, opens = conversation(rng, plain), tools(rng), rng.random() < 0.5
-        yield name, dict(template=source, special=SPECIAL, messages=messages, tools=some, opens=opens), lambda m=messages, t=some, o=opens, s=source: rendered(s, m, t, o)
+        yield name, dict(template=source, special=SPECIAL, messages=json.dumps(messages), tools=some and json.dumps(some), opens=opens), lambda m=messages, t=some, o=opens, s=source: rendered(s, m, t, o)
 
 
 def expressions(rng, count):

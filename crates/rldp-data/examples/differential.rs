@@ -9,7 +9,7 @@ use rldp_data::{
     Chat, ChatTemplate, Columns, Content, SpecialTokens, TextColumns, UnitColumn, UnitIds, read_records, read_table,
 };
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -18,13 +18,13 @@ enum Request {
     Units { path: PathBuf, column: String, rule: UnitIds },
 }
 
-/// Not tagged: what passes through a tag loses the order and the spelling of its numbers.
+/// Messages and tools are JSON in a text, which keeps the order of keys and the spelling of numbers.
 #[derive(Deserialize)]
 struct Template {
     template: String,
     special: SpecialTokens,
-    messages: Box<RawValue>,
-    tools: Option<Box<RawValue>>,
+    messages: String,
+    tools: Option<String>,
     opens: bool,
     /// Whether answers are asked for as well.
     #[serde(default)]
@@ -48,11 +48,11 @@ fn main() -> io::Result<()> {
 
 fn render(request: &Template) -> Result<Value, String> {
     let template = ChatTemplate::new(&request.template, request.special.clone());
-    let tools = request.tools.as_ref().map(|tools| tools.get().to_owned());
+    let tools = request.tools.clone();
     if !request.answers {
-        return Ok(json!({ "ok": template.render(request.messages.get(), tools.as_deref(), request.opens)? }));
+        return Ok(json!({ "ok": template.render(&request.messages, tools.as_deref(), request.opens)? }));
     }
-    let chat = Chat { before: None, messages: request.messages.get().to_owned(), tools };
+    let chat = Chat { before: None, messages: request.messages.clone(), tools };
     let found = template.conversation(&chat)?;
     let answers: Vec<&str> = found.answers.iter().map(|range| &found.text[range.clone()]).collect();
     Ok(json!({ "ok": answers, "left_out": found.left_out }))

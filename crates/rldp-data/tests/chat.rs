@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use rldp_data::{Chat, ChatTemplate, SpecialTokens};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// A conversation with a template, and the text that transformers makes of it; `None` where it refuses.
@@ -14,8 +14,8 @@ struct Case {
     name: String,
     template: String,
     special: SpecialTokens,
-    messages: Box<RawValue>,
-    tools: Option<Box<RawValue>>,
+    messages: String,
+    tools: Option<String>,
     opens: bool,
     text: Option<String>,
     /// What transformers' mask of the assistant's turns covers.
@@ -32,12 +32,11 @@ impl Case {
     }
 
     fn render(&self) -> Result<String, String> {
-        self.template().render(self.messages.get(), self.tools.as_ref().map(|tools| tools.get()), self.opens)
+        self.template().render(&self.messages, self.tools.as_deref(), self.opens)
     }
 
     fn chat(&self) -> Chat {
-        let tools = self.tools.as_ref().map(|tools| tools.get().to_owned());
-        Chat { before: None, messages: self.messages.get().to_owned(), tools }
+        Chat { before: None, messages: self.messages.clone(), tools: self.tools.clone() }
     }
 }
 
@@ -75,7 +74,7 @@ fn marked_answers_are_those_of_transformers() {
 fn answers_are_what_the_assistant_says_with_its_end() {
     for case in cases().iter().filter(|case| case.text.is_some() && case.name.starts_with("plain")) {
         let conversation = case.template().conversation(&case.chat()).unwrap();
-        let messages: Vec<Value> = serde_json::from_str(case.messages.get()).unwrap();
+        let messages: Vec<Value> = serde_json::from_str(&case.messages).unwrap();
         let said: Vec<&str> = messages
             .iter()
             .filter(|message| message["role"] == "assistant")
@@ -171,8 +170,8 @@ struct Corpus {
 
 #[derive(serde::Deserialize)]
 struct Talk {
-    messages: Box<RawValue>,
-    tools: Option<Box<RawValue>>,
+    messages: String,
+    tools: Option<String>,
 }
 
 /// A template in a public repository, by its digest.
@@ -222,7 +221,7 @@ fn public_templates_render_as_in_transformers() {
         for case in &public.cases {
             let Talk { messages, tools } = &corpus.conversations[&case.conversation];
             let template = ChatTemplate::new(&source, corpus.special.clone());
-            let found = template.render(messages.get(), tools.as_ref().map(|tools| tools.get()), case.opens);
+            let found = template.render(messages, tools.as_deref(), case.opens);
             let what = format!("{} {} {}", public.name, case.conversation, case.opens);
             match (found, case.renders, &case.sha256) {
                 (Ok(text), true, Some(sha256)) if digest(&text) == *sha256 => equal += 1,

@@ -1,9 +1,8 @@
 //! Messages as they stand in a file, and as a template sees them.
 
 use minijinja::Value;
-use serde_json::value::RawValue;
 
-use crate::fields::Fields;
+use crate::fields;
 
 /// Deeper JSON is refused.
 const DEEPEST: usize = 100;
@@ -41,24 +40,24 @@ pub(super) struct Message {
 /// # Errors
 /// When it is none, or an element is no message; the reason shows none of it.
 pub(super) fn messages(json: &str) -> Result<Vec<Message>, String> {
-    let elements: Vec<&RawValue> =
-        serde_json::from_str(json).map_err(|_| "the conversation is not an array of messages")?;
+    let none = "the conversation is not an array of messages";
+    fields::check(json).map_err(|_| none)?;
+    let elements = fields::array(json).ok_or(none)?;
     elements.into_iter().enumerate().map(|(index, raw)| message(index + 1, raw)).collect()
 }
 
 /// Any JSON, such as tools, as a template sees it.
 pub(super) fn value(json: &str, what: &str) -> Result<Value, String> {
-    let raw: &RawValue = serde_json::from_str(json).map_err(|_| format!("{what} are not valid JSON"))?;
-    convert(raw, 0).map_err(|reason| format!("{what} hold {reason}"))
+    fields::check(json).map_err(|_| format!("{what} are not valid JSON"))?;
+    convert(json.trim_ascii(), 0).map_err(|reason| format!("{what} hold {reason}"))
 }
 
-fn message(number: usize, raw: &RawValue) -> Result<Message, String> {
+fn message(number: usize, raw: &str) -> Result<Message, String> {
     let refuse = |reason: &str| format!("message {number} {reason}");
-    let Fields(fields) = serde_json::from_str(raw.get()).map_err(|_| refuse("is no object"))?;
     let mut object = Object::new();
-    for (key, raw) in fields {
+    for (key, raw) in fields::object(raw).ok_or_else(|| refuse("is no object"))? {
         let value = convert(raw, 0).map_err(|reason| refuse(&format!("holds {reason}")))?;
-        put(&mut object, key.into_owned(), value);
+        put(&mut object, key, value);
     }
     from_share_gpt(&mut object).map_err(|reason| refuse(&reason))?;
     // As `apply_chat_template` does: a key that is null is a key that is not there.
@@ -108,8 +107,7 @@ fn with_reasoning(object: Object) -> Object {
     all
 }
 
-fn convert(raw: &RawValue, depth: usize) -> Result<Value, &'static str> {
-    let text = raw.get();
+fn convert(text: &str, depth: usize) -> Result<Value, &'static str> {
     if depth > DEEPEST {
         return Err("values nested too deeply");
     }
@@ -118,15 +116,13 @@ fn convert(raw: &RawValue, depth: usize) -> Result<Value, &'static str> {
             Value::from(serde_json::from_str::<String>(text).map_err(|_| "a lone surrogate, which is no text")?)
         }
         Some(b'[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| "broken JSON")?;
+            let elements = fields::array(text).unwrap_or_default();
             elements.into_iter().map(|raw| convert(raw, depth + 1)).collect::<Result<Vec<_>, _>>()?.into()
         }
         Some(b'{') => {
-            let Fields(fields) = serde_json::from_str(text).map_err(|_| "broken JSON")?;
             let mut object = Object::new();
-            for (key, raw) in fields {
-                let value = convert(raw, depth + 1)?;
-                put(&mut object, key.into_owned(), value);
+            for (key, raw) in fields::object(text).unwrap_or_default() {
+                put(&mut object, key, convert(raw, depth + 1)?);
             }
             Value::from_pairs(object)
         }

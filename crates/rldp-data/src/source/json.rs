@@ -1,12 +1,9 @@
 //! One JSON object a line, or an array of objects.
 
-use std::{fmt, io::BufRead, path::Path};
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use std::{io::BufRead, path::Path};
 
 use super::{Cell, Choose, Row, Wanted, missing_column, row_error, unreadable};
-use crate::{error::DataError, fields::Fields};
+use crate::{error::DataError, fields};
 
 /// Most keys of a row that an error lists.
 const MOST_LISTED: usize = 30;
@@ -31,8 +28,10 @@ pub(super) fn read(path: &Path, mut reader: Box<dyn BufRead>, choose: Choose) ->
         }
         if !text.is_empty() {
             let text = utf8(path, line, text)?;
-            let object = serde_json::from_str(text).map_err(|error| broken(path, line, text, &error, 0))?;
-            rows.push(line, object)?;
+            fields::check(text).map_err(|error| broken(path, line, text, &error, 0))?;
+            let object = fields::object(text)
+                .ok_or_else(|| row_error(path, line, format!("not a JSON object (it is {})", kind(text))))?;
+            rows.push(line, &object)?;
         }
     }
 }
@@ -48,17 +47,28 @@ fn array(mut rows: Rows, bytes: &[u8], before: usize) -> Result<Vec<Row>, DataEr
         path: path.to_owned(),
         reason: "not valid UTF-8; convert the file to UTF-8".into(),
     })?;
-    let mut refused = None;
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let read = reader.deserialize_seq(Elements { rows: &mut rows, refused: &mut refused }).and_then(|()| reader.end());
-    if let Some(refused) = refused {
-        return Err(refused);
+    fields::check(text).map_err(|error| {
+        let place = fields::elements_before(text, offset(text, &error)) + 1;
+        broken(path, place, text, &error, before)
+    })?;
+    for (index, element) in fields::array(text).unwrap_or_default().into_iter().enumerate() {
+        let object = fields::object(element).ok_or_else(|| {
+            let reason = format!("it is {}, but must be an object with named values", kind(element));
+            row_error(path, index + 1, reason)
+        })?;
+        rows.push(index + 1, &object)?;
     }
-    match read {
-        Ok(()) => Ok(rows.found),
-        Err(error) => Err(broken(path, rows.found.len() + 1, text, &error, before)),
-    }
+    Ok(rows.found)
 }
+
+/// The byte at which an error stands.
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    let lines: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    lines + error.column()
+}
+
+/// Keys and values of a row.
+type Object<'a> = [(String, &'a str)];
 
 /// Rows found so far.
 struct Rows<'a> {
@@ -70,18 +80,18 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn push(&mut self, place: usize, object: Fields) -> Result<(), DataError> {
+    fn push(&mut self, place: usize, object: &Object) -> Result<(), DataError> {
         if let Some(choose) = self.choose.take() {
-            self.wanted = choose(&object.0.iter().map(|(key, _)| key.as_ref()).collect::<Vec<_>>());
+            self.wanted = choose(&object.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>());
         }
         let cells = self.wanted.iter().map(|wanted| {
             // Of a key that stands twice the last value counts, as in Python.
-            match object.0.iter().rev().find(|(key, _)| *key == wanted.name) {
+            match object.iter().rev().find(|(key, _)| *key == wanted.name) {
                 Some((_, raw)) => {
                     cell(raw).map_err(|reason| row_error(self.path, place, format!("`{}` {reason}", wanted.name)))
                 }
                 None if wanted.optional => Ok(Cell::Absent),
-                None => Err(self.missing(place, &wanted.name, &object)),
+                None => Err(self.missing(place, &wanted.name, object)),
             }
         });
         let cells = cells.collect::<Result<_, _>>()?;
@@ -90,8 +100,8 @@ impl Rows<'_> {
     }
 
     /// A key that the first row lacks is a wrong name; one that a later row lacks is a hole in the data.
-    fn missing(&self, place: usize, name: &str, object: &Fields) -> DataError {
-        let mut keys: Vec<&str> = object.0.iter().map(|(key, _)| key.as_ref()).collect();
+    fn missing(&self, place: usize, name: &str, object: &Object) -> DataError {
+        let mut keys: Vec<&str> = object.iter().map(|(key, _)| key.as_str()).collect();
         keys.truncate(MOST_LISTED);
         if self.found.is_empty() {
             return missing_column(self.path, name, keys.into_iter());
@@ -99,52 +109,6 @@ impl Rows<'_> {
         let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
         let reason = format!("it has no `{name}`, which earlier rows have; its keys are: {}", keys.join(", "));
         row_error(self.path, place, reason)
-    }
-}
-
-/// Pushes an array's elements.
-struct Elements<'a, 'b> {
-    rows: &'a mut Rows<'b>,
-    refused: &'a mut Option<DataError>,
-}
-
-impl<'de> Visitor<'de> for Elements<'_, '_> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an array")
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        loop {
-            let place = self.rows.found.len() + 1;
-            let Some(object) = elements.next_element_seed(Element(place, self.rows.path, self.refused))? else {
-                return Ok(());
-            };
-            if let Some(object) = object
-                && let Err(error) = self.rows.push(place, object)
-            {
-                self.refused.get_or_insert(error);
-            }
-            if self.refused.is_some() {
-                while elements.next_element::<IgnoredAny>()?.is_some() {}
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// One element, which must be an object.
-struct Element<'a>(usize, &'a Path, &'a mut Option<DataError>);
-
-impl<'de> DeserializeSeed<'de> for Element<'_> {
-    type Value = Option<Fields<'de>>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let raw: &RawValue = serde::Deserialize::deserialize(deserializer)?;
-        if let Ok(object) = serde_json::from_str(raw.get()) {
-            return Ok(Some(object));
-        }
-        let reason = format!("it is {}, but must be an object with named values", kind(raw.get()));
-        *self.2 = Some(row_error(self.1, self.0, reason));
-        Ok(None)
     }
 }
 
@@ -160,8 +124,7 @@ fn kind(raw: &str) -> &'static str {
 }
 
 /// The value of a key whose column is read.
-fn cell(raw: &RawValue) -> Result<Cell, &'static str> {
-    let text = raw.get();
+fn cell(text: &str) -> Result<Cell, &'static str> {
     Ok(match text.as_bytes().first() {
         Some(b'"') => Cell::Text(serde_json::from_str(text).map_err(|_| LONE_SURROGATE)?),
         Some(b'[') => Cell::Array(text.to_owned()),
@@ -188,8 +151,6 @@ fn broken(path: &Path, place: usize, text: &str, error: &serde_json::Error, befo
         || rest.starts_with("Infinity")
     {
         "NaN or Infinity stands there, which JSON does not have; write null, or leave the key out".to_owned()
-    } else if error.is_data() {
-        format!("it is {}", kind(at.trim_start()))
     } else if words.contains("surrogate") || words.contains("hex escape") {
         LONE_SURROGATE.to_owned()
     } else if error.is_eof() {
@@ -251,7 +212,8 @@ mod tests {
             ("a.jsonl", "{\"x\": 2}", "there is no column `who`; the columns are: `x`"),
             ("a.json", "[{\"who\": 1},\n{\"who\": 1,\n\"x\": -Infinity}]", "row 2: not a JSON object (line 3, column"),
             ("a.json", "[{\"who\": 1}, 5]", "row 2: it is a number"),
-            ("a.json", "[{\"who\": 1}, {\"x\": 5}, {", "row 2: it has no `who`"),
+            ("a.json", "[{\"who\": 1}, {\"x\": 5}, {", "row 3: not a JSON object"),
+            ("a.json", "[{\"who\": 1}, {\"x\": 5}]", "row 2: it has no `who`"),
             ("a.json", "[{\"who\": 1}", "row 2: not a JSON object"),
             ("a.json", "[{\"who\": 1}] tail", "row 2: not a JSON object (column 14: trailing characters)"),
             ("a.json", "[]", "the file is empty"),

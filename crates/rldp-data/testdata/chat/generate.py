@@ -145,6 +145,11 @@ def render(template, messages, tools, opens, **more):
         return None, None
 
 
+def as_json(value):
+    """A text, which keeps the order of keys and the spelling of numbers."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def own_cases():
     """Every template with every conversation."""
     for name, template in TEMPLATES.items():
@@ -155,7 +160,7 @@ def own_cases():
                 text, _ = render(template, messages, tools, opens)
                 marks = "{% generation %}" in template or "{%- generation -%}" in template
                 _, spans = render(template, messages, tools, opens, return_assistant_tokens_mask=True) if marks else (None, None)
-                yield dict(name=f"{name}/{talk}", template=template, special=SPECIAL, messages=messages, tools=tools, opens=opens, text=text, spans=spans)
+                yield dict(name=f"{name}/{talk}", template=template, special=SPECIAL, messages=as_json(messages), tools=tools and as_json(tools), opens=opens, text=text, spans=spans)
 
 
 class Past(datetime.datetime):
@@ -186,7 +191,7 @@ def corpus(folder):
                 chat_template_utils._compile_jinja_template.cache_clear()
                 cases.append(dict(conversation=talk, opens=opens, renders=text is not None, sha256=None if text is None or dated else digest(text)))
         found.append(dict(name=path.stem, sha256=digest(template), cases=cases))
-    talks = {name: dict(messages=messages, tools=tools) for name, (messages, tools) in CONVERSATIONS.items()}
+    talks = {name: dict(messages=as_json(messages), tools=tools and as_json(tools)) for name, (messages, tools) in CONVERSATIONS.items()}
     return dict(special=SPECIAL, conversations=talks, templates=found)
 
 
