@@ -96,7 +96,7 @@ impl Bands {
         self.weights.iter().map(|&a| a as f64 / self.scale()).collect()
     }
 
-    /// What a weight of 1 is: grid steps of the noise in one of the contributions.
+    /// What a weight of 1 is: spacings of the noise in one of the contributions.
     pub(crate) fn scale(&self) -> f64 {
         if self.weights.len() == 1 { 1.0 } else { f64::from(1_u32 << WEIGHT_BITS) }
     }

@@ -119,6 +119,9 @@ impl Trainer {
     /// Evaluates the adapter that would be kept, on public records, when it is time to.
     fn evaluate(&mut self, progress: &mut dyn Progress) -> Result<(), TrainError> {
         let (step, Self { engine, learner, run, .. }) = (self.steps(), self);
-        run.evaluate_when_due(step, engine.as_mut(), &learner.average.of(&learner.adapter), progress)
+        if !run.evaluation_is_due(step) {
+            return Ok(());
+        }
+        run.evaluate(step, engine.as_mut(), &learner.average.of(&learner.adapter), progress)
     }
 }

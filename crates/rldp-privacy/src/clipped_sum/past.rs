@@ -57,7 +57,7 @@ impl Past {
         (weighted, sum)
     }
 
-    /// y_t of the noisy value u_t of coordinate `at`, in grid steps of contributions. Post-processing.
+    /// y_t of the noisy value u_t of coordinate `at`, in spacings of contributions. Post-processing.
     pub(super) fn read_off(&self, bands: &Bands, at: usize, noisy: f64) -> f64 {
         let earlier = bands.weights()[1..].iter().zip(&self.read);
         let known: f64 = earlier.map(|(weight, read)| *weight as f64 * f64::from(read[at])).sum();

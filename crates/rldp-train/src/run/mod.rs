@@ -87,17 +87,21 @@ impl Run {
         Ok(())
     }
 
-    /// Evaluates `adapter` on the public records when the step asks for it, and not again after a resume.
-    pub(crate) fn evaluate_when_due(
+    /// Whether the public records are evaluated after `step`, and were not before a resume.
+    pub(crate) fn evaluation_is_due(&self, step: u64) -> bool {
+        let due = step.is_multiple_of(self.settings.output.eval_every) || step == self.settings.privacy.steps;
+        due && self.eval.is_some() && self.evaluation.is_none_or(|(at, _)| at != step)
+    }
+
+    /// Evaluates `adapter` on the public records, when there are any.
+    pub(crate) fn evaluate(
         &mut self,
         step: u64,
         engine: &mut dyn Engine,
         adapter: &Adapter,
         progress: &mut dyn Progress,
     ) -> Result<(), TrainError> {
-        let due = step.is_multiple_of(self.settings.output.eval_every) || step == self.settings.privacy.steps;
-        let known = self.evaluation.is_some_and(|(at, _)| at == step);
-        let Some(records) = self.eval.as_ref().filter(|_| due && !known) else { return Ok(()) };
+        let Some(records) = &self.eval else { return Ok(()) };
         let evaluation = evaluate(engine, Some(adapter), records)?;
         self.recorder.metric(&EvalRecord::new(step, evaluation))?;
         progress.evaluated(step, &evaluation);

@@ -46,7 +46,7 @@ fn without_noise_and_clipping_the_full_batch_is_plain_lora() {
         settings.privacy.clipping = clipping;
         settings.privacy.batch_size = 12.0;
         settings.privacy.steps = 5;
-        // A grid step is 2^-32 of the noise that the threshold asks for, so the threshold must not be wild.
+        // The spacing of the grid is 2^-32 of the noise that the threshold asks for, so the threshold must not be wild.
         settings.privacy.epsilon = 8.0;
         settings.privacy.clip_norm = 10.0;
         settings.privacy.unsafe_noise_seed = Some(0);

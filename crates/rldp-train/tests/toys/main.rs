@@ -84,7 +84,7 @@ impl Progress for After {
 }
 
 fn settings(folder: &Path) -> TrainSettings {
-    let mut settings: TrainSettings = toml::from_str(SETTINGS).unwrap();
+    let mut settings = TrainSettings::from_toml(SETTINGS).unwrap();
     settings.output.out = folder.join("run");
     settings
 }

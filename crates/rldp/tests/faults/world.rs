@@ -103,7 +103,7 @@ impl Place {
     }
 
     pub(crate) fn settings(&self) -> TrainSettings {
-        let mut settings: TrainSettings = toml::from_str(SETTINGS).unwrap();
+        let mut settings = TrainSettings::from_toml(SETTINGS).unwrap();
         settings.output.out = self.run();
         settings.control.controller = self.controller.parse().unwrap();
         settings.privacy.unsafe_noise_seed = self.seeded.then_some(9);
