@@ -269,28 +269,14 @@ fn outer_sum_transposed_body<V: Vector>(outer: Outer, factor: f32, accumulate: b
             V::transpose(&mut square);
             let end = outer.width.min(start + COLUMNS);
             let sum = &mut sum[start * outer.rank..end * outer.rank];
-            if outer.rank == RANKS && end - start == COLUMNS {
-                put_columns(square, accumulate, sum);
-            } else {
-                put_some_columns(square, accumulate, sum, outer.rank, ranks);
-            }
+            put_columns(square, accumulate, sum, outer.rank, ranks);
         }
     }
 }
 
-/// Columns of eight ranks each: the halves of a vector lie 16 columns apart.
+/// Columns of eight ranks from `ranks` on: the halves of a vector lie 16 columns apart, and what is beyond either end is dropped.
 #[inline(always)]
-fn put_columns<V: Vector>(columns: [V; LANES], accumulate: bool, sum: &mut [f32]) {
-    let (low, high) = sum.as_chunks_mut::<RANKS>().0.split_at_mut(LANES);
-    for ((column, low), high) in columns.into_iter().zip(low).zip(high) {
-        let column = if accumulate { column.add(V::load_halves([low, high])) } else { column };
-        column.store_halves([low, high]);
-    }
-}
-
-/// The same, of some of the columns and of ranks from `ranks` on.
-#[inline(always)]
-fn put_some_columns<V: Vector>(columns: [V; LANES], accumulate: bool, sum: &mut [f32], rank: usize, ranks: usize) {
+fn put_columns<V: Vector>(columns: [V; LANES], accumulate: bool, sum: &mut [f32], rank: usize, ranks: usize) {
     for (i, column) in columns.into_iter().enumerate() {
         let mut lanes = [0.0; LANES];
         column.store(&mut lanes);

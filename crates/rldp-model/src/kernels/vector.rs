@@ -19,9 +19,6 @@ pub(crate) fn vectors(from: usize, length: usize) -> impl Iterator<Item = Range<
     (from..length).step_by(LANES).map(move |start| start..length.min(start + LANES))
 }
 
-/// Half of them.
-pub(crate) type Half = [f32; LANES / 2];
-
 /// Sixteen numbers. Implementations for an instruction set are used in functions that are compiled for it only; the
 /// `dispatch_vectors` macro sees to that.
 pub(crate) trait Vector: Copy {
@@ -50,10 +47,6 @@ pub(crate) trait Vector: Copy {
 
     /// Rows become columns.
     fn transpose(rows: &mut [Self; LANES]);
-    /// The first eight numbers and the others, at two places.
-    fn load_halves(halves: [&Half; 2]) -> Self;
-    /// The reverse of `load_halves`.
-    fn store_halves(self, halves: [&mut Half; 2]);
     /// Fetches what lies there into the first cache: a hint, of which nothing can be seen but its speed.
     fn fetch(lanes: &Lanes);
 
@@ -190,15 +183,6 @@ impl<const FMA: bool> Vector for Portable<FMA> {
         }
     }
     #[inline(always)]
-    fn load_halves([low, high]: [&Half; 2]) -> Self {
-        Self(std::array::from_fn(|i| if i < LANES / 2 { low[i] } else { high[i - LANES / 2] }))
-    }
-    #[inline(always)]
-    fn store_halves(self, [low, high]: [&mut Half; 2]) {
-        low.copy_from_slice(&self.0[..LANES / 2]);
-        high.copy_from_slice(&self.0[LANES / 2..]);
-    }
-    #[inline(always)]
     fn fetch(_: &Lanes) {}
 }
 
@@ -247,14 +231,6 @@ mod tests {
         assert_eq!(V::load(&places.map(|i| 0.1 * i)).total(), Portable::<false>(places.map(|i| 0.1 * i)).total());
         V::splat_pair(&[1.0, 2.0]).store(&mut found);
         assert_eq!(found, std::array::from_fn(|i| (1 + i % 2) as f32));
-        let halves: [Half; 2] = std::array::from_fn(|half| std::array::from_fn(|i| (half * 8 + i) as f32));
-        let both = V::load_halves([&halves[0], &halves[1]]);
-        both.store(&mut found);
-        assert_eq!(found, places);
-        let mut stored = [[0.0; LANES / 2]; 2];
-        let [low, high] = &mut stored;
-        both.store_halves([low, high]);
-        assert_eq!(stored, halves);
         let mut rows: [V; LANES] = std::array::from_fn(|i| V::load(&std::array::from_fn(|j| (i * LANES + j) as f32)));
         V::transpose(&mut rows);
         for (i, row) in rows.into_iter().enumerate() {

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{EXP2, Half, LANES, Lanes, Vector};
+use super::{EXP2, LANES, Lanes, Vector};
 
 /// The places of at most 16 values.
 #[inline(always)]
@@ -139,23 +139,6 @@ impl Vector for __m512 {
                 rows[4 + j] = _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd);
                 rows[12 + j] = _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd);
             }
-        }
-    }
-    #[inline(always)]
-    fn load_halves([low, high]: [&Half; 2]) -> Self {
-        // SAFETY: the processor has the instructions, and both references are to 8 floats.
-        unsafe {
-            let low = _mm512_castpd256_pd512(_mm256_loadu_pd(low.as_ptr().cast()));
-            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_loadu_pd(high.as_ptr().cast())))
-        }
-    }
-    #[inline(always)]
-    fn store_halves(self, [low, high]: [&mut Half; 2]) {
-        // SAFETY: the processor has the instructions, and both references are to 8 floats.
-        unsafe {
-            let values = _mm512_castps_pd(self);
-            _mm256_storeu_pd(low.as_mut_ptr().cast(), _mm512_castpd512_pd256(values));
-            _mm256_storeu_pd(high.as_mut_ptr().cast(), _mm512_extractf64x4_pd::<1>(values));
         }
     }
     #[inline(always)]
