@@ -24,7 +24,7 @@ KINDS = {
 
 
 def seconds(out):
-    lines = [json.loads(line) for line in (out / "timing.jsonl").read_text().splitlines()[1:]]
+    lines = [json.loads(line) for line in (out / "private" / "timing.jsonl").read_text().splitlines()[1:]]
     return (lines[-1]["elapsed_secs"] - lines[0]["elapsed_secs"]) / (lines[-1]["step"] - lines[0]["step"])
 
 

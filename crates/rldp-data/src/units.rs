@@ -122,6 +122,19 @@ impl PrivacyUnits {
         self
     }
 
+    /// These units and `absent` more that hold nothing: the number of units is then one that was declared, and shows nothing of how many
+    /// there are. Each counts as one that is trained on with probability `chance`, like those that are there.
+    #[must_use]
+    pub fn with_absent(mut self, absent: u64, chance: f64) -> Self {
+        let all = self.units.len() + usize::try_from(absent).unwrap_or(usize::MAX - self.units.len());
+        self.units.resize_with(all, || Unit { blocks: Vec::new() });
+        self.rows.resize_with(all, Vec::new);
+        self.keys.resize(all, 0);
+        self.included.resize(all, false);
+        self.expected += chance * absent as f64;
+        self
+    }
+
     /// Whether a unit is trained on. Secret when coins decided.
     pub fn includes(&self, index: usize) -> bool {
         self.included[index]

@@ -129,6 +129,19 @@ impl RunFolder {
         canonical.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
+    /// Name of the run as it was when it began: the same wherever the folder lies.
+    pub fn title(&self) -> String {
+        let out = self.config.get("output").and_then(|output| output.get("out")).and_then(toml::Value::as_str);
+        let name = out.and_then(|out| Path::new(out).file_name()).map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| self.name())
+    }
+
+    /// A setting that is a number.
+    pub fn number(&self, section: &str, key: &str) -> Option<f64> {
+        let value = self.config.get(section)?.get(key)?;
+        value.as_float().or_else(|| value.as_integer().map(|value| value as f64))
+    }
+
     /// A setting as text, such as `privacy`, `epsilon`.
     pub fn setting(&self, section: &str, key: &str) -> String {
         let value = self.config.get(section).and_then(|section| section.get(key));
@@ -151,5 +164,18 @@ impl RunFolder {
     pub fn without_guarantee(&self) -> Option<String> {
         let reason = self.manifest.get("guarantee")?.get("none")?.get("reason")?;
         reason.as_str().map(str::to_owned)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn empty(config: toml::Table, manifest: Value) -> Self {
+        Self {
+            path: PathBuf::from("run"),
+            config,
+            manifest,
+            steps: vec![],
+            controls: vec![],
+            evals: vec![],
+            closed: true,
+        }
     }
 }

@@ -58,6 +58,16 @@ pub struct Claim {
     pub adjacency: Adjacency,
     /// One unit in words: `record`, or the column that names it.
     pub unit: String,
+    /// N, when it was declared before the records were read. Then q, z, manifest and ledger depend on it alone, and units may be added
+    /// and removed below it. Otherwise N is the file's own number of units, which is public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<u64>,
+    /// Whether evaluation records were allowed to stand among the training records: figures of them are then no part of the promise.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shared_eval: bool,
+    /// Whether a policy of another private run was allowed: what that run spent adds to this one's.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub private_policy: bool,
     /// q: the chance of a unit to be in a batch, over all classes.
     pub sampling_rate: f64,
     /// b, how many steps noise is correlated over, and classes that units are sampled from in turn: [`crate::Bands`].
@@ -100,6 +110,9 @@ impl Claim {
         }
         if !(self.delta > 0.0 && self.delta < 1.0) {
             return refuse(format!("delta is {}, but must be strictly between 0 and 1", self.delta));
+        }
+        if self.adjacency == Adjacency::ZeroOut && self.units.is_some() {
+            return refuse("units were declared, which zero-out adjacency does not need; claim add/remove".into());
         }
         self.validate_noise()?;
         self.regime.validate(self)
@@ -179,38 +192,58 @@ impl Claim {
         }
     }
 
-    /// The claim in words.
+    /// The claim in words: one sentence that is true of all that is released, and what goes with it.
     pub fn statement(&self) -> String {
         if let Guarantee::None { reason } = &self.guarantee {
             return format!("NO PRIVACY GUARANTEE: {reason}.");
         }
+        let except = if self.shared_eval {
+            ", but for the figures of the evaluation file, which may share records with the training file,"
+        } else {
+            ""
+        };
+        let mut text = format!(
+            "Everything released by this run (adapter, policy, metrics, ledger, manifest and report){except} is ({}, \
+             {:?})-differentially private with respect to {}; {}.",
+            self.target_epsilon,
+            self.delta,
+            self.neighbours(),
+            self.regime.words(),
+        );
+        if self.noise_bands > 1 {
+            let bands = self.noise_bands;
+            text += &format!(" Noise is correlated over {bands} steps, of which each unit may be in one alone.");
+        }
+        if self.other_steps > 0 {
+            let steps = self.other_steps;
+            text += &format!(" The same holds for it together with up to {steps} steps of other runs under this plan.");
+        }
+        if self.private_policy {
+            text += " The controller began with a policy of another private run: whoever sees what that run released, too, sees what \
+                     both of them spent.";
+        }
+        text + &self.public_words()
+    }
+
+    /// What two neighbouring data sets differ in, in words.
+    fn neighbours(&self) -> String {
         let unit = if self.unit == "record" {
             "one record".to_owned()
         } else {
             format!("all records with the same `{}`", self.unit)
         };
-        let neighbours = match self.adjacency {
-            Adjacency::AddRemove => "adding or removing",
-            Adjacency::ZeroOut => "leaving out the contribution of",
-            Adjacency::ReplaceOne => "replacing",
-        };
-        format!(
-            "Everything released by this run (adapter, policy, metrics, ledger and report) is ({}, {:?})-differentially \
-             private with respect to {neighbours} {unit}; {}.{}{}{}",
-            self.target_epsilon,
-            self.delta,
-            self.regime.words(),
-            match self.noise_bands {
-                1 => String::new(),
-                bands => format!(" Noise is correlated over {bands} steps, of which each unit may be in one alone."),
-            },
-            match self.other_steps {
-                0 => String::new(),
-                steps =>
-                    format!(" The same holds for it together with up to {steps} steps of other runs under this plan."),
-            },
-            self.public_words()
-        )
+        match (self.adjacency, self.units) {
+            (Adjacency::AddRemove, Some(units)) => {
+                format!(
+                    "adding or removing {unit}, among at most {units} units, a number that was declared and not counted"
+                )
+            }
+            (Adjacency::AddRemove, None) => format!("adding or removing {unit}, where the number of units is public"),
+            (Adjacency::ZeroOut, _) => format!(
+                "replacing {unit} by nothing, where the number of units stays the same and is public (zero-out adjacency)"
+            ),
+            (Adjacency::ReplaceOne, _) => format!("replacing {unit} by another, where the number of units is public"),
+        }
     }
 
     /// Which text was taken for public, and by whom.
@@ -239,4 +272,9 @@ pub(crate) fn is_one(value: &u64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }

@@ -23,6 +23,12 @@ pub enum PrivacyError {
     /// The ledger could not be made durable; nothing was drawn.
     #[error("the ledger could not be written, so no noise was drawn: {0}")]
     Sink(#[source] io::Error),
+    /// A signature cannot be made or does not hold.
+    #[error("{0}")]
+    Signature(String),
+    /// A budget book was refused, or refuses.
+    #[error("the budget book: {0}")]
+    Book(String),
     /// The operating system gave no randomness.
     #[error("the operating system's random generator failed: {0}")]
     Randomness(String),

@@ -1,20 +1,17 @@
-//! The ledger: one JSON object a line, each bound to the one before by its hash.
+//! The ledger: what a run promised, what it charged, and what it left.
 
-use std::io;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
+    chain::{Lines, read_lines},
     claim::{Claim, is_one, one},
     error::PrivacyError,
 };
 
-/// Version of the line format.
-const VERSION: u64 = 1;
 /// What the first line's `previous` says.
-const GENESIS: &str = "rldp-ledger";
+pub(crate) const GENESIS: &str = "rldp-ledger";
 
 /// A place in a ledger: what stands before it is bound by the hash of its last line. State that was saved at such a place
 /// belongs to no ledger that lacks it.
@@ -58,13 +55,29 @@ pub fn charged_steps(ledger: &str) -> Result<u64, PrivacyError> {
     Ok(charges.count() as u64)
 }
 
-/// Makes a line durable.
-pub trait LedgerSink: Send {
-    /// Appends one line (without its line break) and returns only when it survives a crash.
-    ///
-    /// # Errors
-    /// When that cannot be promised.
-    fn append(&mut self, line: &str) -> io::Result<()>;
+/// SHA-256 of files, in hexadecimal digits, by their names: those of the run folder as they stand there, those of the base model
+/// after `base/`.
+pub type Digests = BTreeMap<String, String>;
+
+/// The claim at a ledger's head, as far as it can be read; [`crate::verify`] says whether it holds.
+pub fn claim_of(ledger: &str) -> Option<Claim> {
+    match read(ledger.split_inclusive('\n').next()?).ok()?.entries.pop()? {
+        Entry::Open { claim } => Some(*claim),
+        _ => None,
+    }
+}
+
+/// What a ledger says about files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It has no line that binds files: the run was killed before it wrote any, or lines were cut off.
+    Nothing,
+    /// The run was stopped and did not close. This is what it had written then.
+    Paused(Digests),
+    /// The run closed in a version that bound no files.
+    Unbound,
+    /// The run closed, and these are its files.
+    Closed(Digests),
 }
 
 /// What a line says.
@@ -100,46 +113,21 @@ pub(crate) enum Entry {
         /// Steps charged so far.
         steps_charged: u64,
     },
+    /// A process wrote what it had and stopped; the run may go on.
+    Pause {
+        /// Steps charged so far.
+        steps_charged: u64,
+        /// What it wrote.
+        digests: Digests,
+    },
     /// The run ended; no step follows.
     Close {
         /// Steps charged in all.
         steps_charged: u64,
+        /// What it released and what it worked on; none in ledgers of versions that bound no files.
+        #[serde(default, skip_serializing_if = "Digests::is_empty")]
+        digests: Digests,
     },
-}
-
-/// Writes entries, each bound to its predecessor.
-pub(crate) struct Chain {
-    sink: Box<dyn LedgerSink>,
-    previous: String,
-    index: u64,
-}
-
-impl Chain {
-    pub(crate) fn new(sink: Box<dyn LedgerSink>) -> Self {
-        Self { sink, previous: GENESIS.to_owned(), index: 0 }
-    }
-
-    pub(crate) fn after(sink: Box<dyn LedgerSink>, read: &Reading) -> Self {
-        Self { sink, previous: read.last_hash().to_owned(), index: read.entries.len() as u64 }
-    }
-
-    pub(crate) fn position(&self) -> LedgerPosition {
-        LedgerPosition { lines: self.index, hash: self.previous.clone() }
-    }
-
-    /// Durable when it returns.
-    pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), PrivacyError> {
-        let mut body = serde_json::to_value(entry).map_err(|error| PrivacyError::Ledger(error.to_string()))?;
-        body["version"] = VERSION.into();
-        body["index"] = self.index.into();
-        body["previous"] = self.previous.clone().into();
-        let hash = hash(&body);
-        body["hash"] = hash.clone().into();
-        self.sink.append(&body.to_string()).map_err(PrivacyError::Sink)?;
-        self.previous = hash;
-        self.index += 1;
-        Ok(())
-    }
 }
 
 /// A ledger that was read back.
@@ -147,58 +135,30 @@ impl Chain {
 pub(crate) struct Reading {
     pub(crate) entries: Vec<Entry>,
     /// One for each entry.
-    hashes: Vec<String>,
+    pub(crate) hashes: Vec<String>,
     /// The file ends in the middle of a line. That line's append never returned, so its noise was never drawn.
     pub(crate) torn: bool,
 }
 
 impl Reading {
-    fn last_hash(&self) -> &str {
+    pub(crate) fn last_hash(&self) -> &str {
         self.hashes.last().map_or(GENESIS, String::as_str)
+    }
+
+    /// What the last line about files says.
+    pub(crate) fn bound(&self) -> Bound {
+        let found = self.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Close { digests, .. } if digests.is_empty() => Some(Bound::Unbound),
+            Entry::Close { digests, .. } => Some(Bound::Closed(digests.clone())),
+            Entry::Pause { digests, .. } => Some(Bound::Paused(digests.clone())),
+            _ => None,
+        });
+        found.unwrap_or(Bound::Nothing)
     }
 }
 
 /// Reads a ledger and checks its chain.
 pub(crate) fn read(text: &str) -> Result<Reading, PrivacyError> {
-    let (whole, torn) = match text.rfind('\n') {
-        Some(end) => (&text[..=end], end + 1 < text.len()),
-        None => ("", !text.is_empty()),
-    };
-    let mut reading = Reading { entries: Vec::new(), hashes: Vec::new(), torn };
-    for (index, line) in whole.lines().enumerate() {
-        let (entry, hash) = read_line(line, index, reading.last_hash())
-            .map_err(|reason| PrivacyError::Ledger(format!("line {}: {reason}", index + 1)))?;
-        reading.entries.push(entry);
-        reading.hashes.push(hash);
-    }
-    Ok(reading)
-}
-
-fn read_line(line: &str, index: usize, previous: &str) -> Result<(Entry, String), String> {
-    let mut body: Value = serde_json::from_str(line).map_err(|error| format!("not JSON ({error})"))?;
-    let fields = body.as_object_mut().ok_or("not a JSON object")?;
-    let recorded = fields.remove("hash").and_then(|hash| hash.as_str().map(str::to_owned)).ok_or("no hash")?;
-    if fields.get("version").and_then(Value::as_u64) != Some(VERSION) {
-        return Err(format!(
-            "version {} is not the supported {VERSION}",
-            fields.get("version").unwrap_or(&Value::Null)
-        ));
-    }
-    if fields.get("index").and_then(Value::as_u64) != Some(index as u64) {
-        return Err("lines are missing or out of order (the index does not fit)".into());
-    }
-    if fields.get("previous").and_then(Value::as_str) != Some(previous) {
-        return Err("the chain is broken (the hash of the line before does not fit)".into());
-    }
-    if hash(&body) != recorded {
-        return Err("the line was changed (its hash does not fit)".into());
-    }
-    let entry = serde_json::from_value(body).map_err(|error| format!("not an entry ({error})"))?;
-    Ok((entry, recorded))
-}
-
-/// Hash of a body whose keys JSON objects keep sorted.
-fn hash(body: &Value) -> String {
-    let digest = Sha256::digest(body.to_string().as_bytes());
-    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    let Lines { entries, hashes, torn } = read_lines(text, GENESIS).map_err(PrivacyError::Ledger)?;
+    Ok(Reading { entries, hashes, torn })
 }

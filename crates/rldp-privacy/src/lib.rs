@@ -3,17 +3,21 @@
 pub mod accounting;
 mod allocation;
 mod bands;
+pub mod book;
 mod boundary;
+mod chain;
 mod choice;
 mod claim;
 mod clipped_sum;
 mod error;
+mod joint;
 mod ledger;
 mod noise;
 mod plain_sum;
 mod regime;
 mod scaling;
 mod secrecy;
+pub mod sign;
 mod spending;
 mod spent;
 mod standing;
@@ -23,13 +27,15 @@ pub use accounting::Adjacency;
 pub use allocation::Allocation;
 pub use bands::{Bands, MOST_BANDS};
 pub use boundary::{NoGuarantee, Observable, Public, Released, Sensitive, TakenOver};
+pub use chain::{LedgerSink, digest, digest_of};
 pub use choice::Choice;
 pub use claim::{Claim, Guarantee, PublicFile};
 pub use clipped_sum::{
     ClippedSum, Frame, NoisyRelease, NormBins, PartialSum, Past, ReleasedStatistics, StatisticSpec, StatisticWeights,
 };
 pub use error::PrivacyError;
-pub use ledger::{LedgerPosition, LedgerSink, charged_steps};
+pub use joint::{Joint, joint};
+pub use ledger::{Bound, Digests, LedgerPosition, charged_steps, claim_of};
 pub use noise::{NoiseSource, SPACINGS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, noise_delta};
 pub use plain_sum::PlainSum;
 pub use regime::Regime;

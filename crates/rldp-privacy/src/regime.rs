@@ -41,6 +41,7 @@ impl Regime {
     /// Checks that the regime proves the claim's target, under the claim's adjacency.
     pub(crate) fn validate(&self, claim: &Claim) -> Result<(), PrivacyError> {
         self.validate_bands(claim)?;
+        self.validate_other_steps(claim)?;
         match self {
             Self::Committed { segments, accountant } => validate_plan(claim, segments, *accountant),
             Self::Deck { cards, accountant } => {
@@ -73,6 +74,25 @@ impl Regime {
             return refuse("more than there are batches in the data; use fewer");
         }
         Ok(())
+    }
+
+    /// Checks that steps of other runs are covered only where every step has the same noise: which of several levels the others took
+    /// from the plan, nothing in this ledger says.
+    fn validate_other_steps(&self, claim: &Claim) -> Result<(), PrivacyError> {
+        let one_level = match self {
+            Self::Committed { segments, .. } => {
+                segments.windows(2).all(|pair| pair[0].noise_multiplier == pair[1].noise_multiplier)
+            }
+            Self::Deck { .. } | Self::Adaptive { .. } | Self::NonPrivate => false,
+        };
+        if claim.other_steps == 0 || one_level {
+            return Ok(());
+        }
+        Err(PrivacyError::Claim(format!(
+            "it covers {} steps of other runs, which only noise of one level that is fixed in advance can: a run could take the \
+             quiet steps of a plan that others take as well",
+            claim.other_steps
+        )))
     }
 
     /// The noise multiplier that a committed plan fixes for round `index`, counted from 0; `None` past its end, and in the
@@ -118,9 +138,6 @@ fn validate_plan(claim: &Claim, plan: &[Event], kind: AccountantKind) -> Result<
 
 fn validate_filter(claim: &Claim, filter: &FilterSpec) -> Result<(), PrivacyError> {
     let refuse = |reason: String| Err(PrivacyError::Claim(reason));
-    if claim.other_steps > 0 {
-        return refuse("a filter stands before the steps of one run and cannot cover those of others".into());
-    }
     if claim.adjacency == Adjacency::ReplaceOne {
         return refuse("the filter's costs are those of add/remove and zero-out, not of replace-one".into());
     }

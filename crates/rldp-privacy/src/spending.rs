@@ -6,9 +6,10 @@ use crate::{
     accounting::{Event, NoiseDeck, RenyiFilter},
     bands::Bands,
     boundary::TakenOver,
+    chain::{Chain, LedgerSink},
     claim::{Claim, Guarantee},
     error::PrivacyError,
-    ledger::{Chain, Entry, LedgerPosition, LedgerSink, read},
+    ledger::{Digests, Entry, GENESIS, LedgerPosition, read},
     regime::Regime,
     secrecy::Secrecy,
     spent::PrefixCosts,
@@ -106,7 +107,7 @@ impl Spender {
     /// When the plan does not prove the claim, or the line cannot be made durable.
     pub fn open(claim: Claim, sink: Box<dyn LedgerSink>) -> Result<Self, PrivacyError> {
         claim.validate()?;
-        let mut chain = Chain::new(sink);
+        let mut chain = Chain::new(sink, GENESIS);
         chain.append(&Entry::Open { claim: Box::new(claim.clone()) })?;
         Self::fresh(claim, chain)
     }
@@ -133,7 +134,7 @@ impl Spender {
         if let Some(difference) = opened.difference(claim)? {
             return Err(PrivacyError::Ledger(format!("the promise may not change: {difference}")));
         }
-        let chain = Chain::after(sink, &reading);
+        let chain = Chain::after(sink, GENESIS, &reading.hashes);
         let mut spender = Self::fresh((**opened).clone(), chain)?;
         for entry in rest {
             spender.replay(entry)?;
@@ -166,7 +167,7 @@ impl Spender {
                 self.steps += 1;
             }
             Entry::Refusal { .. } | Entry::Close { .. } => self.exhausted = true,
-            Entry::Resume { .. } => {}
+            Entry::Resume { .. } | Entry::Pause { .. } => {}
             Entry::Open { .. } => return Err(PrivacyError::Ledger("a second claim stands in it".into())),
         }
         Ok(())
@@ -270,13 +271,21 @@ impl Spender {
         })
     }
 
-    /// Writes the last line. No step is granted afterwards.
+    /// Writes the last line, which binds the files that `digests` names. No step is granted afterwards.
     ///
     /// # Errors
     /// When the line cannot be made durable.
-    pub fn close(&mut self) -> Result<(), PrivacyError> {
+    pub fn close(&mut self, digests: Digests) -> Result<(), PrivacyError> {
         self.exhausted = true;
-        self.chain.append(&Entry::Close { steps_charged: self.steps })
+        self.chain.append(&Entry::Close { steps_charged: self.steps, digests })
+    }
+
+    /// Binds what a process wrote that stops before the run's end.
+    ///
+    /// # Errors
+    /// When the line cannot be made durable.
+    pub fn pause(&mut self, digests: Digests) -> Result<(), PrivacyError> {
+        self.chain.append(&Entry::Pause { steps_charged: self.steps, digests })
     }
 
     /// The claim.
@@ -301,7 +310,8 @@ impl Spender {
 
     /// Where the ledger stands; saved beside any state that must never be ahead of it.
     pub fn position(&self) -> LedgerPosition {
-        self.chain.position()
+        let (lines, hash) = self.chain.place();
+        LedgerPosition { lines, hash: hash.to_owned() }
     }
 
     /// Whether no further step will be granted.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     accounting::{AccountantKind, AccountingError, Event, FilterSpec, NoiseDeck, accountant, merge, rdp},
     claim::{Claim, Guarantee},
-    ledger::{Entry, Reading, read},
+    ledger::{Bound, Entry, Reading, read},
     noise::noise_delta,
     regime::Regime,
 };
@@ -42,12 +42,29 @@ pub struct Verification {
     pub epsilon_second: Option<f64>,
     /// What `epsilon_second` is.
     pub second_accountant: &'static str,
+    /// Who stands behind both accountants.
+    pub accountants_note: &'static str,
+    /// Whether the run came to its end and says what its files are.
+    pub closed: bool,
+    /// Hash of the ledger's last line, which binds all before it: what a signature is over.
+    pub head: Option<String>,
+    /// Whose signature was found valid, as the fingerprint of a key.
+    pub signed_by: Option<String>,
+    /// When it was made, by the signer's clock.
+    pub signed_at: Option<String>,
     /// Every check.
     pub checks: Vec<Check>,
+    /// What the ledger says about files.
+    #[serde(skip)]
+    pub bound: Bound,
     /// The claim at the ledger's head, for comparison with what the run says elsewhere.
     #[serde(skip)]
     pub claim: Option<Claim>,
 }
+
+/// What two accountants that agree do not show.
+const ACCOUNTANTS_NOTE: &str = "both accountants are this program's own and share their authors; PRIVACY.md has a script that \
+                                recomputes the claim with dp-accounting";
 
 /// Replays `ledger` (the text of `ledger.jsonl`).
 pub fn verify(ledger: &str) -> Verification {
@@ -60,6 +77,12 @@ pub fn verify(ledger: &str) -> Verification {
         epsilon_recomputed: None,
         epsilon_second: None,
         second_accountant: "",
+        accountants_note: ACCOUNTANTS_NOTE,
+        closed: false,
+        head: None,
+        signed_by: None,
+        signed_at: None,
+        bound: Bound::Nothing,
         checks: Vec::new(),
         claim: None,
     };
@@ -81,6 +104,9 @@ impl Verification {
     fn replay(&mut self, reading: &Reading) {
         let torn = if reading.torn { ", and a torn last line whose noise was never drawn" } else { "" };
         self.check("chain", true, format!("{} lines{torn}", reading.entries.len()));
+        self.bound = reading.bound();
+        self.closed = matches!(self.bound, Bound::Closed(_));
+        self.head = (!reading.entries.is_empty()).then(|| reading.last_hash().to_owned());
         let Some((Entry::Open { claim }, rest)) = reading.entries.split_first() else {
             return self.check("claim", false, "the ledger does not begin with a claim");
         };
@@ -133,7 +159,7 @@ impl Verification {
                     charges.push(Event::new(*sampling_rate, *noise_multiplier, 1));
                 }
                 Entry::Refusal { .. } | Entry::Close { .. } => ended = true,
-                Entry::Resume { .. } => {}
+                Entry::Resume { .. } | Entry::Pause { .. } => {}
                 Entry::Open { .. } => {
                     fault.get_or_insert("a second claim".into());
                 }
@@ -236,7 +262,9 @@ impl Verification {
             (self.epsilon_second, self.epsilon_recomputed)
         };
         if let (Some(rdp), Some(pld)) = (rdp, pld) {
-            let detail = format!("rdp {rdp}, pld {pld}: the looser bound must not lie below the tighter one");
+            let detail = format!(
+                "rdp {rdp}, pld {pld}: the looser bound must not lie below the tighter one ({ACCOUNTANTS_NOTE})"
+            );
             self.check("two accountants", rdp >= pld * (1.0 - 1e-3), detail);
         }
     }

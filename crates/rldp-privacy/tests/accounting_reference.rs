@@ -63,15 +63,31 @@ fn pld_lies_in_the_band_of_the_grid() {
         assert_in_band(&format!("{row:?}"), ours, Some(at_fine), at_coarse, &mut worst);
     }
     for row in rows(&coarse) {
-        let [q, z, steps, delta, rdp_google, pld_google, prv_low, _] = row[..] else { panic!("eight columns") };
-        let events = [Event::new(q, z, steps as u64)];
-        let ours = pld.epsilon(&events, delta).unwrap();
-        assert_in_band(&format!("{row:?}"), ours, None, pld_google, &mut worst);
-        assert!(prv_low.is_nan() || ours >= prv_low, "{row:?}: {ours} is below the lower bound {prv_low}");
-        let by_rdp = RdpAccountant.epsilon(&events, delta).unwrap();
-        assert!(by_rdp >= ours && by_rdp <= rdp_google * 1.002, "{row:?}: RDP gives {by_rdp}, PLD {ours}");
+        assert_on_the_grid(&row, &mut worst);
     }
     eprintln!("relative to the refined column at least {:e}, to the coarse column at most {:e}", worst.0, worst.1);
+}
+
+/// Thirty points of the grid, computed with dp-accounting 0.6.0 and prv-accountant 0.2.0, for a clone that has no reference folder.
+#[test]
+fn pld_and_rdp_lie_in_the_band_of_thirty_points() {
+    let points = rows(include_str!("../testdata/accounting/epsilon_grid_30.csv"));
+    assert_eq!(points.len(), 30);
+    let mut worst = (f64::INFINITY, f64::NEG_INFINITY);
+    for row in points {
+        assert_on_the_grid(&row, &mut worst);
+    }
+}
+
+/// Holds one row of `epsilon_grid.csv` against both accountants.
+fn assert_on_the_grid(row: &[f64], worst: &mut (f64, f64)) {
+    let [q, z, steps, delta, rdp_google, pld_google, prv_low, _] = row[..] else { panic!("eight columns") };
+    let events = [Event::new(q, z, steps as u64)];
+    let ours = PldAccountant::default().epsilon(&events, delta).unwrap();
+    assert_in_band(&format!("{row:?}"), ours, None, pld_google, worst);
+    assert!(prv_low.is_nan() || ours >= prv_low, "{row:?}: {ours} is below the lower bound {prv_low}");
+    let by_rdp = RdpAccountant.epsilon(&events, delta).unwrap();
+    assert!(by_rdp >= ours && by_rdp <= rdp_google * 1.002, "{row:?}: RDP gives {by_rdp}, PLD {ours}");
 }
 
 #[test]

@@ -48,6 +48,9 @@ fn claim(adaptive: bool) -> (Claim, f64) {
         public_text: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
+        units: None,
+        shared_eval: false,
+        private_policy: false,
         sampling_rate: 0.1,
         expected_batch_size: 10.0,
         steps: STEPS,
@@ -74,7 +77,7 @@ fn a_charged_step_releases_and_its_ledger_verifies() {
             sum.add_unit(Sensitive::new(&[0.5; 8]), Sensitive::new(1.0));
             assert_eq!(sum.release(&mut noise, &mut Past::default(), 10.0).unwrap().mean_gradient.get().len(), 8);
         }
-        spender.close().unwrap();
+        spender.close(rldp_privacy::Digests::new()).unwrap();
         let found = verify(&lines.0.lock().unwrap());
         assert!(found.holds, "{found:?}");
         assert!(found.checks.iter().any(|check| check.name == "noise" && check.passed));

@@ -11,13 +11,14 @@ use rldp_data::{
     read_more_records, shared_records, tokenize,
 };
 use rldp_model::{Engine, EngineError, ModelConfig};
-use rldp_privacy::PublicFile;
+use rldp_privacy::{Digests, PublicFile};
 
 use crate::{
     cuts::Cuts,
     error::TrainError,
     evaluate::PublicRecords,
     learner::PublicText,
+    overlap::{refuse_more_units, refuse_same_file, shared_eval, unit_warnings},
     run::secrets::{Secrets, plant},
     settings::{CanarySettings, DataSettings, TrainSettings},
 };
@@ -38,6 +39,8 @@ pub struct Inputs {
     pub public: Option<PublicText>,
     /// How PEFT names the base model.
     pub base_name: String,
+    /// SHA-256 of the base model's files by their names after `base/`; empty for an embedded model.
+    pub base_digests: Digests,
 }
 
 /// Records of a run, tokenized.
@@ -52,6 +55,8 @@ pub struct Records {
     pub cuts: Cuts,
     /// Text to begin with, declared public.
     pub public: Option<PublicText>,
+    /// What the person at the terminal should know about the units. It is a function of private records, and for nobody else.
+    pub warnings: Vec<String>,
 }
 
 /// Units and evaluation records of a run.
@@ -83,16 +88,39 @@ pub fn load_records(
         Some(_) => PrivacyUnits::by_column(&train, &policy)?,
         None => PrivacyUnits::by_record(&train, &policy)?,
     };
+    let warnings = unit_warnings(train.len(), data.unit_column.as_deref(), units.len());
     let eval = match &data.eval {
-        Some(path) => {
-            let records = tokenized(std::slice::from_ref(path), data, false, tokenizer, config)?;
-            Some(PublicRecords::declare(&records, data.max_length))
-        }
+        Some(path) => Some(evaluated(settings, path, &train, tokenizer, config)?),
         None => None,
     };
     let public = public_text(data, &train, tokenizer, config)?;
+    if let Some(declared) = data.units {
+        refuse_more_units(units.len(), declared)?;
+    }
+    let missing = data.units.map_or(0, |declared| declared.saturating_sub(units.len() as u64));
     let (units, secrets) = plant(settings, units, tokenizer, config)?;
-    Ok(Records { units, secrets, eval, cuts, public })
+    let chance = 1.0 - data.hold_out_members.unwrap_or(0.0);
+    Ok(Records { units: units.with_absent(missing, chance), secrets, eval, cuts, public, warnings })
+}
+
+/// Evaluation records, which a run that promises something takes only when they are not its private ones.
+fn evaluated(
+    settings: &TrainSettings,
+    path: &PathBuf,
+    train: &[TokenRecord],
+    tokenizer: &TextTokenizer,
+    config: &ModelConfig,
+) -> Result<PublicRecords, TrainError> {
+    let data = &settings.data;
+    let promises = settings.unsafe_reasons().is_empty();
+    if promises {
+        data.train.paths().iter().try_for_each(|train| refuse_same_file(train, path))?;
+    }
+    let records = tokenized(std::slice::from_ref(path), data, false, tokenizer, config)?;
+    if promises && !data.allow_shared_eval && shared_records(train, &records) > 0 {
+        return Err(shared_eval(settings, path));
+    }
+    Ok(PublicRecords::declare(&records, data.max_length))
 }
 
 /// The text of `--public`, none of which may stand among the private records.
@@ -132,6 +160,16 @@ pub fn count_units(data: &DataSettings) -> Result<f64, TrainError> {
             "units on standard input cannot be counted before they are read; give --steps and --batch-size".into(),
         ));
     }
+    let units = match data.units {
+        Some(declared) => declared as f64,
+        None => counted(data)? as f64,
+    };
+    let kept = units * (1.0 - data.hold_out_members.unwrap_or(0.0));
+    Ok(kept + data.canaries.as_ref().map_or(0.0, CanarySettings::expected_units))
+}
+
+/// How many units the files hold.
+fn counted(data: &DataSettings) -> Result<usize, TrainError> {
     let (columns, mut ids) = (data.columns(true), IdBook::new(data.unit_ids));
     let (mut records, mut named) = (0, BTreeSet::new());
     for file in data.train.paths() {
@@ -139,9 +177,7 @@ pub fn count_units(data: &DataSettings) -> Result<f64, TrainError> {
         records += found.len();
         named.extend(found.into_iter().map(|record| record.unit));
     }
-    let units = if data.unit_column.is_some() { named.len() } else { records };
-    let kept = units as f64 * (1.0 - data.hold_out_members.unwrap_or(0.0));
-    Ok(kept + data.canaries.as_ref().map_or(0.0, CanarySettings::expected_units))
+    Ok(if data.unit_column.is_some() { named.len() } else { records })
 }
 
 /// Records of several files, one after another.

@@ -14,6 +14,7 @@ mod falsify;
 mod inputs;
 mod learner;
 mod mechanism;
+mod overlap;
 mod planning;
 mod record_files;
 mod run;
@@ -33,7 +34,8 @@ pub use mechanism::{SumTask, Summation, plan, sum_units};
 pub use planning::{Forecast, Pace, recommend};
 pub use record_files::RecordFiles;
 pub use run::{
-    checkpoint,
+    book_file, checkpoint,
+    closing::{bound_files, digest_of_file},
     manifest::{core_memory, machine, started},
     progress::{Progress, Silent, StepView},
     recorder::{files, last_recorded_step},

@@ -93,6 +93,8 @@ pub(crate) fn settings() -> TrainSettings {
             unit_ids: UnitIds::default(),
             delimiter: None,
             prompt_end: PROMPT_END.into(),
+            units: None,
+            allow_shared_eval: false,
             max_records_per_unit: None,
             max_length: 64,
             hold_out_members: None,
@@ -125,12 +127,13 @@ pub(crate) fn settings() -> TrainSettings {
             interval: 10,
             policy: None,
             frozen: false,
+            allow_private_policy: false,
             rate_search: false,
             public_probe: false,
             unsafe_raw_observations: false,
             sac: SacSettings::default(),
         },
-        output: OutputSettings { out: "run".into(), eval_every: 10, checkpoint_every: 10 },
+        output: OutputSettings { out: "run".into(), book: None, eval_every: 10, checkpoint_every: 10 },
     }
 }
 
@@ -170,5 +173,6 @@ pub(crate) fn demo_inputs(settings: &TrainSettings) -> Inputs {
         eval: None,
         public: records.public,
         base_name: "demo".into(),
+        base_digests: rldp_privacy::Digests::new(),
     }
 }

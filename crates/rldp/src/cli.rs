@@ -30,8 +30,10 @@ pub(crate) use flags::{SettingFlags, chosen};
 pub(crate) use generate::GenerateArguments;
 pub(crate) use plan::PlanArguments;
 pub(crate) use policy::{PolicyCommand, PolicyShowArguments, PolicyTrainArguments};
-pub(crate) use privacy::{CalibrateArguments, EpsilonArguments, PrivacyCommand, VerifyArguments};
-pub(crate) use tools::{CompletionsArguments, ManArguments, MergeArguments};
+pub(crate) use privacy::{
+    BookArguments, CalibrateArguments, EpsilonArguments, PrivacyCommand, SignArguments, VerifyArguments,
+};
+pub(crate) use tools::{CompletionsArguments, ExportArguments, ManArguments, MergeArguments, ReportArguments};
 
 /// Fine-tune a causal language model with LoRA under differential privacy, steered by a private controller.
 #[derive(Debug, Parser)]
@@ -118,7 +120,9 @@ pub(crate) enum Command {
     Generate(GenerateArguments),
     /// Add an adapter to its base model and write the sum as a model of its own
     Merge(MergeArguments),
-    /// Account, calibrate and verify
+    /// Copy what may leave of a run, and a model card, to a folder
+    Export(ExportArguments),
+    /// Account, calibrate, verify and sign
     #[command(subcommand)]
     Privacy(PrivacyCommand),
     /// Try to falsify a privacy claim: attack an adapter, or the mechanism
@@ -195,22 +199,6 @@ pub(crate) struct EvaluateArguments {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ReportArguments {
-    /// Run folders
-    #[arg(required = true)]
-    pub(crate) runs: Vec<PathBuf>,
-    /// HTML file to write
-    #[arg(long, default_value = "report.html")]
-    pub(crate) out: PathBuf,
-    /// Also write TensorBoard event files, a folder a run, here
-    #[arg(long, value_name = "DIR")]
-    pub(crate) tensorboard: Option<PathBuf>,
-    /// Also write the same scalars as lines of JSON, a folder a run, here; `wandb.log` takes them
-    #[arg(long, value_name = "DIR")]
-    pub(crate) history: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -72,9 +72,9 @@ pub(crate) fn resolve_with(given: Given, model: Option<&Path>) -> Result<TrainSe
     // A model that cannot be opened is refused where it is used, with the reason.
     let config = model.and_then(|model| models::files(model).ok()).map(|files| files.config);
     let units = match given.number("units") {
-        Some(units) => Some(units),
-        None if given.needs_units() && given.has("train") => Some(count_units(&given.data()?)?),
-        None => None,
+        Some(units) if !given.has("train") => Some(units),
+        _ if given.needs_units() && given.has("train") => Some(count_units(&given.data()?)?),
+        units => units,
     };
     Ok(given.resolve(&Known { model: config.as_ref(), units })?)
 }
@@ -93,7 +93,7 @@ pub fn fine_tune(settings: &TrainSettings, progress: &mut dyn Progress) -> Resul
 /// # Errors
 /// When the run's files cannot be read.
 pub fn verify(run: &Path) -> Result<Verification> {
-    commands::verify_run(run)
+    commands::verify_run(run, None)
 }
 
 /// Reads a settings file. Relative paths in it are taken from the current folder, as on the command line.

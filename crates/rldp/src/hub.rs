@@ -111,6 +111,11 @@ fn token() -> Option<String> {
     variable("HF_TOKEN").or_else(file)
 }
 
+/// The local directory of a model of the hub, when the cache has it; nothing is asked for.
+pub(crate) fn cached_directory(name: &str) -> Option<PathBuf> {
+    cached(&Cache::new(cache_folder()), &Named::parse(name))
+}
+
 fn offline() -> bool {
     let value = variable("HF_HUB_OFFLINE").or_else(|| variable("TRANSFORMERS_OFFLINE")).unwrap_or_default();
     ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str())

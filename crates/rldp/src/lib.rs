@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod base;
 mod cli;
 mod commands;
 mod exit;

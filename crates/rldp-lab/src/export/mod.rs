@@ -1,12 +1,15 @@
-//! A run's scalars for other tools: TensorBoard's event files, and lines of JSON as Weights & Biases logs them.
+//! A run for others: its scalars as TensorBoard's event files and as lines of JSON that Weights & Biases logs, and its model card.
 //!
 //! The same values as in the report, released or public; no clock time among them, which is a side channel.
 
+mod card;
 mod tensorboard;
 
 use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Map, Value, json};
+
+pub use card::{CARD, model_card};
 
 use crate::{error::LabError, run::RunFolder};
 

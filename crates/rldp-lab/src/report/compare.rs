@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use super::{
+    Together,
     axis::Axis,
     boxes::boxes,
     figure::{Series, escape, lines_on},
@@ -26,6 +27,7 @@ pub fn write_comparison(
     choices: &[Choice],
     baseline: &str,
     failed: &[String],
+    together: &[(String, Together)],
     out: &Path,
 ) -> Result<(), LabError> {
     let sensitivity = sensitivity::figures(entries, &methods(cells))?;
@@ -36,7 +38,7 @@ pub fn write_comparison(
          content=\"width=device-width, initial-scale=1\"/><title>rldp comparison</title><style>{STYLE}</style></head><body>\
          <h1>rldp comparison</h1>"
     );
-    html.push_str(&promise(entries));
+    html.push_str(&promise(entries, together));
     html.push_str(&failures(failed));
     html.push_str(&summary(cells, baseline));
     html.push_str(&tuning(choices));
@@ -62,7 +64,7 @@ fn methods(cells: &[Cell]) -> Vec<&str> {
 }
 
 /// What each run promises, and what the comparison as a whole does not.
-fn promise(entries: &[Entry]) -> String {
+fn promise(entries: &[Entry], together: &[(String, Together)]) -> String {
     let holds = |entry: &&Entry| entry.result.guarantee && entry.result.verified;
     let (all, good) = (entries.len(), entries.iter().filter(holds).count());
     let (class, heading) = if all == 0 {
@@ -82,10 +84,14 @@ fn promise(entries: &[Entry]) -> String {
         format!("<li>{}: {says}, target epsilon {}</li>", escape(&result.run), result.epsilon)
     };
     let list: String = entries.iter().map(row).collect();
+    let of = |(dataset, together): &(String, Together)| {
+        format!("<p>On {}: {}</p>", escape(dataset), escape(&together.words()))
+    };
+    let joint: String = together.iter().map(of).collect();
     format!(
         "<div class=\"{class}\"><strong>{heading}</strong>A run's epsilon covers what that run released. Runs on the same \
          private records add up, and choosing a method by this page is a use of all of them: compare on public records, \
-         then train once on the private ones.<details><summary>Every run</summary><ul>{list}</ul></details></div>"
+         then train once on the private ones.{joint}<details><summary>Every run</summary><ul>{list}</ul></details></div>"
     )
 }
 
@@ -228,12 +234,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("report.html");
         let failed = ["sac<2>".to_owned()];
-        write_comparison(&entries, &cells, &[], "fixed", &failed, &out).unwrap();
+        let both = Together { runs: 2, epsilon: 2.75, delta: 2e-5, basic_epsilon: 4.0 };
+        write_comparison(&entries, &cells, &[], "fixed", &failed, &[("notes".into(), both)], &out).unwrap();
         let html = fs_err::read_to_string(out).unwrap();
         let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text} is missing"));
         assert!(place("NO PRIVACY GUARANTEE for 1 of 3 runs") < place("<li>sac&lt;2&gt;</li>"));
         assert!(place("<li>sac&lt;2&gt;</li>") < place("<th data-sort"));
         assert!(html.contains("sac&lt;1&gt;: NO PRIVACY GUARANTEE") && html.contains("<svg"));
+        assert!(
+            html.contains("On notes: Whoever sees all 2 of these runs") && html.contains("ε = 2.7500 at δ = 2.000e-5")
+        );
         assert!(!html.contains("1234.5"), "times are a side channel and in no report");
     }
 }

@@ -4,6 +4,7 @@ mod axis;
 mod boxes;
 mod compare;
 mod figure;
+mod officer;
 mod page;
 mod roc;
 mod sensitivity;
@@ -24,23 +25,73 @@ pub use roc::{RocFigure, write_audit};
 pub struct Verdict {
     /// Whether every check passed.
     pub holds: bool,
+    /// Whether the run closed.
+    pub closed: bool,
+    /// The claim in words, as the ledger has it.
+    pub statement: String,
+    /// Hash of the ledger's last line.
+    pub head: Option<String>,
     /// One line for each check.
     pub checks: Vec<String>,
+}
+
+/// What several runs on the same units spend together.
+#[derive(Clone, Copy, Debug)]
+pub struct Together {
+    /// How many runs.
+    pub runs: usize,
+    /// Epsilon of all at `delta`, when no run's settings were chosen by what another released.
+    pub epsilon: f64,
+    /// The sum of their deltas.
+    pub delta: f64,
+    /// The sum of their epsilons, which holds in any case.
+    pub basic_epsilon: f64,
+}
+
+impl Together {
+    /// In one sentence.
+    pub(crate) fn words(&self) -> String {
+        let Self { runs, epsilon, delta, basic_epsilon } = self;
+        format!(
+            "Whoever sees all {runs} of these runs, where they are about the same people, sees ε = {epsilon:.4} at δ = {delta:.3e}, if no \
+             run's settings were chosen by what another released, and ε = {basic_epsilon:.4} in any case."
+        )
+    }
+}
+
+/// What an audit found, for a copy of the report that is not released.
+#[derive(Clone, Debug)]
+pub struct Audited {
+    /// One line for each figure.
+    pub lines: Vec<String>,
 }
 
 /// Up to this many adapters are drawn as lines; more become a heat map.
 const MOST_LINES: usize = 7;
 
-/// Writes the report of `runs` to `out`, with each run's verdict.
+/// The report of `runs`, with each run's verdict; of several runs with what they spend together. It is a function of the run folders
+/// alone, but for an audit.
 ///
 /// # Errors
-/// When a figure cannot be drawn or the file cannot be written.
-pub fn write(runs: &[(RunFolder, Verdict)], out: &Path) -> Result<(), LabError> {
+/// When a figure cannot be drawn.
+pub fn html(
+    runs: &[(RunFolder, Verdict)],
+    together: Option<&Together>,
+    audited: Option<&Audited>,
+) -> Result<String, LabError> {
     let mut figures = shared_figures(runs)?;
     for (run, _) in runs {
-        figures.push((format!("Adapters of {}", run.name()), adapter_figures(run)?));
+        figures.push((format!("Adapters of {}", run.title()), adapter_figures(run)?));
     }
-    replace(out, &page::page(runs, &figures))
+    Ok(page::page(runs, together, audited, &figures))
+}
+
+/// Writes a page.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(out: &Path, html: &str) -> Result<(), LabError> {
+    replace(out, html)
 }
 
 /// Replaces a page in one move, so that nobody reads half of one.
@@ -54,7 +105,7 @@ fn replace(out: &Path, html: &str) -> Result<(), LabError> {
 fn shared_figures(runs: &[(RunFolder, Verdict)]) -> Result<Vec<(String, Vec<String>)>, LabError> {
     let several = runs.len() > 1;
     let each = |points: &dyn Fn(&RunFolder) -> Vec<(f64, f64)>| -> Vec<Series> {
-        let name = |run: &RunFolder| if several { run.name() } else { String::new() };
+        let name = |run: &RunFolder| if several { run.title() } else { String::new() };
         runs.iter().map(|(run, _)| Series::line(name(run), points(run))).collect()
     };
     let steps = |value: fn(&crate::run::StepLine) -> f64| {
@@ -104,7 +155,7 @@ fn loss_series(runs: &[(RunFolder, Verdict)]) -> Vec<Series> {
     let series = |run: &RunFolder| {
         let released = || run.steps.iter().filter(|line| line.loss.is_some());
         Series {
-            name: if several { run.name() } else { String::new() },
+            name: if several { run.title() } else { String::new() },
             points: released().map(|line| (line.step, line.loss.unwrap_or_default())).collect(),
             band: Some(released().map(|line| line.loss_std.unwrap_or_default()).collect()),
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Verdict, axis::short, figure::escape};
+use super::{Audited, Together, Verdict, axis::short, figure::escape, officer::officer};
 use crate::run::RunFolder;
 
 pub(super) const STYLE: &str = "
@@ -20,8 +20,16 @@ h1 { font-size: 1.6rem; margin: 0 0 1rem; } h2 { font-size: 1.2rem; margin: 2rem
 th, td { text-align: left; white-space: nowrap; padding: .3rem .7rem; border-bottom: 1px solid var(--line); } th[data-sort] { cursor: pointer; }
 .legend { list-style: none; padding: 0; margin: .3rem 0 0; display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; }
 .legend i { display: inline-block; width: 1.6rem; margin-right: .4rem; vertical-align: middle; }
+.officer { display: grid; grid-template-columns: minmax(7rem, 11rem) minmax(0, 1fr); gap: .5rem 1rem; margin: 0; }
+.officer dt { font-weight: 600; } .officer dd { margin: 0; overflow-wrap: anywhere; } .officer ul { margin: .2rem 0; }
+.officer code { font-size: .85em; } .alarm { color: var(--bad); font-weight: 600; }
+.odds { width: auto; margin: .3rem 0; } .fill { display: inline-block; width: min(100%, 24rem); height: 1.6rem; border-bottom: 1px solid var(--text); }
+.fill.short { width: 8rem; } .sign { margin: .6rem 0 1rem; } .sign .fill { margin-right: 1rem; } .sign small { display: block; }
+@media (max-width: 40rem) { .officer { grid-template-columns: minmax(0, 1fr); gap: .1rem; } .odds th, .odds td { white-space: normal; } .officer dd { margin-bottom: .6rem; } }
 ul { padding-left: 1.2rem; } a { color: inherit; } details { margin: .5rem 0; }
-@media print { body { max-width: none; padding: 0; } .figure, .claim { break-inside: avoid; } }
+@media print { :root { --ground: #fff; --text: #000; --line: #bbb; --soft: #f4f6f9; --good: #0a5c40; --bad: #a11; color-scheme: light; }
+body { max-width: none; padding: 0; font-size: 10.5pt; } .figure, .claim, .officer dd, .sign { break-inside: avoid; } h2 { break-after: avoid; }
+.wide { overflow-x: visible; } th, td { white-space: normal; } pre { white-space: pre-wrap; } }
 ";
 
 pub(super) const SCRIPT: &str = "
@@ -34,16 +42,29 @@ for (const head of document.querySelectorAll('th[data-sort]')) head.onclick = ()
 ";
 
 /// The whole page.
-pub(super) fn page(runs: &[(RunFolder, Verdict)], figures: &[(String, Vec<String>)]) -> String {
-    let names: Vec<String> = runs.iter().map(|(run, _)| run.name()).collect();
+pub(super) fn page(
+    runs: &[(RunFolder, Verdict)],
+    together: Option<&Together>,
+    audited: Option<&Audited>,
+    figures: &[(String, Vec<String>)],
+) -> String {
+    let names: Vec<String> = runs.iter().map(|(run, _)| run.title()).collect();
     let title = format!("rldp report: {}", names.join(", "));
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"/><title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>",
-        escape(&title)
+         content=\"width=device-width, initial-scale=1\"/><meta name=\"generator\" content=\"rldp {1}\"/><title>{0}</title>\
+         <style>{STYLE}</style></head><body><h1>{0}</h1>",
+        escape(&title),
+        env!("CARGO_PKG_VERSION")
     );
     for (run, verdict) in runs {
         html.push_str(&claim(run, verdict));
+    }
+    if let Some(together) = together {
+        let _ = write!(html, "<div class=\"claim\"><strong>Together</strong>{}</div>", escape(&together.words()));
+    }
+    if let [(run, verdict)] = runs {
+        html.push_str(&officer(run, verdict, audited));
     }
     html.push_str(&summary(runs));
     for (heading, figures) in figures {
@@ -62,20 +83,21 @@ pub(super) fn page(runs: &[(RunFolder, Verdict)], figures: &[(String, Vec<String
 
 /// The privacy statement of one run.
 fn claim(run: &RunFolder, verdict: &Verdict) -> String {
+    let name = run.title();
     let (class, heading) = match run.without_guarantee() {
-        Some(reason) => ("claim bad", format!("{}: NO PRIVACY GUARANTEE ({reason})", run.name())),
-        None if !verdict.holds => ("claim bad", format!("{}: THE LEDGER DOES NOT VERIFY", run.name())),
-        None if !run.closed => {
-            ("claim", format!("{}: unfinished; the guarantee covers what was released so far", run.name()))
+        Some(reason) => ("claim bad", format!("{name}: NO PRIVACY GUARANTEE ({reason})")),
+        None if !verdict.holds => ("claim bad", format!("{name}: DOES NOT VERIFY")),
+        None if !verdict.closed => {
+            ("claim", format!("{name}: unfinished; the guarantee covers what was released so far"))
         }
-        None => ("claim", format!("{}: the ledger verifies", run.name())),
+        None => ("claim", format!("{name}: verifies")),
     };
     let planted = run.manifest.get("planted").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     let checks: String = verdict.checks.iter().map(|check| format!("<li>{}</li>", escape(check))).collect();
     format!(
         "<div class=\"{class}\"><strong>{}</strong>{}<details><summary>Checks</summary><ul>{checks}</ul></details></div>",
         escape(&heading),
-        escape(&[run.fact("statement"), planted].join(" "))
+        escape(&[verdict.statement.clone(), planted].join(" "))
     )
 }
 
@@ -99,7 +121,7 @@ fn summary(runs: &[(RunFolder, Verdict)]) -> String {
             let perplexity =
                 |line: Option<&crate::run::EvalLine>| line.map_or("–".into(), |line| short(line.perplexity));
             vec![
-                run.name(),
+                run.title(),
                 run.setting("control", "controller"),
                 run.setting("privacy", "epsilon"),
                 run.setting("privacy", "delta"),
@@ -140,10 +162,10 @@ fn summary(runs: &[(RunFolder, Verdict)]) -> String {
 /// What the statement covers.
 fn scope() -> String {
     "<h2>What the statement means</h2><ul>\
-     <li>Adjacency: add or remove one unit. Whoever sees everything this run released can hardly tell whether any one unit \
-     was in the training data; epsilon and delta say how hardly.</li>\
-     <li>Assumed public: the number of units, all settings, the base model and tokenizer, and the evaluation file. Perplexity is \
-     computed on that file.</li>\
+     <li>Whoever sees everything this run released can hardly tell whether any one unit's records were in the training data; \
+     epsilon and delta say how hardly.</li>\
+     <li>Assumed public: all settings, the base model and tokenizer, the evaluation file, on which perplexity is computed, and the number \
+     of units, unless it was declared by <code>--units</code>.</li>\
      <li>Released: the noisy gradient of every step, the paid mean loss and clip fractions, and what follows from them: the \
      adapter, the controller's policy and actions, every figure here.</li>\
      <li>Not covered: how long steps took, settings that were chosen by trying them on the private data, the base model's own \
@@ -155,7 +177,7 @@ fn settings(run: &RunFolder) -> String {
     let text = toml::to_string_pretty(&run.config).unwrap_or_default();
     format!(
         "<details><summary>Settings of {}</summary><pre class=\"wide\">{}</pre></details>",
-        escape(&run.name()),
+        escape(&run.title()),
         escape(&text)
     )
 }

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use zeroize::Zeroizing;
+
 use crate::{bands::Bands, error::PrivacyError};
 
 /// Sums and releases of the last b − 1 steps, where noise has b bands; empty otherwise. One for each run: it begins empty,
@@ -10,8 +12,8 @@ use crate::{bands::Bands, error::PrivacyError};
 pub struct Past {
     /// The run and the step that it ends with.
     last: Option<(u64, u64)>,
-    /// Exact sums, the latest first (up to b − 1 times P). Private.
-    sums: VecDeque<Vec<i64>>,
+    /// Exact sums, the latest first (up to b − 1 times P). Private, and overwritten with zeros when they are dropped.
+    sums: VecDeque<Zeroizing<Vec<i64>>>,
     /// What was read off their releases, in the grid's steps of contributions.
     read: VecDeque<Vec<f32>>,
     /// Steps since noise began anew.
@@ -50,7 +52,7 @@ impl Past {
         }
         let mut weighted: Vec<i64> = sum.iter().map(|s| s.wrapping_mul(first)).collect();
         for (weight, earlier) in rest.iter().zip(&self.sums) {
-            for (total, s) in weighted.iter_mut().zip(earlier) {
+            for (total, s) in weighted.iter_mut().zip(earlier.iter()) {
                 *total = total.wrapping_add(s.wrapping_mul(*weight));
             }
         }
@@ -71,7 +73,7 @@ impl Past {
         }
         self.last = Some((run, step));
         self.position += 1;
-        self.sums.push_front(sum);
+        self.sums.push_front(Zeroizing::new(sum));
         self.read.push_front(read);
         self.sums.truncate(bands.count() - 1);
         self.read.truncate(bands.count() - 1);

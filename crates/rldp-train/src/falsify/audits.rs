@@ -37,11 +37,15 @@ const COORDINATES: usize = 4_096;
 const LOUD_LOSS: f64 = 5.0;
 
 /// The demo model with gradients that an attacker chose: a unit's tokens name its coordinate.
-struct Dirac(Box<dyn Engine>);
+struct Dirac {
+    inner: Box<dyn Engine>,
+    /// Coordinates of a pair that canaries use.
+    coordinates: usize,
+}
 
 impl Engine for Dirac {
     fn config(&self) -> &ModelConfig {
-        self.0.config()
+        self.inner.config()
     }
 
     fn unit_invariance(&self) -> UnitInvariance {
@@ -49,7 +53,7 @@ impl Engine for Dirac {
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
-        self.0.losses(adapter, sequences)
+        self.inner.losses(adapter, sequences)
     }
 
     fn unit_gradients(
@@ -61,7 +65,7 @@ impl Engine for Dirac {
         let (mut gradient, mut sink) = (vec![0.0_f32; adapter.parameters().len()], sinks.fork());
         for (index, unit) in units.iter().enumerate() {
             let canary = unit.sequences[0].tokens[0] as usize;
-            let place = |pair: &Pair| pair.range().start + canary % COORDINATES;
+            let place = |pair: &Pair| pair.range().start + canary % self.coordinates;
             let places: Vec<usize> = adapter.layout().pairs().iter().map(place).collect();
             places.iter().for_each(|place| gradient[*place] = 1e6);
             let loss = if canary == 0 { LOUD_LOSS } else { 1.0 };
@@ -72,7 +76,7 @@ impl Engine for Dirac {
     }
 
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
-        self.0.logits(adapter, tokens)
+        self.inner.logits(adapter, tokens)
     }
 }
 
@@ -94,6 +98,17 @@ fn units(coins: &[bool], length: usize, chance: f64) -> PrivacyUnits {
 
 /// A run over canaries that is about to make its first step.
 fn trainer(folder: &TempDir, coins: &[bool], length: usize, change: impl Fn(&mut TrainSettings)) -> Trainer {
+    canary_trainer(folder, coins, length, COORDINATES, change)
+}
+
+/// The same where canaries use `coordinates` of a pair.
+pub(super) fn canary_trainer(
+    folder: &TempDir,
+    coins: &[bool],
+    length: usize,
+    coordinates: usize,
+    change: impl Fn(&mut TrainSettings),
+) -> Trainer {
     let mut settings = demo_settings(folder.path(), 4);
     settings.model.rank = 32;
     settings.model.target_modules = Some(vec!["c_proj".into()]);
@@ -106,11 +121,11 @@ fn trainer(folder: &TempDir, coins: &[bool], length: usize, change: impl Fn(&mut
     inputs.units = units(coins, length, 0.5);
     let mut trainer = start(settings, inputs).unwrap();
     let inner = std::mem::replace(&mut trainer.engine, demo_inputs(&trainer.run.settings).engine);
-    trainer.engine = Box::new(Dirac(inner));
+    trainer.engine = Box::new(Dirac { inner, coordinates });
     trainer
 }
 
-fn coins(count: usize) -> Vec<bool> {
+pub(super) fn coins(count: usize) -> Vec<bool> {
     let mut rng = ChaCha12Rng::from_os_rng();
     (0..count).map(|_| rng.random()).collect()
 }
@@ -132,7 +147,7 @@ fn audit(trainer: &Trainer, scores: &[f64], coins: &[bool], guesses: usize) -> O
     audit_scores(scores, coins, &settings).unwrap()
 }
 
-fn accused(what: &str, bound: f64, claim: f64) -> Result<f64, String> {
+pub(super) fn accused(what: &str, bound: f64, claim: f64) -> Result<f64, String> {
     if bound > claim { Err(format!("{what} is at least {bound}, the claim says {claim}")) } else { Ok(bound / claim) }
 }
 

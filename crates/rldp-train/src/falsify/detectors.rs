@@ -162,7 +162,7 @@ fn remove_last_patient(path: &Path) -> usize {
 }
 
 /// A run in which nobody is ever sampled.
-fn deserted(folder: &Path) -> TrainSettings {
+pub(super) fn deserted(folder: &Path) -> TrainSettings {
     let mut settings = settings(folder, 4);
     settings.privacy.batch_size = 4e-8;
     settings

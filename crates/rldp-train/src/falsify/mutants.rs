@@ -97,6 +97,22 @@ pub(super) fn single_sigma_charge(trainer: &mut Trainer) -> Stepped {
     release(trainer, charge, &units, batch)
 }
 
+/// Bounds every unit by 13 % more than was charged: once by its bound, and again by 0.13 of it.
+pub(super) fn a_little_too_much(trainer: &mut Trainer) -> Stepped {
+    let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };
+    let mut sum = sum(trainer, charge)?;
+    let bound = 0.13 * super::white_box::bound(trainer) as f32;
+    let inputs: Vec<UnitInput> = indices.iter().map(|&unit| unit_input(&trainer.mechanism.units, unit)).collect();
+    trainer.engine.for_each_unit_gradient(&trainer.learner.adapter, &inputs, &mut |_, unit| {
+        let norm = unit.gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
+        let more: Vec<f32> = unit.gradient.iter().map(|g| g * bound / norm).collect();
+        sum.add_unit(Sensitive::new(unit.gradient), Sensitive::new(unit.loss));
+        sum.add_unit(Sensitive::new(more.as_slice()), Sensitive::new(unit.loss));
+    })?;
+    let batch = trainer.mechanism.batch_size;
+    Ok(Some(sum.release(&mut trainer.mechanism.noise, &mut trainer.mechanism.past, batch)?))
+}
+
 /// Divides by how many units there happened to be.
 pub(super) fn realised_batch_size(trainer: &mut Trainer) -> Stepped {
     let Some((charge, indices)) = charge_and_sample(trainer)? else { return Ok(None) };

@@ -77,7 +77,10 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
     let claim = Claim {
         target_epsilon: privacy.epsilon,
         delta: privacy.delta,
-        adjacency: Adjacency::AddRemove,
+        adjacency: if settings.data.units.is_some() { Adjacency::AddRemove } else { Adjacency::ZeroOut },
+        units: settings.data.units,
+        shared_eval: settings.data.allow_shared_eval,
+        private_policy: settings.control.allow_private_policy,
         unit: settings.data.unit_column.clone().unwrap_or_else(|| "record".to_owned()),
         sampling_rate,
         noise_bands,

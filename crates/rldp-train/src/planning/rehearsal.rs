@@ -94,6 +94,8 @@ fn rehearsed(settings: &TrainSettings, units: usize, out: &Path) -> TrainSetting
     (settings.data.eval, settings.data.unit_column) = (None, None);
     (settings.data.hold_out_members, settings.data.canaries) = (None, None);
     (settings.control.public_probe, settings.control.rate_search) = (false, false);
+    // It touches no record, so no book is told.
+    (settings.data.units, settings.output.book) = (None, None);
     out.clone_into(&mut settings.output.out);
     settings
 }
@@ -115,6 +117,7 @@ fn seconds_a_step(
         eval: None,
         public: None,
         base_name: "rehearsal".into(),
+        base_digests: rldp_privacy::Digests::new(),
     };
     let mut clock = Clock::default();
     start(settings, inputs)?.run(&mut clock)?;

@@ -3,7 +3,12 @@
 use rldp_control::StateFormat;
 use rldp_model::peft;
 
-use super::{checkpoint, recorder::files, session::POLICY_FILE, storage::replace};
+use super::{
+    checkpoint,
+    provenance::{POLICY_FILE, with_source},
+    recorder::files,
+    storage::replace,
+};
 use crate::{
     error::TrainError,
     trainer::{Outcome, Trainer},
@@ -28,11 +33,15 @@ impl Trainer {
         for (name, bytes) in peft::files(&learner.average.of(&learner.adapter), &run.base_name)? {
             replace(storage, &adapter.join(name), &[&bytes])?;
         }
-        replace(storage, &policy.join(POLICY_FILE), &[&steering.controller.state(StateFormat::Json)?, b"\n"])?;
+        let state = with_source(&steering.controller.state(StateFormat::Json)?, mechanism.spender.claim(), folder);
+        replace(storage, &policy.join(POLICY_FILE), &[&state, b"\n"])?;
         let steps = mechanism.spender.steps_charged();
         let finished = steps >= run.settings.privacy.steps || mechanism.spender.is_exhausted() || learner.post.stops();
+        let digests = run.digests(finished)?;
         if finished {
-            mechanism.spender.close()?;
+            mechanism.spender.close(digests)?
+        } else {
+            mechanism.spender.pause(digests)?
         }
         let mut warnings = Vec::new();
         if steps > 0 && learner.adapter.parameters() == learner.first_parameters {

@@ -6,25 +6,45 @@ use std::{
 };
 
 use rldp_model::{Adapter, ModelSource};
+use rldp_privacy::{Claim, Digests, digest};
 use serde_json::{Value, json};
 
 use super::{recorder::files, secrets::words};
-use crate::{inputs::Inputs, mechanism::plan::Plan, settings::TrainSettings};
+use crate::{error::TrainError, inputs::Inputs, mechanism::plan::Plan, settings::TrainSettings};
 
-/// The manifest of a run that starts now.
+/// Which run it is: a number that books and policies name it by, and when it began.
+pub(crate) struct Birth {
+    pub(crate) id: String,
+    pub(crate) time: String,
+}
+
+impl Birth {
+    /// Of a run that starts at `time`; a function of what is released anyway.
+    pub(crate) fn at(time: String, claim: &Claim, out: &Path) -> Self {
+        let claim = serde_json::to_string(claim).unwrap_or_default();
+        let mut id = digest(format!("{time}\n{}\n{claim}", out.display()).as_bytes());
+        id.truncate(16);
+        Self { id, time }
+    }
+}
+
+/// The manifest of a run that starts now. Nothing in it depends on what the records hold, and on their number only where it is public.
 pub(crate) fn manifest(
     settings: &TrainSettings,
     inputs: &Inputs,
     adapter: &Adapter,
     plan: &Plan,
     controller: &str,
+    birth: &Birth,
+    book: Option<Value>,
 ) -> Value {
     let layout = adapter.layout();
     let config = inputs.engine.config();
     let mut manifest = json!({
         "rldp_version": env!("CARGO_PKG_VERSION"),
         "commit": option_env!("RLDP_COMMIT"),
-        "started": started(),
+        "id": birth.id,
+        "started": birth.time,
         "machine": machine(),
         "started_from": started_from(&settings.output.out),
         "public_seed": settings.seed,
@@ -33,6 +53,7 @@ pub(crate) fn manifest(
             "family": config.family.model_type(),
             "path": inputs.base_name,
             "hub": matches!(ModelSource::classify(&settings.model.model), ModelSource::HubId(_)),
+            "digests": inputs.base_digests,
             "parameters": config.parameter_count(),
             "layers": config.layers,
             "hidden_size": config.hidden_size,
@@ -46,10 +67,12 @@ pub(crate) fn manifest(
             "trained": layout.trained_count(),
         },
         "units": inputs.units.len(),
+        "units_declared": settings.data.units.is_some(),
         "expected_units": inputs.units.expected(),
         "controller": controller,
         "planted": words(settings),
-        "never_release": [files::TIMING, files::PRIVATE],
+        "never_release": [files::PRIVATE],
+        "book": book,
         "unit": settings.data.unit_column.as_deref().unwrap_or("record"),
         "statement": plan.claim.statement(),
         "guarantee": plan.claim.guarantee,
@@ -67,6 +90,25 @@ fn started_from(out: &Path) -> Option<String> {
     let up = run.components().skip(shared).map(|_| Component::ParentDir);
     let way: PathBuf = up.chain(here.components().skip(shared)).collect();
     Some(if way.as_os_str().is_empty() { ".".into() } else { way.to_str()?.to_owned() })
+}
+
+/// Refuses to go on with another base model than the run began with.
+///
+/// # Errors
+/// Which file differs.
+pub(crate) fn check_base(run: &Path, inputs: &Inputs) -> Result<(), TrainError> {
+    let text = fs_err::read_to_string(run.join(files::MANIFEST))?;
+    let begun: Option<Digests> = serde_json::from_str::<Value>(&text)
+        .ok()
+        .and_then(|manifest| serde_json::from_value(manifest["model"]["digests"].clone()).ok());
+    // Manifests of earlier versions have none.
+    let Some(begun) = begun else { return Ok(()) };
+    let differs = begun.iter().find(|(name, digest)| inputs.base_digests.get(*name) != Some(digest));
+    differs.map_or(Ok(()), |(name, _)| {
+        Err(TrainError::Refused(format!(
+            "{name} is not the one that the run began with: the adapter was made for another base model; resume with the run's own"
+        )))
+    })
 }
 
 /// The machine, as manifests name it: public facts that say what a duration means.

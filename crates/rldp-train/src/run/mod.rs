@@ -1,12 +1,15 @@
 //! A run on disk: its settings, folder, metrics and evaluations, and how it begins, is saved and ends.
 
+pub mod book_file;
 pub mod checkpoint;
+pub(crate) mod closing;
 mod finish;
 pub(crate) mod manifest;
 pub(crate) mod numbers;
 mod preflight;
 pub(crate) mod progress;
 mod promise;
+mod provenance;
 mod public;
 pub(crate) mod recorder;
 pub(crate) mod records;
@@ -17,7 +20,7 @@ pub mod storage;
 mod tally;
 
 use rldp_model::{Adapter, AdapterLayout, Engine};
-use rldp_privacy::NoisyRelease;
+use rldp_privacy::{Digests, NoisyRelease};
 
 use self::{
     progress::{Progress, StepView},
@@ -41,6 +44,8 @@ pub(crate) struct Run {
     pub(crate) recorder: Recorder,
     /// How PEFT names the base model.
     pub(crate) base_name: String,
+    /// SHA-256 of the base model's files.
+    base_digests: Digests,
     /// Records that are assumed public.
     pub(crate) eval: Option<PublicRecords>,
     /// The last evaluation on them, and the step after which it was made.

@@ -1,7 +1,7 @@
 //! The run folder: what is written, when, and how durably.
 //!
-//! `metrics.jsonl` holds released and public values only. `timing.jsonl` holds wall-clock times, which depend on how many
-//! units a step drew; it is a side channel, says so in its first line, and is not part of what may be handed out.
+//! `metrics.jsonl` holds released and public values only. `private/` holds what is not to be handed out,
+//! among it wall-clock times, which depend on how many units a step drew.
 
 use std::{
     io,
@@ -28,8 +28,8 @@ pub mod files {
     pub const LEDGER: &str = "ledger.jsonl";
     /// Released and public values.
     pub const METRICS: &str = "metrics.jsonl";
-    /// Wall-clock times; unsafe to release.
-    pub const TIMING: &str = "timing.jsonl";
+    /// Wall-clock times, in the private folder; unsafe to release.
+    pub const TIMING: &str = "private/timing.jsonl";
     /// PEFT adapter.
     pub const ADAPTER: &str = "adapter";
     /// PEFT adapter of the warm-up on public text.
@@ -38,7 +38,7 @@ pub mod files {
     pub const POLICY: &str = "policy";
     /// The report.
     pub const REPORT: &str = "report.html";
-    /// Who was held out, and planted canaries; never to be released.
+    /// What is never to be released: wall-clock times, who was held out, planted canaries.
     pub const PRIVATE: &str = "private";
     /// Coins of the units, in the private folder.
     pub const MEMBERSHIP: &str = "membership.csv";
@@ -47,6 +47,11 @@ pub mod files {
     /// Held while a process writes the folder.
     pub const LOCK: &str = "lock";
 }
+
+/// What stands in the private folder for whoever finds it.
+const PRIVATE_README: &str = "Never release this folder. It says how long steps took, which depends on how many units each drew, and where it was asked \
+    for, who was trained on and which secrets were planted: `rldp audit` reads that, and whoever sees it with the rest of the run can \
+    test every guess. A resumed run needs it. `rldp export` leaves it out.\n";
 
 /// An append-only file of JSON lines, each synced before its charge is granted.
 pub struct LedgerFile {
@@ -111,6 +116,9 @@ impl Recorder {
         let lock = FolderLock::take(&folder)?;
         // Another process may have been here before the lock was ours.
         refuse_second_run(&folder)?;
+        let private = folder.join(files::PRIVATE);
+        create_private_folder(&private)?;
+        replace(&*storage, &private.join("README.txt"), &[PRIVATE_README.as_bytes()])?;
         write_json(&*storage, &folder.join(files::MANIFEST), manifest)?;
         write_settings(&*storage, &folder, settings)?;
         storage.sync_folder(folder_of(&folder))?;
@@ -136,6 +144,8 @@ impl Recorder {
             kept.push(b'\n');
         }
         replace(&*storage, &path, &[&kept])?;
+        // Runs of earlier versions have none.
+        create_private_folder(&folder.join(files::PRIVATE))?;
         let before = last_elapsed(&folder.join(files::TIMING))?;
         Self::open(folder.to_owned(), lock, storage, before)
     }

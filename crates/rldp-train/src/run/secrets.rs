@@ -16,10 +16,7 @@ use rldp_data::{
 };
 use rldp_model::ModelConfig;
 
-use super::{
-    recorder::{create_private_folder, files},
-    storage::{Storage, replace},
-};
+use super::recorder::{create_private_folder, files};
 use crate::{
     error::TrainError,
     settings::{CanarySettings, TrainSettings},
@@ -27,9 +24,6 @@ use crate::{
 
 /// Chance of a canary's coin.
 const CANARY_CHANCE: f64 = 0.5;
-
-const README: &str = "Never release this folder. It says who was trained on and which secrets were planted; `rldp audit` reads it.\n\
-    Whoever sees it with the rest of the run can test every guess. A resumed run needs it.\n";
 
 /// Secrets that were drawn for a new run and are yet to be written. Of a run that is resumed, there are none.
 #[derive(Default)]
@@ -124,13 +118,12 @@ impl Secrets {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn write(&self, storage: &dyn Storage, run: &Path, units: &PrivacyUnits) -> Result<(), TrainError> {
+    pub(crate) fn write(&self, run: &Path, units: &PrivacyUnits) -> Result<(), TrainError> {
         if self.members.is_none() && self.canaries.is_none() {
             return Ok(());
         }
         let folder = run.join(files::PRIVATE);
         create_private_folder(&folder)?;
-        replace(storage, &folder.join("README.txt"), &[README.as_bytes()])?;
         if let Some(count) = self.members {
             write_membership(&folder.join(files::MEMBERSHIP), units, count)?;
         }

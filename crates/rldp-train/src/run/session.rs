@@ -8,12 +8,15 @@ use rldp_control::{Controller, StateFormat, controller};
 use rldp_data::PoissonSampler;
 use rldp_model::{Adapter, AdapterLayout, adapter::LoraSettings};
 use rldp_privacy::{NoiseSource, Past, Spender, charged_steps};
-use serde::de::IgnoredAny;
 
 use super::{
-    Run, checkpoint, manifest,
+    Run,
+    book_file::{self, PendingEntry},
+    checkpoint,
+    manifest::{self, Birth},
     preflight::{check_invariance, preflight},
     promise::changes,
+    provenance::read_policy,
     recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_settings},
     state::RunState,
     storage::{Disk, Storage},
@@ -32,9 +35,6 @@ use crate::{
     steering::{IN_CHECKPOINT, Steering},
     trainer::Trainer,
 };
-
-/// Name of a saved policy inside the policy folder.
-pub(super) const POLICY_FILE: &str = "policy.json";
 
 /// Starts a run: calibrates the mechanism, proves that the adapter can learn, writes the run folder, opens the ledger.
 ///
@@ -61,14 +61,23 @@ pub fn start_on(
     settings.privacy.noise_bands = Some(plan.claim.noise_bands);
     settings.optimizer.learning_rate.get_or_insert(plan.learning_rate);
     let mut controller = build_controller(&settings, &mut inputs, &adapter)?;
+    let mut source = None;
     if let Some(policy) = &settings.control.policy {
-        controller.restore(StateFormat::Json, &read_policy(policy)?)?;
+        let (text, learned) = read_policy(policy, &settings)?;
+        controller.restore(StateFormat::Json, &text)?;
+        source = learned;
     }
-    let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan, controller.name());
+    let birth = Birth::at(manifest::started(), &plan.claim, &settings.output.out);
+    let entry = book_file::admitted(&settings, &plan.claim, &birth, source.as_ref())?;
+    let book = entry.as_ref().map(PendingEntry::summary);
+    let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan, controller.name(), &birth, book);
     let mut recorder = Recorder::create(&settings, &manifest, storage)?;
-    inputs.secrets.write(recorder.storage(), recorder.folder(), &inputs.units)?;
+    inputs.secrets.write(recorder.folder(), &inputs.units)?;
     if !settings.unsafe_reasons().is_empty() {
         recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
+    }
+    if let Some(entry) = entry {
+        entry.enter()?;
     }
     let (ledger, _) = LedgerFile::open(recorder.folder(), recorder.storage())?;
     let spender = Spender::open(plan.claim.clone(), Box::new(ledger))?;
@@ -117,11 +126,12 @@ pub fn resume_on(
         geometry::restore(empty.as_deref_mut(), &saved.mechanism.geometry)?;
         controller.restore(IN_CHECKPOINT, &saved.steering.controller)?;
     } else if let Some(policy) = &settings.control.policy {
-        controller.restore(StateFormat::Json, &read_policy(policy)?)?;
+        controller.restore(StateFormat::Json, &read_policy(policy, &settings)?.0)?;
     }
+    manifest::check_base(&folder, &inputs)?;
     // Drawn only when the run ended before its ledger began.
-    inputs.secrets.write(&*storage, &folder, &inputs.units)?;
-    let spender = continue_ledger(&folder, &*storage, &plan, saved.as_ref())?;
+    inputs.secrets.write(&folder, &inputs.units)?;
+    let spender = continue_ledger(&folder, &*storage, &settings, &plan, saved.as_ref())?;
     let known = saved.as_ref().map_or(0, |saved| saved.steps_charged);
     let length = saved.as_ref().map_or(0, |saved| saved.metrics);
     let mut recorder = Recorder::resume(&folder, lock, storage, length)?;
@@ -146,6 +156,7 @@ pub fn resume_on(
 fn continue_ledger(
     folder: &Path,
     storage: &dyn Storage,
+    settings: &TrainSettings,
     plan: &Plan,
     state: Option<&RunState>,
 ) -> Result<Spender, TrainError> {
@@ -161,7 +172,8 @@ fn continue_ledger(
         )));
     }
     if text.is_empty() && state.is_none() {
-        // The run ended before its claim was durable: nothing was charged.
+        // The run ended before its claim was durable: nothing was charged. Whether a book has it is not known; twice is safe.
+        book_file::enter_again(settings, &plan.claim)?;
         return Ok(Spender::open(plan.claim.clone(), Box::new(ledger))?);
     }
     let saved = state.map(|state| &state.ledger);
@@ -245,6 +257,7 @@ fn assemble(
         settings,
         recorder,
         base_name: inputs.base_name,
+        base_digests: inputs.base_digests,
         eval: inputs.eval,
         evaluation: None,
         non_finite: NonFinite::default(),
@@ -269,15 +282,4 @@ fn read_settings(folder: &Path) -> Result<TrainSettings, TrainError> {
         path: path.display().to_string(),
         reason: format!("not a run's settings: {}", error.message()),
     })
-}
-
-/// The text of a policy, checked to be JSON at all.
-fn read_policy(path: &Path) -> Result<Vec<u8>, TrainError> {
-    let path = if path.is_dir() { path.join(POLICY_FILE) } else { path.to_owned() };
-    let text = fs_err::read(&path)?;
-    serde_json::from_slice::<IgnoredAny>(&text).map_err(|error| TrainError::Corrupt {
-        path: path.display().to_string(),
-        reason: format!("not a saved policy: {error}"),
-    })?;
-    Ok(text)
 }

@@ -25,6 +25,9 @@ settings! {
         policy: Option<PathBuf> = unset(),
         /// Follow the saved policy's mean action, and learn nothing more.
         frozen: bool = default(false).flag("frozen-policy"),
+        /// Begin with the policy of another private run, whose budget adds to this one's; the claim then says so.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        allow_private_policy: bool = default(false),
         /// Declare the --eval file a public probe: the controller is rewarded for its perplexity instead of the released loss.
         public_probe: bool = default(false),
         /// Research only, NO PRIVACY: show the controller gradient norms and losses without noise, as in the paper.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     MemorySize, Preset, Reader, Setting,
-    describe::{at_least, default, derived, required, settings, strictly_between, unset},
+    describe::{at_least, default, derived, required, settings, strictly_between, unset, whole},
     groups,
 };
 use crate::{RecordFiles, core_memory, error::TrainError};
@@ -56,6 +56,13 @@ settings! {
         /// What stands between a prompt and its completion; \n and \t are understood.
         #[serde(skip_serializing_if = "is_line_break", default = "line_break")]
         prompt_end: String = derived("a line break").reader(Reader::Escaped),
+        /// N, a public number that the training file has at most, such as all of a hospital's patients: the promise then holds for
+        /// adding and removing a unit, and nothing that is written shows how many there are.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        units: Option<u64> = unset().bound(whole(1, 1_000_000_000)),
+        /// Train although records of --eval stand in --train as well; the claim then leaves out the figures of --eval.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        allow_shared_eval: bool = default(false),
         /// Use at most this many records of a unit, sampled secretly.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         max_records_per_unit: Option<usize> = unset().bound(at_least(1, "; leave it out for no bound of your own")),

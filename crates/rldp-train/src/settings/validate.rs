@@ -21,6 +21,7 @@ impl TrainSettings {
         output.check_bounds()?;
         self.validate_bands()?;
         self.validate_data()?;
+        self.validate_sharing()?;
         if privacy.other_steps > 0 && privacy.regime != RegimeKind::Committed {
             return Err(TrainError::Usage(
                 "--other-steps needs --regime committed: only noise that is fixed in advance can be shared by runs"
@@ -43,6 +44,29 @@ impl TrainSettings {
         data.validate_reading()?;
         if control.public_probe && data.eval.is_none() {
             return Err(TrainError::Usage("--public-probe needs --eval with public records".into()));
+        }
+        Ok(())
+    }
+
+    /// What may not be shared even when it is asked for.
+    fn validate_sharing(&self) -> Result<(), TrainError> {
+        let Self { data, control, output, privacy, .. } = self;
+        if data.allow_shared_eval && control.public_probe {
+            return Err(TrainError::Usage(
+                "--public-probe rewards the controller by figures of --eval, which --allow-shared-eval lets be private; use one of \
+                 the two"
+                    .into(),
+            ));
+        }
+        if output.book.is_some() && !self.unsafe_reasons().is_empty() {
+            return Err(TrainError::Usage(
+                "a run without a privacy guarantee spends without bound, so no --book can hold it; leave one of the two out".into(),
+            ));
+        }
+        if output.book.is_some() && privacy.other_steps > 0 {
+            return Err(TrainError::Usage(
+                "--book adds up the steps of every run by itself; leave out --other-steps".into(),
+            ));
         }
         Ok(())
     }

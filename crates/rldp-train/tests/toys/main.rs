@@ -109,6 +109,7 @@ fn inputs() -> Inputs {
         eval: None,
         public: None,
         base_name: "line".into(),
+        base_digests: rldp_privacy::Digests::new(),
     }
 }
 

@@ -13,8 +13,12 @@ pub(crate) enum PrivacyCommand {
     Epsilon(EpsilonArguments),
     /// Noise multiplier that a target epsilon needs
     Calibrate(CalibrateArguments),
-    /// Replay a run's ledger and check its claim
+    /// Replay a run's ledger, and check its claim, its files and its signature
     Verify(VerifyArguments),
+    /// Sign a run that closed with an Ed25519 key of OpenSSH
+    Sign(SignArguments),
+    /// Begin the budget book of a data set, or show one
+    Book(BookArguments),
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +78,33 @@ pub(crate) struct CalibrateArguments {
 pub(crate) struct VerifyArguments {
     /// Run folder
     pub(crate) run: PathBuf,
+    /// Public key of who must have signed the run: a file like `id_ed25519.pub`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignArguments {
+    /// Run folder, of a run that closed and verifies
+    pub(crate) run: PathBuf,
+    /// Private key in OpenSSH's format: a file like `id_ed25519`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BookArguments {
+    /// The book
+    pub(crate) book: PathBuf,
+    /// Begin it: the most that everything together may spend
+    #[arg(long, requires = "delta")]
+    pub(crate) epsilon: Option<f64>,
+    /// Begin it: delta that goes with it
+    #[arg(long, requires = "epsilon")]
+    pub(crate) delta: Option<f64>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,4 +1,4 @@
-//! Arguments of the small commands around a model and the shell.
+//! Arguments of the small commands around a run, a model and the shell.
 
 use std::path::PathBuf;
 
@@ -13,6 +13,34 @@ pub(crate) struct MergeArguments {
     #[arg(long)]
     pub(crate) adapter: PathBuf,
     /// Directory to write the merged model to; absent or empty
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// Run folders
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// HTML file to write
+    #[arg(long, default_value = "report.html")]
+    pub(crate) out: PathBuf,
+    /// What `rldp audit RUN --json` printed, for a copy of one run's report that is not to be released
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
+    /// Also write TensorBoard event files, a folder a run, here
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tensorboard: Option<PathBuf>,
+    /// Also write the same scalars as lines of JSON, a folder a run, here; `wandb.log` takes them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) history: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// Run folder, of a run that closed
+    pub(crate) run: PathBuf,
+    /// Directory to write to; absent or empty
     #[arg(long)]
     pub(crate) out: PathBuf,
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
         base = base.or_else(|| first_perplexity(&settings.output.out));
-        let verified = privacy::verify_run(&settings.output.out)?.holds;
+        let verified = privacy::verify_run(&settings.output.out, None)?.holds;
         report::write_for(std::slice::from_ref(&settings.output.out), &settings.output.out.join(files::REPORT))?;
         rows.push((controller, outcome, verified));
     }

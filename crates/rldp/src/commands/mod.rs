@@ -5,6 +5,7 @@ mod compare;
 mod demo;
 mod devices;
 mod evaluate;
+mod export;
 mod generate;
 mod inspect;
 mod merge;
@@ -41,12 +42,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man(arguments) => shell::man(&arguments),
         Command::Privacy(PrivacyCommand::Epsilon(arguments)) => privacy::epsilon(&arguments),
         Command::Privacy(PrivacyCommand::Calibrate(arguments)) => privacy::calibrate(&arguments),
         Command::Privacy(PrivacyCommand::Verify(arguments)) => privacy::verify(&arguments),
+        Command::Privacy(PrivacyCommand::Sign(arguments)) => privacy::sign(&arguments),
+        Command::Privacy(PrivacyCommand::Book(arguments)) => privacy::book(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Policy(PolicyCommand::Train(arguments)) => policy::learn(&arguments),
         Command::Policy(PolicyCommand::Show(arguments)) => policy::show(&arguments),

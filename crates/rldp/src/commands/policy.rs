@@ -143,6 +143,8 @@ fn stripped(mut policy: Value) -> Value {
         body[learner]["replay"]["next"] = 0.into();
         body[learner]["last_update"] = Value::Null;
     }
+    // Its records were declared public by whoever ran the command.
+    policy["source"] = serde_json::json!({ "public": true });
     round(&mut policy);
     policy
 }

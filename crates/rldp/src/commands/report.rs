@@ -5,18 +5,23 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use fs_err as fs;
 use rldp_lab::{
     RunFolder,
     export::{write_history, write_tensorboard},
-    report::{Verdict, write},
+    report::{Audited, Together, Verdict, html, write},
 };
+use rldp_privacy::{Claim, Guarantee, joint};
+use serde_json::Value;
 
-use super::{print_line, privacy::verify_run};
+use super::{print_line, privacy::check_claim};
 use crate::{cli::ReportArguments, exit::Wrong};
 
 pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
-    write_for(&arguments.runs, &arguments.out)?;
+    let audited = arguments.audit.as_deref().map(audited).transpose()?;
+    let page = page(&arguments.runs, audited.as_ref())?;
+    write(&arguments.out, &page).map_err(Wrong::input)?;
     for path in &arguments.runs {
         let run = RunFolder::open(path).map_err(Wrong::input)?;
         if let Some(folder) = &arguments.tensorboard {
@@ -32,15 +37,62 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
 
 /// Reads, verifies and draws `runs`.
 pub(crate) fn write_for(runs: &[PathBuf], out: &Path) -> Result<()> {
-    let mut read = Vec::with_capacity(runs.len());
+    Ok(write(out, &page(runs, None)?).map_err(Wrong::input)?)
+}
+
+/// The report of one run, as it belongs into its folder.
+pub(crate) fn page_of(run: &Path) -> Result<String> {
+    page(&[run.to_owned()], None)
+}
+
+fn page(runs: &[PathBuf], audited: Option<&Audited>) -> Result<String> {
+    let (mut read, mut claims) = (Vec::with_capacity(runs.len()), Vec::new());
     for path in runs {
         let run = RunFolder::open(path).map_err(Wrong::input)?;
-        let found = verify_run(path)?;
+        let found = check_claim(path)?;
         let line = |check: &rldp_privacy::Check| {
             format!("{} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.detail)
         };
         let checks = found.checks.iter().map(line).collect();
-        read.push((run, Verdict { holds: found.holds, checks }));
+        let (holds, closed, statement, head) = (found.holds, found.closed, found.statement, found.head);
+        read.push((run, Verdict { holds, closed, statement, head, checks }));
+        claims.extend(found.claim);
     }
-    Ok(write(&read, out).map_err(Wrong::input)?)
+    let together = together(&claims.iter().collect::<Vec<_>>());
+    Ok(html(&read, together.as_ref(), audited).map_err(Wrong::input)?)
+}
+
+/// What several runs spend together; nothing for one, for runs without a guarantee, and for runs about other units.
+pub(crate) fn together(claims: &[&Claim]) -> Option<Together> {
+    let claims: Vec<&Claim> = claims.iter().copied().filter(|claim| claim.guarantee == Guarantee::Holds).collect();
+    let found = joint(&claims).ok().filter(|joint| joint.runs > 1)?;
+    let rldp_privacy::Joint { runs, epsilon, delta, basic_epsilon } = found;
+    Some(Together { runs, epsilon, delta, basic_epsilon })
+}
+
+/// What `rldp audit --json` printed, in lines.
+fn audited(path: &Path) -> Result<Audited> {
+    let text = fs::read_to_string(path).map_err(Wrong::input)?;
+    let found: Value = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not what `rldp audit --json` prints", path.display()))
+        .map_err(Wrong::input)?;
+    let mut lines = Vec::new();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for group in list(&found["canaries"]["groups"]) {
+        let bound = &group["one_run"];
+        lines.push(format!(
+            "{} canaries in {} units each: epsilon is at least {} at confidence {}",
+            bound["canaries"], group["units"], bound["epsilon"], bound["confidence"]
+        ));
+    }
+    for (what, scores) in [("members", &found["membership"]["scores"]), ("canaries", &found["canaries"]["scores"])] {
+        let best = list(scores).into_iter().filter_map(|score| Some((score["auc"].as_f64()?, score["score"].clone())));
+        if let Some((auc, score)) = best.max_by(|one, two| one.0.total_cmp(&two.0)) {
+            lines.push(format!("{what}: the best of the attacks ({score}) has an AUC of {auc:.3}; guessing has 0.5"));
+        }
+    }
+    if lines.is_empty() {
+        anyhow::bail!(Wrong::input(anyhow::anyhow!("{} holds no result of `rldp audit --json`", path.display())));
+    }
+    Ok(Audited { lines })
 }

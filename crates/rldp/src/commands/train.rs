@@ -24,6 +24,7 @@ use rldp_train::{
 
 use super::{plan, print_line, report};
 use crate::{
+    base,
     cli::TrainArguments,
     exit::Wrong,
     facade, models,
@@ -114,8 +115,9 @@ pub(crate) fn load(settings: &TrainSettings, warn: &mut dyn FnMut(&str)) -> Resu
         warn(&warning);
     }
     let engine = engine_for(settings, &files)?;
+    let base_digests = base::local_digests(&settings.model.model)?.unwrap_or_default();
     let Records { units, secrets, eval, public, .. } = records;
-    Ok(Inputs { engine, controller: None, units, secrets, eval, public, base_name })
+    Ok(Inputs { engine, controller: None, units, secrets, eval, public, base_name, base_digests })
 }
 
 /// The engine that the settings ask for.
@@ -161,7 +163,7 @@ fn memory_limit(settings: &TrainSettings, config: &ModelConfig) -> Result<Option
 /// so it goes to standard error and into no file of the run.
 fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
     let (units, delta) = (records.units.len(), settings.privacy.delta);
-    let mut warnings = Vec::new();
+    let mut warnings = records.warnings.clone();
     if settings.data.train.has_standard_input() {
         warnings.push(
             "records come from standard input and are kept in memory only, never on disk; to resume this run, pipe the same \

@@ -249,6 +249,7 @@ fn inputs(shared: Arc<Shared>, witness: Witness) -> Inputs {
         eval: Some(PublicRecords::declare(&records[..2], 8)),
         public: None,
         base_name: "tiny".into(),
+        base_digests: rldp_privacy::Digests::new(),
         secrets: rldp_train::Secrets::default(),
     }
 }

@@ -110,7 +110,7 @@ fn a_crash_leaves_no_memory_behind() {
     let words = SMALL_RUN.replace("--steps 6", "--steps 400");
     let line = format!(
         "ulimit -c unlimited; \"$0\" {words} --out run & child=$!; \
-         while [ ! -s run/timing.jsonl ]; do sleep 0.02; done; cat /proc/$child/limits; kill -ABRT $child; wait $child; true"
+         while [ ! -s run/private/timing.jsonl ]; do sleep 0.02; done; cat /proc/$child/limits; kill -ABRT $child; wait $child; true"
     );
     let ran = scene.shell(&line).expect(0);
     let core = ran.stdout.lines().find(|line| line.starts_with("Max core file size")).unwrap();

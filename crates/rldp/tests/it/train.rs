@@ -6,7 +6,8 @@ use crate::support::{SMALL_RUN, Scene};
 fn a_run_leaves_a_folder_that_explains_and_verifies_itself() {
     let scene = Scene::new();
     scene.rldp(&format!("{SMALL_RUN} --out run")).expect(0);
-    for file in ["config.toml", "manifest.json", "ledger.jsonl", "metrics.jsonl", "timing.jsonl", "report.html"] {
+    for file in ["config.toml", "manifest.json", "ledger.jsonl", "metrics.jsonl", "private/timing.jsonl", "report.html"]
+    {
         assert!(scene.path("run").join(file).exists(), "{file} is missing");
     }
     let verified = scene.rldp("privacy verify run --json").expect(0).json();
@@ -90,12 +91,15 @@ fn private_runs_do_not_repeat_although_the_public_seed_does() {
 fn a_saved_policy_starts_another_run_with_the_same_pairs_and_no_other() {
     let scene = Scene::new();
     scene.rldp(&format!("{SMALL_RUN} --controller sac --out first")).expect(0);
-    scene.rldp(&format!("{SMALL_RUN} --controller sac --out second --policy first/policy")).expect(0);
+    scene
+        .rldp(&format!("{SMALL_RUN} --controller sac --out second --policy first/policy --allow-private-policy"))
+        .expect(0);
     let controls = scene.json_lines("second/metrics.jsonl");
     let first = controls.iter().find(|line| line["kind"] == "control").unwrap();
     assert!(first["controller"]["replay"].as_u64().unwrap() >= 2, "the replay of the saved policy is gone: {first}");
     let ran = scene
-        .rldp(&format!("{SMALL_RUN} --controller sac --out third --target-modules c_attn --policy first/policy"))
+        .rldp(&format!("{SMALL_RUN} --controller sac --out third --target-modules c_attn --policy first/policy --allow-private-policy"
+        ))
         .expect(1);
     assert!(ran.stderr.contains("same adapter pairs"), "{}", ran.stderr);
     assert!(!scene.path("third").exists(), "a refused run left a folder behind");

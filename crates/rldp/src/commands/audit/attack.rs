@@ -12,7 +12,7 @@ use rldp_audit::{
     score::{RecordScores, ScoreKind},
 };
 use rldp_lab::report::{RocFigure, write_audit};
-use rldp_train::files;
+use rldp_train::{book_file::BookFile, files, settings::TrainSettings};
 use serde::Serialize;
 
 use super::{
@@ -68,12 +68,22 @@ pub(super) struct Scored {
     curve: Vec<(f64, f64)>,
 }
 
+/// The run whose coins the audit reads, and the budget book that it entered, if it did.
+fn hidden_in_a_book<'a>(
+    arguments: &'a AuditArguments,
+    settings: Option<&'a TrainSettings>,
+    reads_coins: bool,
+) -> Option<(&'a Path, &'a Path)> {
+    arguments.run.as_deref().filter(|_| reads_coins).zip(settings?.output.book.as_deref())
+}
+
 pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
     let hidden = |name: &str| {
         let run = arguments.run.as_ref().filter(|_| arguments.members.is_none() && arguments.canaries.is_none());
         run.map(|run| run.join(files::PRIVATE).join(name)).filter(|path| path.exists())
     };
     let (membership, own_canaries) = (hidden(files::MEMBERSHIP), hidden(files::CANARIES));
+    let own = own_canaries.is_some();
     let canaries: Option<PathBuf> = arguments.canaries.clone().or(own_canaries);
     if arguments.members.is_none() && canaries.is_none() && membership.is_none() {
         anyhow::bail!(Wrong::usage(anyhow::anyhow!(
@@ -85,6 +95,9 @@ pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
         anyhow::bail!(Wrong::usage(anyhow::anyhow!("--shadow needs a run that was trained with --hold-out-members")));
     }
     let mut target = Target::open(arguments)?;
+    if let Some((run, book)) = hidden_in_a_book(arguments, target.settings.as_ref(), membership.is_some() || own) {
+        BookFile::open(book)?.enter_audit(run)?;
+    }
     let claim = target.settings.as_ref().map(|settings| Claimed {
         epsilon: settings.privacy.epsilon,
         delta: settings.privacy.delta,

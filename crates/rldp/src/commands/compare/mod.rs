@@ -12,7 +12,7 @@ mod state;
 mod tuning;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::Ordering,
@@ -21,7 +21,12 @@ use std::{
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use fs_err as fs;
-use rldp_lab::{compare, report::write_comparison};
+use rldp_lab::{
+    compare,
+    report::{Together, write_comparison},
+};
+use rldp_privacy::{Claim, claim_of};
+use rldp_train::files;
 use serde_json::json;
 
 use self::{
@@ -31,7 +36,7 @@ use self::{
     schedule::{Ended, Slots},
     state::{Layout, State, try_lock},
 };
-use super::{print_line, train::stop_flag};
+use super::{print_line, report, train::stop_flag};
 use crate::{exit::Wrong, progress::note};
 
 #[derive(Debug, Args)]
@@ -166,6 +171,20 @@ fn work(slots: &Slots, runs: &[Planned]) -> Result<Results> {
     Ok(results)
 }
 
+/// What all finished runs on one file spend together, by the names of the files.
+fn together(runs: &[Planned]) -> Vec<(String, Together)> {
+    let mut claims: BTreeMap<&str, Vec<Claim>> = BTreeMap::new();
+    for run in runs {
+        let ledger = fs::read(run.settings.output.out.join(files::LEDGER)).unwrap_or_default();
+        let claim = claim_of(&String::from_utf8_lossy(&ledger));
+        claims.entry(&run.dataset).or_default().extend(claim);
+    }
+    let of = |(dataset, claims): (&str, Vec<Claim>)| {
+        Some((dataset.to_owned(), report::together(&claims.iter().collect::<Vec<_>>())?))
+    };
+    claims.into_iter().filter_map(of).collect()
+}
+
 /// Summarises what there is, and says what is missing.
 fn conclude(grid: &Grid, runs: &[Planned], results: Results, out: &Path, stopped: bool) -> Result<ExitCode> {
     let (entries, failed) = results.in_order_of(runs);
@@ -173,11 +192,11 @@ fn conclude(grid: &Grid, runs: &[Planned], results: Results, out: &Path, stopped
     let (entries, choices) = compare::reduce(&entries);
     let cells = compare::summarize(&entries, &grid.methods(), &grid.baseline);
     replace(&out.join("summary.csv"), &compare::csv(&cells))?;
-    let report = out.join("report.html");
+    let page = out.join("report.html");
     let names: Vec<String> = failed.iter().map(|(run, _)| run.clone()).collect();
-    write_comparison(&entries, &cells, &choices, &grid.baseline, &names, &report)?;
+    write_comparison(&entries, &cells, &choices, &grid.baseline, &names, &together(runs), &page)?;
     print_line(&compare::table(&cells))?;
-    note("report", &report.display().to_string());
+    note("report", &page.display().to_string());
     for (run, message) in &failed {
         note("failed", &format!("{run}: {message}"));
     }

@@ -112,7 +112,7 @@ fn entry(run: &Planned) -> Result<Entry> {
         steps: read.steps.last().map_or(0, |line| line.step as u64),
         epsilon: run.settings.privacy.epsilon,
         epsilon_spent: read.steps.last().map_or(0.0, |line| line.epsilon_spent),
-        verified: verify_run(folder)?.holds,
+        verified: verify_run(folder, None)?.holds,
         guarantee: read.without_guarantee().is_none(),
         roles: run.roles.clone(),
         seconds: seconds(folder),

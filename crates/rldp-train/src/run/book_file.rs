@@ -1,0 +1,145 @@
+//! The budget book as a file: locked while it is read and written, so that two runs cannot both take what is left for one.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use fs_err as fs;
+use rldp_privacy::{
+    Claim, LedgerSink,
+    book::{Book, Item, Limit},
+};
+use serde_json::{Value, json};
+
+use super::{
+    manifest::{Birth, started},
+    provenance::Source,
+};
+use crate::{error::TrainError, settings::TrainSettings};
+
+/// A book that nobody else can write while this lives.
+pub struct BookFile {
+    path: PathBuf,
+    book: Book,
+    file: std::fs::File,
+}
+
+struct Lines(std::fs::File);
+
+impl LedgerSink for Lines {
+    fn append(&mut self, line: &str) -> io::Result<()> {
+        self.0.write_all(format!("{line}\n").as_bytes())?;
+        self.0.sync_all()
+    }
+}
+
+impl BookFile {
+    /// Begins a book.
+    ///
+    /// # Errors
+    /// When the file exists, the limit is out of range, or it cannot be written.
+    pub fn create(path: &Path, limit: Limit) -> Result<(), TrainError> {
+        if path.exists() {
+            return Err(TrainError::Refused(format!("{} exists; a book's limit cannot be changed", path.display())));
+        }
+        let file = fs::OpenOptions::new().append(true).create_new(true).open(path)?.into_parts().0;
+        Ok(Book::open(limit, Box::new(Lines(file)))?)
+    }
+
+    /// Opens a book, waiting for whoever writes it, and checks its chain.
+    ///
+    /// # Errors
+    /// When it is not there or damaged.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        if !path.exists() {
+            return Err(TrainError::Refused(format!(
+                "there is no book {0}; `rldp privacy book {0} --epsilon E --delta D` begins one with its limit",
+                path.display()
+            )));
+        }
+        let file = fs::OpenOptions::new().read(true).append(true).open(path)?.into_parts().0;
+        file.lock()?;
+        let book = Book::read(&fs::read_to_string(path)?)?;
+        Ok(Self { path: path.to_owned(), book, file })
+    }
+
+    /// What stands in it.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Enters an item, durably.
+    ///
+    /// # Errors
+    /// When it would pass the limit, or the file cannot be written.
+    pub fn enter(&mut self, item: Item) -> Result<(), TrainError> {
+        let sink = Lines(self.file.try_clone()?);
+        Ok(self.book.enter(item, Box::new(sink))?)
+    }
+
+    /// Enters that an audit reads the coins of `run`.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub fn enter_audit(&mut self, run: &Path) -> Result<(), TrainError> {
+        self.enter(Item::Audit { run: run.display().to_string(), time: started() })
+    }
+}
+
+/// A run that a book admits, and that enters just before it starts.
+pub(super) struct PendingEntry {
+    file: BookFile,
+    items: Vec<Item>,
+    runs: usize,
+    epsilon: f64,
+}
+
+/// Opens the book of the settings, if they name one, and asks whether there is room for the run.
+pub(super) fn admitted(
+    settings: &TrainSettings,
+    claim: &Claim,
+    birth: &Birth,
+    policy: Option<&Source>,
+) -> Result<Option<PendingEntry>, TrainError> {
+    let Some(path) = &settings.output.book else { return Ok(None) };
+    let file = BookFile::open(path)?;
+    let epsilon = file.book.would(claim)?;
+    let (id, time) = (birth.id.clone(), birth.time.clone());
+    let learned = policy.map(|source| Item::Policy {
+        id: id.clone(),
+        learned_by: source.run.clone(),
+        statement: source.statement.clone(),
+        time: time.clone(),
+    });
+    let run = Item::Run { id, run: settings.output.out.display().to_string(), time, claim: Box::new(claim.clone()) };
+    let runs = 1 + file.book.items.iter().filter(|item| matches!(item, Item::Run { .. })).count();
+    Ok(Some(PendingEntry { file, items: learned.into_iter().chain([run]).collect(), runs, epsilon }))
+}
+
+impl PendingEntry {
+    /// What the manifest says of it.
+    pub(super) fn summary(&self) -> Value {
+        json!({
+            "file": self.file.path.display().to_string(),
+            "runs": self.runs,
+            "epsilon": self.epsilon,
+            "delta": self.file.book.limit.delta,
+            "limit": self.file.book.limit.epsilon,
+        })
+    }
+
+    /// Enters it. From here on it is spent.
+    pub(super) fn enter(mut self) -> Result<(), TrainError> {
+        for item in std::mem::take(&mut self.items) {
+            self.file.enter(item)?;
+        }
+        Ok(())
+    }
+}
+
+/// Enters a run whose ledger did not begin before it was killed.
+pub(super) fn enter_again(settings: &TrainSettings, claim: &Claim) -> Result<(), TrainError> {
+    let birth = Birth::at(started(), claim, &settings.output.out);
+    admitted(settings, claim, &birth, None)?.map_or(Ok(()), PendingEntry::enter)
+}
