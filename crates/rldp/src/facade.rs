@@ -42,7 +42,9 @@ pub fn unpack_demo(folder: &Path) -> Result<Demo> {
     fs::write(demo.model.join("tokenizer.json"), demo::TOKENIZER)?;
     fs::write(demo.model.join("model.safetensors"), demo::WEIGHTS)?;
     demo::write_notes(&demo.train, TRAIN_SEED, TRAIN_PATIENTS)?;
-    demo::write_notes(&demo.eval, EVAL_SEED, EVAL_PATIENTS)?;
+    // Invented notes may come out alike; evaluation records must be none of the private ones.
+    let private = demo::notes(TRAIN_SEED, TRAIN_PATIENTS);
+    demo::write_notes_apart(&demo.eval, demo::notes(EVAL_SEED, EVAL_PATIENTS), &private)?;
     Ok(demo)
 }
 
