@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rldp-reference", &["rldp-model"]),
     ("rldp-control", &["rldp-privacy"]),
     ("rldp-train", &["rldp-privacy", "rldp-data", "rldp-model", "rldp-control"]),
-    ("rldp-ranks", &[]),
+    ("rldp-ranks", &["rldp-privacy", "rldp-data", "rldp-model", "rldp-train"]),
     ("rldp-lab", &[]),
     ("rldp-audit", &["rldp-privacy", "rldp-data", "rldp-model"]),
     (

@@ -94,6 +94,13 @@ impl PrivacyUnits {
         Ok(Self { units, rows, keys, included, expected, records, duplicates })
     }
 
+    /// Units that another process of the run drew and sent here, to be summed. All of them take part.
+    pub fn dealt(units: Vec<Unit>) -> Self {
+        let count = units.len();
+        let (rows, keys, included) = (vec![Vec::new(); count], vec![0; count], vec![true; count]);
+        Self { units, rows, keys, included, expected: count as f64, records: 0, duplicates: 0 }
+    }
+
     /// Keeps the units whose coin is true. Each fell so with probability `chance`, on its own and in secret.
     ///
     /// A unit that is held out stays a unit of N and may be sampled, but contributes nothing: how many were kept shows

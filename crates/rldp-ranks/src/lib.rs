@@ -9,9 +9,11 @@ mod group;
 mod launch;
 mod mpi;
 mod threads;
+mod work;
 
 pub use error::RanksError;
 pub use group::{Alone, Group};
 pub use launch::{Launch, join};
 pub use mpi::installed;
 pub use threads::Threads;
+pub use work::{Follower, SpreadEngine, Team, agree, engine_digest, serve, units_digest};
