@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rldp-reference",
             "rldp-control",
             "rldp-train",
+            "rldp-ranks",
             "rldp-lab",
             "rldp-audit",
         ],

@@ -16,6 +16,11 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// What launched this process.
+    pub fn here() -> Option<Self> {
+        Self::detect(&|name| std::env::var(name).ok())
+    }
+
     /// Reads the environment; `None` for a process that was started by itself.
     pub fn detect(variable: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
         let number = |name: &str| variable(name).and_then(|value| value.trim().parse().ok());
@@ -40,7 +45,7 @@ impl Launch {
 /// # Errors
 /// When several were started and cannot find one another: they would be as many runs that write one folder.
 pub fn join(patience: Duration) -> Result<Box<dyn Group>, RanksError> {
-    let launch = Launch::detect(&|name| std::env::var(name).ok());
+    let launch = Launch::here();
     let Some(launch) = launch.filter(|launch| launch.size != Some(1)) else { return Ok(Box::new(Alone)) };
     let group = mpi::open(&launch, patience)?;
     match launch.size {

@@ -164,6 +164,26 @@ pub(crate) struct TrainArguments {
     /// Print no progress
     #[arg(long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) ranks: RankArguments,
+}
+
+/// Waiting for other processes, which a launcher such as mpirun or srun started.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArguments {
+    /// Seconds after which a silent rank ends the job
+    #[arg(long, value_name = "SECONDS", default_value_t = 600.0, help_heading = "Several processes")]
+    pub(crate) rank_timeout: f64,
+}
+
+/// Several processes that train.
+#[derive(Debug, Args)]
+pub(crate) struct RankArguments {
+    #[command(flatten)]
+    pub(crate) wait: WaitArguments,
+    /// Read the records on rank 0 alone and send each rank the tokens of its units
+    #[arg(long, help_heading = "Several processes")]
+    pub(crate) deal_records: bool,
 }
 
 /// A model with an optional adapter.
@@ -199,6 +219,8 @@ pub(crate) struct EvaluateArguments {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) ranks: WaitArguments,
 }
 
 #[derive(Debug, Subcommand)]

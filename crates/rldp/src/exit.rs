@@ -31,17 +31,24 @@ impl fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
+/// What went wrong was said by another process of the same command, or will be.
+#[derive(Debug, thiserror::Error)]
+#[error("rank 0 says what went wrong")]
+pub(crate) struct Told;
+
 /// Prints an error and turns it into an exit code.
 #[expect(clippy::print_stderr, reason = "the one place that reports errors")]
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    if !error.downcast_ref::<Wrong>().is_some_and(|wrong| wrong.source.is::<Told>()) {
+        eprintln!("error: {error:#}");
+    }
     ExitCode::from(code_of(error))
 }
 
-fn code_of(error: &anyhow::Error) -> u8 {
+pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
     if let Some(wrong) = error.downcast_ref::<Wrong>() {
         return wrong.code;
     }

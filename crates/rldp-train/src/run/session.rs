@@ -6,7 +6,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
 use rldp_control::{Controller, StateFormat, controller};
 use rldp_data::PoissonSampler;
-use rldp_model::{Adapter, AdapterLayout, adapter::LoraSettings};
+use rldp_model::{Adapter, AdapterLayout, ModelConfig, adapter::LoraSettings};
 use rldp_privacy::{NoiseSource, Past, Spender, charged_steps};
 
 use super::{
@@ -181,17 +181,25 @@ fn continue_ledger(
 }
 
 pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Result<Adapter, TrainError> {
+    let layout = adapter_layout(settings, inputs.engine.config())?;
+    Ok(Adapter::initialize(layout, &mut ChaCha12Rng::seed_from_u64(settings.seed)))
+}
+
+/// Layout of the adapter that a run of these settings trains.
+///
+/// # Errors
+/// When the settings do not fit the model.
+pub fn adapter_layout(settings: &TrainSettings, config: &ModelConfig) -> Result<AdapterLayout, TrainError> {
     let lora = LoraSettings {
         rank: settings.model.rank,
         lora_alpha: settings.model.lora_alpha,
         target_modules: settings.model.target_modules.clone(),
     };
-    let layout = AdapterLayout::for_model(inputs.engine.config(), &lora)?;
-    let layout = match settings.model.trainable {
+    let layout = AdapterLayout::for_model(config, &lora)?;
+    Ok(match settings.model.trainable {
         Trainable::Both => layout,
         Trainable::B => layout.with_frozen_a(),
-    };
-    Ok(Adapter::initialize(layout, &mut ChaCha12Rng::seed_from_u64(settings.seed)))
+    })
 }
 
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {

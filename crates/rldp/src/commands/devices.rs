@@ -47,7 +47,10 @@ pub(crate) fn run(arguments: &InspectDevicesArguments) -> Result<ExitCode> {
             precision: Precision::best().description().to_owned(),
         },
         gpus: Vec::new(),
-        mpi: Vec::new(),
+        mpi: rldp_ranks::installed()
+            .map(|name| Device { name, detail: "opened when a launcher starts several processes".to_owned() })
+            .into_iter()
+            .collect(),
         used: "cpu",
     };
     if arguments.json {

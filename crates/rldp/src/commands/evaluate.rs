@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use rldp_train::evaluate::{PublicRecords, evaluate};
 
-use super::{print_json, print_line, utility::measure};
+use super::{print_json, print_line, ranks, utility::measure};
 use crate::{
     cli::EvaluateArguments,
     exit::Wrong,
@@ -14,7 +14,12 @@ use crate::{
 };
 
 pub(crate) fn run(arguments: &EvaluateArguments) -> Result<ExitCode> {
-    let mut opened = Opened::new(&arguments.model)?;
+    let group = ranks::group(&arguments.ranks)?;
+    ranks::evaluating(group, Opened::new(&arguments.model), |opened| evaluated(arguments, opened))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn evaluated(arguments: &EvaluateArguments, mut opened: Opened) -> Result<()> {
     let trained = reading::trained_with(arguments.model.adapter.as_deref())?;
     let reading = Reading::new(&arguments.columns, &opened.files.config, trained.as_ref());
     let tokens = reading.tokens(&arguments.data, &opened.tokenizer)?;
@@ -56,5 +61,5 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<ExitCode> {
             print_line(&format!("{name} {value}"))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -12,6 +12,7 @@ mod merge;
 mod plan;
 mod policy;
 mod privacy;
+mod ranks;
 mod report;
 mod shell;
 mod train;
@@ -34,6 +35,9 @@ use crate::{
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     if matches!(arguments.command, Command::Train(_) | Command::Demo(_) | Command::Compare(_) | Command::Audit(_)) {
         shield::keep_files_private();
+    }
+    if !matches!(arguments.command, Command::Train(_) | Command::Evaluate(_)) {
+        ranks::refuse_several()?;
     }
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),

@@ -22,7 +22,7 @@ use rldp_train::{
     start,
 };
 
-use super::{plan, print_line, report};
+use super::{plan, print_line, ranks, report};
 use crate::{
     base,
     cli::TrainArguments,
@@ -33,8 +33,13 @@ use crate::{
 };
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
-    let settings = resolve(arguments)?;
+    let mut group = ranks::group(&arguments.ranks.wait)?;
+    let job = ranks::share(group.as_mut(), || Job::new(arguments))?;
+    let settings = &job.settings;
     if arguments.show_settings {
+        if !group.leads() {
+            return Ok(ExitCode::SUCCESS);
+        }
         print_line(toml::to_string_pretty(&settings)?.trim_end())?;
         if settings.model.engine == EngineKind::Cpu {
             print_line(&format!(
@@ -42,16 +47,16 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
                 cpu_options(&settings)?.precision.description()
             ))?;
         }
+        print_line(&format!("# ranks: {}, {}", group.size(), group.describe()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = match run_to_resume(arguments)? {
-        None => train(&settings, "train", arguments.quiet)?,
-        Some(folder) => {
-            let config = arguments.config.as_deref().map(facade::given_from_file).transpose()?.unwrap_or_default();
-            let given = |key: &str| arguments.settings.0.has(key) || config.has(key);
-            let located = Origin::of(&folder).locate(&settings, given)?;
-            go_on(settings.clone(), &located, "train", arguments.quiet)?
-        }
+    let outcome = if group.size() == 1 {
+        let inputs = job.inputs(&mut |warning| note("warning", warning))?;
+        finish(job.begin(inputs)?, &job.settings, "train", arguments.quiet)?
+    } else {
+        let outcome = ranks::train(group, &job, &arguments.ranks, arguments.quiet)?;
+        let Some(outcome) = outcome else { return Ok(ExitCode::SUCCESS) };
+        outcome
     };
     let out = settings.output.out.display();
     report::write_for(std::slice::from_ref(&settings.output.out), &settings.output.out.join(files::REPORT))?;
@@ -68,13 +73,48 @@ pub(crate) fn train(settings: &TrainSettings, label: &str, quiet: bool) -> Resul
     finish(start(settings.clone(), inputs)?, settings, label, quiet)
 }
 
-/// Goes on with a run whose files are `located` as seen from here.
-pub(crate) fn go_on(settings: TrainSettings, located: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
-    let inputs = Inputs { base_name: base_name(&settings), ..load(located, &mut |warning| note("warning", warning))? };
-    finish(resume(settings.clone(), inputs)?, &settings, label, quiet)
+/// What a command is to do: a new run, or one that goes on.
+pub(super) struct Job {
+    /// As the run's folder has them.
+    pub(super) settings: TrainSettings,
+    /// The same with files as seen from here.
+    pub(super) located: TrainSettings,
+    pub(super) resumed: bool,
 }
 
-fn finish(mut trainer: Trainer, settings: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
+impl Job {
+    fn new(arguments: &TrainArguments) -> Result<Self> {
+        let settings = resolve(arguments)?;
+        let Some(folder) = run_to_resume(arguments)? else {
+            return Ok(Self { located: settings.clone(), settings, resumed: false });
+        };
+        let config = arguments.config.as_deref().map(facade::given_from_file).transpose()?.unwrap_or_default();
+        let given = |key: &str| arguments.settings.0.has(key) || config.has(key);
+        let located = Origin::of(&folder).locate(&settings, given)?;
+        Ok(Self { settings, located, resumed: true })
+    }
+
+    /// Opens the model and reads the records.
+    pub(super) fn inputs(&self, warn: &mut dyn FnMut(&str)) -> Result<Inputs> {
+        Ok(Inputs { base_name: base_name(&self.settings), ..load(&self.located, warn)? })
+    }
+
+    /// The run before its next step.
+    pub(super) fn begin(&self, inputs: Inputs) -> Result<Trainer> {
+        let settings = self.settings.clone();
+        Ok(if self.resumed { resume(settings, inputs)? } else { start(settings, inputs)? })
+    }
+}
+
+/// Goes on with a run whose files are `located` as seen from here.
+pub(crate) fn go_on(settings: TrainSettings, located: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
+    let job = Job { settings, located: located.clone(), resumed: true };
+    let inputs = job.inputs(&mut |warning| note("warning", warning))?;
+    finish(job.begin(inputs)?, &job.settings, label, quiet)
+}
+
+/// Runs to the end, and tells how it goes.
+pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
     if !quiet {
         note("claim", &trainer.statement());
         tell_plan(&trainer.forecast()?, settings);
