@@ -119,7 +119,7 @@ struct Following {
 }
 
 fn follow_inputs(settings: &TrainSettings, deals: bool) -> Result<Following> {
-    let files = models::files(&settings.model.model)?;
+    let (files, tokenizer) = models::open(&settings.model.model)?;
     let engine = engine_for(settings, &files)?;
     let layout = adapter_layout(settings, &files.config)?;
     let units = if deals {
@@ -127,7 +127,7 @@ fn follow_inputs(settings: &TrainSettings, deals: bool) -> Result<Following> {
     } else {
         let mut settings = settings.clone();
         settings.data.eval = None;
-        Some(load_records(&settings, &models::tokenizer(&files)?, &files.config)?.units)
+        Some(load_records(&settings, &tokenizer, &files.config)?.units)
     };
     Ok(Following { engine, layout, units })
 }

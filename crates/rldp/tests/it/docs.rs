@@ -6,13 +6,14 @@ use rldp_data::demo;
 
 use crate::support::Scene;
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "guide.md",
     "cookbook/patient-level.md",
     "cookbook/choosing-epsilon.md",
     "cookbook/reading-the-report.md",
     "cookbook/tuning-without-leaking.md",
     "cookbook/python.md",
+    "cookbook/many-machines.md",
 ];
 
 fn docs() -> PathBuf {

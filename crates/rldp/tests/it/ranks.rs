@@ -1,0 +1,234 @@
+//! Several processes give the bits of one. Under Open MPI and MPICH, where they are installed.
+
+use std::process::Command;
+
+use crate::support::{Ran, Scene};
+
+/// Launchers that are installed, with what they need to start any number of processes as any user on any machine.
+fn launchers() -> Vec<String> {
+    let known = [
+        ("mpirun.openmpi", "--allow-run-as-root --oversubscribe --bind-to none --mca btl_base_warn_component_unused 0"),
+        ("mpirun.mpich", ""),
+    ];
+    let found = known.iter().filter(|(name, _)| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
+    let found: Vec<String> = found.map(|(name, flags)| format!("{name} {flags}")).collect();
+    if found.is_empty() {
+        eprintln!("skipped: neither mpirun.openmpi nor mpirun.mpich is installed");
+    }
+    found
+}
+
+/// Flags of a run whose batches and noise are known, so that it can be repeated.
+fn train(name: &str, more: &str) -> String {
+    format!(
+        "train --model model --train train.csv --eval eval.csv --unit-column patient --epsilon 8 --delta 1e-4 --batch-size 12 \
+         --max-length 48 --eval-every 3 --checkpoint-every 2 --interval 2 --seed 3 --unsafe-noise-seed 7 --quiet --out {name} {more}"
+    )
+}
+
+const FULL: &str = "--steps 6 --noise-bands 2 --controller sac";
+
+/// What a run leaves that must not depend on the number of processes. Its own folder's name is taken out.
+fn left(scene: &Scene, name: &str) -> Vec<(String, Vec<u8>)> {
+    let files = [
+        "adapter/adapter_model.safetensors",
+        "adapter/adapter_config.json",
+        "metrics.jsonl",
+        "ledger.jsonl",
+        "config.toml",
+        "policy/policy.json",
+    ];
+    let read = |file: &&str| {
+        let bytes = fs_err::read(scene.path(name).join(file)).unwrap();
+        let text = String::from_utf8(bytes.clone()).map(|text| text.replace(&format!("\"{name}\""), "\"run\"").into_bytes());
+        ((*file).to_owned(), text.unwrap_or(bytes))
+    };
+    files.iter().map(read).collect()
+}
+
+fn by_ranks(scene: &Scene, launcher: &str, ranks: usize, words: &str) -> Ran {
+    scene.shell(&format!("{launcher} -n {ranks} \"$0\" {words}"))
+}
+
+#[test]
+fn any_number_of_ranks_gives_the_bits_of_one_process() {
+    let launchers = launchers();
+    if launchers.is_empty() {
+        return;
+    }
+    for precision in ["f32", "bf16"] {
+        let scene = Scene::new();
+        let more = format!("{FULL} --precision {precision}");
+        let alone = scene.rldp(&train("alone", &more));
+        if precision == "bf16" && alone.code != 0 {
+            eprintln!("skipped: this processor has no bf16 products");
+            continue;
+        }
+        alone.expect(0);
+        let expected = left(&scene, "alone");
+        for (at, launcher) in launchers.iter().enumerate() {
+            for ranks in [2, 3, 5] {
+                let (name, deal) = (format!("run{at}{ranks}"), if ranks == 3 { "--deal-records" } else { "" });
+                by_ranks(&scene, launcher, ranks, &train(&name, &format!("{more} {deal}"))).expect(0);
+                for (expected, found) in expected.iter().zip(left(&scene, &name)) {
+                    assert!(*expected == found, "{launcher}, {ranks} ranks, {precision}: {} differs", found.0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn planted_canaries_are_dealt_and_give_the_same_bits() {
+    for launcher in launchers() {
+        let scene = Scene::new();
+        let words = |name: &str| train(name, "--steps 4 --canaries 8");
+        scene.rldp(&words("alone")).expect(0);
+        by_ranks(&scene, &launcher, 2, &words("two")).expect(0);
+        for (expected, found) in left(&scene, "alone").iter().zip(left(&scene, "two")) {
+            assert!(*expected == found, "{launcher}: {} differs", found.0);
+        }
+    }
+}
+
+/// Processes of the program that work on the run `name`.
+fn processes(name: &str) -> Vec<u32> {
+    let ours = |entry: std::fs::DirEntry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let words = fs_err::read(entry.path().join("cmdline")).ok()?;
+        let exe = fs_err::read_link(entry.path().join("exe")).ok()?;
+        let names = words.split(|byte| *byte == 0).any(|word| word == name.as_bytes());
+        (names && exe.as_path() == std::path::Path::new(env!("CARGO_BIN_EXE_rldp"))).then_some(pid)
+    };
+    let mut found: Vec<u32> = std::fs::read_dir("/proc").unwrap().filter_map(|entry| ours(entry.unwrap())).collect();
+    found.sort_unstable();
+    found
+}
+
+/// Starts a run, sends a signal to its last process when the first steps are made, and waits for the end.
+fn signalled(scene: &Scene, launcher: &str, name: &str, signal: &str) -> Ran {
+    let words = train(name, "--steps 400 --noise-bands 2 --eval-every 400");
+    let line = format!("exec {launcher} -n 3 \"$0\" {words}");
+    let mut child = Command::new("sh")
+        .args(["-c", &line, env!("CARGO_BIN_EXE_rldp")])
+        .current_dir(scene.path("."))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let metrics = scene.path(name).join("metrics.jsonl");
+    let begun = || fs_err::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 4);
+    while !begun() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let last = *processes(name).last().expect("the run has processes");
+    assert!(Command::new("kill").args([&format!("-{signal}"), &last.to_string()]).status().unwrap().success());
+    child.wait_with_output().unwrap().into()
+}
+
+#[test]
+fn a_signal_to_any_rank_saves_and_any_number_of_ranks_goes_on_to_the_same_bits() {
+    for launcher in launchers() {
+        let scene = Scene::new();
+        signalled(&scene, &launcher, "run", "TERM").expect(0);
+        let steps = scene.json_lines("run/ledger.jsonl").len();
+        assert!((4..400).contains(&steps), "the signal came after {steps} lines");
+        let mut ends = Vec::new();
+        for ranks in [1, 2, 3] {
+            scene.shell(&format!("cp -r run run{ranks} && rm -f run{ranks}/lock")).expect(0);
+            by_ranks(&scene, &launcher, ranks, &format!("train --resume run{ranks} --quiet")).expect(0);
+            scene.rldp(&format!("privacy verify run{ranks}")).expect(1); // its noise is known, which is all that is wrong
+            ends.push(left(&scene, &format!("run{ranks}")));
+        }
+        assert!(ends.windows(2).all(|pair| pair[0] == pair[1]), "{launcher}: ends differ");
+    }
+}
+
+#[test]
+fn a_killed_rank_ends_the_job_and_refunds_nothing() {
+    for launcher in launchers() {
+        let scene = Scene::new();
+        assert_ne!(signalled(&scene, &launcher, "run", "KILL").code, 0);
+        let charged = |scene: &Scene| scene.read("run/ledger.jsonl").matches("\"kind\":\"charge\"").count();
+        let (before, released) = (charged(&scene), scene.read("run/metrics.jsonl").matches("\"kind\":\"step\"").count());
+        assert!(released <= before, "{released} releases of {before} charges");
+        let resumed = by_ranks(&scene, &launcher, 2, "train --resume run --quiet").expect(0);
+        assert!(resumed.stderr.is_empty() || !resumed.stderr.contains("error"), "{}", resumed.stderr);
+        assert_eq!(charged(&scene), 400, "charges stay, and the plan is what it was");
+    }
+}
+
+#[test]
+fn a_rank_that_hangs_is_named_by_the_time_it_took() {
+    for launcher in launchers() {
+        let scene = Scene::new();
+        let launcher = format!("timeout 60 {launcher}");
+        let words = train("run", "--steps 400 --eval-every 400 --rank-timeout 2");
+        // The last rank stops itself for good once the run has begun.
+        let last = format!(
+            "sh -c '\"$0\" {words} & child=$!; until [ -s run/metrics.jsonl ]; do sleep 0.02; done; kill -STOP $child; sleep 20; kill -KILL $child' \"$0\""
+        );
+        let ran = scene.shell(&format!("{launcher} -n 1 \"$0\" {words} : -n 1 {last}"));
+        assert_ne!(ran.code, 0);
+        assert!(ran.stderr.contains("one of them did not answer"), "{launcher}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn evaluation_is_divided_and_gives_the_same_number() {
+    let scene = Scene::new();
+    let words = "evaluate --model model --data eval.csv --json";
+    let alone = scene.rldp(words).expect(0).json();
+    for launcher in launchers() {
+        let ran = by_ranks(&scene, &launcher, 3, words).expect(0);
+        assert_eq!(ran.json(), alone, "{launcher}");
+    }
+}
+
+#[test]
+fn ranks_that_do_not_agree_are_refused_by_name() {
+    let scene = Scene::new();
+    // The second rank finds another training file, or another model, at the same path.
+    scene.write("other.csv", scene.read("train.csv").replacen("mg", "ml", 3));
+    let words = train("run", "--steps 2");
+    for launcher in launchers() {
+        let second = format!("sh -c 'mkdir -p two && cp -r model eval.csv two/ && cp other.csv two/train.csv && cd two && exec \"$0\" {words}' \"$0\"");
+        let ran = scene.shell(&format!("{launcher} -n 1 \"$0\" {words} : -n 1 {second}"));
+        assert_ne!(ran.code, 0, "{launcher}: {}", ran.stderr);
+        assert!(ran.stderr.contains("the training file, or how it is read, of rank 1 is not that of rank 0"), "{}", ran.stderr);
+        assert!(!scene.path("run/ledger.jsonl").exists(), "nothing was begun");
+    }
+}
+
+#[test]
+fn what_one_rank_cannot_read_ends_all_with_one_message() {
+    let scene = Scene::new();
+    let words = train("run", "--steps 2").replace("train.csv", "absent.csv");
+    let alone = scene.rldp(&words).expect(1);
+    for launcher in launchers() {
+        let ran = by_ranks(&scene, &launcher, 2, &words);
+        assert_ne!(ran.code, 0);
+        assert_eq!(ran.stderr.matches(alone.stderr.trim()).count(), 1, "{launcher}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn several_processes_of_a_command_for_one_are_refused() {
+    let scene = Scene::new();
+    for launcher in launchers() {
+        let ran = by_ranks(&scene, &launcher, 2, "privacy calibrate --epsilon 1 --delta 1e-5 --sampling-rate 0.1 --steps 5");
+        assert_ne!(ran.code, 0);
+        assert!(ran.stderr.contains("this command works in one process"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_launcher_without_its_library_is_refused_and_one_process_needs_none() {
+    let scene = Scene::new();
+    let mut command = scene.command(&train("run", "--steps 2"));
+    let ran = Ran::of(command.env("OMPI_COMM_WORLD_SIZE", "2").env("RLDP_MPI", "libmpi-that-is-not-there.so"));
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("no MPI library was found (tried libmpi-that-is-not-there.so)"), "{}", ran.stderr);
+    let mut command = scene.command("evaluate --model model --data eval.csv --json");
+    Ran::of(command.env("RLDP_MPI", "libmpi-that-is-not-there.so")).expect(0);
+}
