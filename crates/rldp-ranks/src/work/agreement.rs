@@ -45,6 +45,9 @@ pub fn units_digest(units: &PrivacyUnits) -> [u8; 32] {
             hash.update((block.tokens.len() as u64).to_le_bytes());
             block.tokens.iter().for_each(|token| hash.update(token.to_le_bytes()));
             hash.update((block.scored_from as u64).to_le_bytes());
+            let skipped = block.skipped.iter().flat_map(|gap| [gap.start as u64, gap.end as u64]);
+            skipped.for_each(|at| hash.update(at.to_le_bytes()));
+            hash.update(u64::MAX.to_le_bytes());
             hash.update(block.weight.to_bits().to_le_bytes());
         }
     }

@@ -1,5 +1,7 @@
 //! What ranks send one another. All of it stays inside the trust boundary.
 
+use std::ops::Range;
+
 use rldp_data::{Block, PrivacyUnits, Unit};
 use rldp_model::{Adapter, Sequence};
 use rldp_privacy::Frame;
@@ -44,6 +46,7 @@ pub(super) enum Share {
 pub(super) struct Piece {
     tokens: Vec<u32>,
     scored_from: u32,
+    skipped: Vec<Range<usize>>,
     weight: f32,
 }
 
@@ -62,20 +65,23 @@ pub(super) struct Reply {
 
 impl Piece {
     pub(super) fn new(sequence: &Sequence) -> Self {
-        let Sequence { tokens, scored_from, weight } = *sequence;
-        Self { tokens: tokens.to_vec(), scored_from: scored_from as u32, weight }
+        let Sequence { tokens, scored_from, skipped, weight } = *sequence;
+        Self { tokens: tokens.to_vec(), scored_from: scored_from as u32, skipped: skipped.to_vec(), weight }
     }
 
     pub(super) fn sequence(&self) -> Sequence<'_> {
-        Sequence { tokens: &self.tokens, scored_from: self.scored_from as usize, weight: self.weight }
+        let Self { tokens, scored_from, skipped, weight } = self;
+        Sequence { tokens, scored_from: *scored_from as usize, skipped, weight: *weight }
     }
 
     fn of_block(block: &Block) -> Self {
-        Self { tokens: block.tokens.clone(), scored_from: block.scored_from as u32, weight: block.weight }
+        let Block { tokens, scored_from, skipped, weight } = block.clone();
+        Self { tokens, scored_from: scored_from as u32, skipped, weight }
     }
 
     fn into_block(self) -> Block {
-        Block { tokens: self.tokens, scored_from: self.scored_from as usize, weight: self.weight }
+        let Self { tokens, scored_from, skipped, weight } = self;
+        Block { tokens, scored_from: scored_from as usize, skipped, weight }
     }
 }
 

@@ -1,7 +1,8 @@
 //! An engine whose losses are computed by all ranks.
 
 use rldp_model::{
-    Adapter, Engine, EngineError, ModelConfig, Sequence, SequenceLoss, SumRule, UnitInput, UnitSinks, UnitSum,
+    Adapter, Engine, EngineError, ModelConfig, Sequence, SequenceLoss, SumRule, UnitInput, UnitInvariance, UnitSinks,
+    UnitSum,
 };
 
 use super::leader::Team;
@@ -22,6 +23,10 @@ impl SpreadEngine {
 impl Engine for SpreadEngine {
     fn config(&self) -> &ModelConfig {
         self.inner.config()
+    }
+
+    fn unit_invariance(&self) -> UnitInvariance {
+        self.inner.unit_invariance()
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {

@@ -10,7 +10,8 @@ fn launchers() -> Vec<String> {
         ("mpirun.openmpi", "--allow-run-as-root --oversubscribe --bind-to none --mca btl_base_warn_component_unused 0"),
         ("mpirun.mpich", ""),
     ];
-    let found = known.iter().filter(|(name, _)| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
+    let found =
+        known.iter().filter(|(name, _)| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
     let found: Vec<String> = found.map(|(name, flags)| format!("{name} {flags}")).collect();
     if found.is_empty() {
         eprintln!("skipped: neither mpirun.openmpi nor mpirun.mpich is installed");
@@ -40,7 +41,8 @@ fn left(scene: &Scene, name: &str) -> Vec<(String, Vec<u8>)> {
     ];
     let read = |file: &&str| {
         let bytes = fs_err::read(scene.path(name).join(file)).unwrap();
-        let text = String::from_utf8(bytes.clone()).map(|text| text.replace(&format!("\"{name}\""), "\"run\"").into_bytes());
+        let text =
+            String::from_utf8(bytes.clone()).map(|text| text.replace(&format!("\"{name}\""), "\"run\"").into_bytes());
         ((*file).to_owned(), text.unwrap_or(bytes))
     };
     files.iter().map(read).collect()
@@ -150,7 +152,8 @@ fn a_killed_rank_ends_the_job_and_refunds_nothing() {
         let scene = Scene::new();
         assert_ne!(signalled(&scene, &launcher, "run", "KILL").code, 0);
         let charged = |scene: &Scene| scene.read("run/ledger.jsonl").matches("\"kind\":\"charge\"").count();
-        let (before, released) = (charged(&scene), scene.read("run/metrics.jsonl").matches("\"kind\":\"step\"").count());
+        let (before, released) =
+            (charged(&scene), scene.read("run/metrics.jsonl").matches("\"kind\":\"step\"").count());
         assert!(released <= before, "{released} releases of {before} charges");
         let resumed = by_ranks(&scene, &launcher, 2, "train --resume run --quiet").expect(0);
         assert!(resumed.stderr.is_empty() || !resumed.stderr.contains("error"), "{}", resumed.stderr);
@@ -192,10 +195,16 @@ fn ranks_that_do_not_agree_are_refused_by_name() {
     scene.write("other.csv", scene.read("train.csv").replacen("mg", "ml", 3));
     let words = train("run", "--steps 2");
     for launcher in launchers() {
-        let second = format!("sh -c 'mkdir -p two && cp -r model eval.csv two/ && cp other.csv two/train.csv && cd two && exec \"$0\" {words}' \"$0\"");
+        let second = format!(
+            "sh -c 'mkdir -p two && cp -r model eval.csv two/ && cp other.csv two/train.csv && cd two && exec \"$0\" {words}' \"$0\""
+        );
         let ran = scene.shell(&format!("{launcher} -n 1 \"$0\" {words} : -n 1 {second}"));
         assert_ne!(ran.code, 0, "{launcher}: {}", ran.stderr);
-        assert!(ran.stderr.contains("the training file, or how it is read, of rank 1 is not that of rank 0"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("the training file, or how it is read, of rank 1 is not that of rank 0"),
+            "{}",
+            ran.stderr
+        );
         assert!(!scene.path("run/ledger.jsonl").exists(), "nothing was begun");
     }
 }
@@ -216,7 +225,8 @@ fn what_one_rank_cannot_read_ends_all_with_one_message() {
 fn several_processes_of_a_command_for_one_are_refused() {
     let scene = Scene::new();
     for launcher in launchers() {
-        let ran = by_ranks(&scene, &launcher, 2, "privacy calibrate --epsilon 1 --delta 1e-5 --sampling-rate 0.1 --steps 5");
+        let ran =
+            by_ranks(&scene, &launcher, 2, "privacy calibrate --epsilon 1 --delta 1e-5 --sampling-rate 0.1 --steps 5");
         assert_ne!(ran.code, 0);
         assert!(ran.stderr.contains("this command works in one process"), "{}", ran.stderr);
     }
