@@ -106,13 +106,6 @@ impl Job {
     }
 }
 
-/// Goes on with a run whose files are `located` as seen from here.
-pub(crate) fn go_on(settings: TrainSettings, located: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
-    let job = Job { settings, located: located.clone(), resumed: true };
-    let inputs = job.inputs(&mut |warning| note("warning", warning))?;
-    finish(job.begin(inputs)?, &job.settings, label, quiet)
-}
-
 /// Runs to the end, and tells how it goes.
 pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
     if !quiet {
