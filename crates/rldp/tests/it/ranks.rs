@@ -23,11 +23,11 @@ fn launchers() -> Vec<String> {
 fn train(name: &str, more: &str) -> String {
     format!(
         "train --model model --train train.csv --eval eval.csv --unit-column patient --epsilon 8 --delta 1e-4 --batch-size 12 \
-         --max-length 48 --eval-every 3 --checkpoint-every 2 --interval 2 --seed 3 --unsafe-noise-seed 7 --quiet --out {name} {more}"
+         --max-length 48 --checkpoint-every 2 --interval 2 --seed 3 --unsafe-noise-seed 7 --quiet --out {name} {more}"
     )
 }
 
-const FULL: &str = "--steps 6 --noise-bands 2 --controller sac";
+const FULL: &str = "--steps 6 --noise-bands 2 --controller sac --eval-every 3";
 
 /// What a run leaves that must not depend on the number of processes. Its own folder's name is taken out.
 fn left(scene: &Scene, name: &str) -> Vec<(String, Vec<u8>)> {
