@@ -93,7 +93,7 @@ fn planted_canaries_are_dealt_and_give_the_same_bits() {
     }
 }
 
-/// Processes of the program that work on the run `name`.
+/// Processes of the program that work on the run `name`, which no other test may have.
 fn processes(name: &str) -> Vec<u32> {
     let ours = |entry: std::fs::DirEntry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
@@ -137,12 +137,12 @@ fn signalled(scene: &Scene, launcher: &str, name: &str, signal: &str) -> Ran {
 fn a_signal_to_any_rank_saves_and_any_number_of_ranks_goes_on_to_the_same_bits() {
     for launcher in launchers() {
         let scene = Scene::new();
-        signalled(&scene, &launcher, "run", "TERM").expect(0);
-        let steps = scene.json_lines("run/ledger.jsonl").len();
+        signalled(&scene, &launcher, "stopped", "TERM").expect(0);
+        let steps = scene.json_lines("stopped/ledger.jsonl").len();
         assert!((4..42).contains(&steps), "the signal came after {steps} lines");
         let mut ends = Vec::new();
         for ranks in [1, 3] {
-            scene.shell(&format!("cp -r run run{ranks} && rm -f run{ranks}/lock")).expect(0);
+            scene.shell(&format!("cp -r stopped run{ranks} && rm -f run{ranks}/lock")).expect(0);
             by_ranks(&scene, &launcher, ranks, &format!("train --resume run{ranks} --quiet")).expect(0);
             scene.rldp(&format!("privacy verify run{ranks}")).expect(1); // its noise is known, which is all that is wrong
             ends.push(left(&scene, &format!("run{ranks}")));
@@ -155,12 +155,12 @@ fn a_signal_to_any_rank_saves_and_any_number_of_ranks_goes_on_to_the_same_bits()
 fn a_killed_rank_ends_the_job_and_refunds_nothing() {
     for launcher in launchers() {
         let scene = Scene::new();
-        assert_ne!(signalled(&scene, &launcher, "run", "KILL").code, 0);
-        let charged = |scene: &Scene| scene.read("run/ledger.jsonl").matches("\"kind\":\"charge\"").count();
+        assert_ne!(signalled(&scene, &launcher, "killed", "KILL").code, 0);
+        let charged = |scene: &Scene| scene.read("killed/ledger.jsonl").matches("\"kind\":\"charge\"").count();
         let (before, released) =
-            (charged(&scene), scene.read("run/metrics.jsonl").matches("\"kind\":\"step\"").count());
+            (charged(&scene), scene.read("killed/metrics.jsonl").matches("\"kind\":\"step\"").count());
         assert!(released <= before, "{released} releases of {before} charges");
-        let resumed = by_ranks(&scene, &launcher, 2, "train --resume run --quiet").expect(0);
+        let resumed = by_ranks(&scene, &launcher, 2, "train --resume killed --quiet").expect(0);
         assert!(resumed.stderr.is_empty() || !resumed.stderr.contains("error"), "{}", resumed.stderr);
         assert_eq!(charged(&scene), 40, "charges stay, and the plan is what it was");
     }
