@@ -13,6 +13,10 @@ use crate::{
     trainer::Trainer,
 };
 
+/// Units of the call that is not timed.
+const WARMING: usize = 2;
+/// Units that are timed at first: fewer do not fill the micro-batches of all cores.
+const FEW: usize = 16;
 /// Units whose lengths are timed at most.
 const MOST: usize = 64;
 /// The timing ends when it has taken this part of what the run is expected to, or this many seconds.
@@ -88,11 +92,18 @@ impl Trainer {
         let tokens: Vec<Vec<Vec<u32>>> =
             lengths.iter().map(|blocks| blocks.iter().map(&mut random).collect()).collect();
         let inputs: Vec<UnitInput> = tokens.iter().map(|blocks| input(blocks)).collect();
-        let (mut count, began) = (2.min(inputs.len()), Instant::now());
-        loop {
+        let engine = &mut self.engine;
+        let adapter = &self.learner.adapter;
+        let mut time = |count: usize| -> Result<f64, TrainError> {
             let started = Instant::now();
-            self.engine.for_each_unit_gradient(&self.learner.adapter, &inputs[..count], &mut |_, _| ())?;
-            let unit = started.elapsed().as_secs_f64() / count.max(1) as f64;
+            engine.for_each_unit_gradient(adapter, &inputs[..count], &mut |_, _| ())?;
+            Ok(started.elapsed().as_secs_f64() / count.max(1) as f64)
+        };
+        // The first call reads weights and lays out matrices, which the run then has.
+        time(WARMING.min(inputs.len()))?;
+        let (mut count, began) = (FEW.min(inputs.len()), Instant::now());
+        loop {
+            let unit = time(count)?;
             let spent = began.elapsed().as_secs_f64();
             if count == inputs.len() || spent > SECONDS || spent > FRACTION * seconds_left(unit) {
                 return Ok(unit);
