@@ -77,7 +77,12 @@ pub(crate) fn go_on(settings: TrainSettings, located: &TrainSettings, label: &st
 fn finish(mut trainer: Trainer, settings: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
     if !quiet {
         note("claim", &trainer.statement());
-        tell_plan(&trainer.forecast()?, settings);
+        let forecast = trainer.forecast()?;
+        if forecast.steps_left == 0 {
+            note("finished", "this run has taken all its steps; nothing is left to do, and nothing is spent");
+        } else {
+            tell_plan(&forecast, settings);
+        }
     }
     let mut terminal = Terminal::new(label, settings.privacy.steps, quiet, stop_flag()?);
     let outcome = trainer.run(&mut terminal)?;

@@ -178,6 +178,26 @@ fn a_ledger_that_ends_in_a_torn_line_goes_on() {
     }
 }
 
+/// Relative paths of a run are meant from where it was started; a lost model is not looked for on the hub.
+#[test]
+fn a_run_is_resumed_from_anywhere() {
+    let scene = Scene::new();
+    scene.shell("mkdir -p models elsewhere; mv model models/tiny").expect(0);
+    let run = SMALL_RUN.replace("--model model", "--model models/tiny");
+    scene.rldp(&format!("{run} --controller fixed --out runs/a")).expect(0);
+    let before = scene.read("runs/a/config.toml");
+    let resume = "cd elsewhere; HF_HUB_OFFLINE=1 \"$0\" train --resume ../runs/a --quiet";
+    scene.shell(resume).expect(0);
+    assert_eq!(scene.read("runs/a/config.toml"), before, "a path changed");
+    scene.shell("mv models lost").expect(0);
+    for line in [resume, "HF_HUB_OFFLINE=1 \"$0\" train --resume runs/a --quiet"] {
+        let lost = scene.shell(line).expect(1).stderr;
+        assert!(lost.contains("models/tiny, which is not there") && lost.contains("--model"), "{lost}");
+        assert!(!lost.contains("HF_HUB_OFFLINE"), "it was looked for on the hub: {lost}");
+    }
+    scene.shell("cd elsewhere; \"$0\" train --resume ../runs/a --model ../lost/tiny --quiet").expect(0);
+}
+
 #[test]
 fn a_resumed_run_keeps_its_promise_to_the_letter() {
     let scene = Scene::new();
