@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Result;
 use rldp_model::{
-    AdapterLayout, Engine, LoraSettings, ModelConfig, ModelFiles, ModelSource,
+    Engine, ModelConfig, ModelFiles, ModelSource,
     cpu::{CpuOptions, MemoryLimit, Precision},
 };
 use rldp_train::{
@@ -50,7 +50,8 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
             let config = arguments.config.as_deref().map(facade::given_from_file).transpose()?.unwrap_or_default();
             let given = |key: &str| arguments.settings.0.has(key) || config.has(key);
             let located = Origin::of(&folder).locate(&settings, given)?;
-            go_on(settings.clone(), &located, "train", arguments.quiet)?
+            let model = ModelSettings { adapter: located.model.adapter.clone(), ..settings.model.clone() };
+            go_on(TrainSettings { model, ..settings.clone() }, &located, "train", arguments.quiet)?
         }
     };
     let out = settings.output.out.display();
@@ -154,8 +155,7 @@ fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
 /// The limit with what the engine needs to know to keep it.
 fn memory_limit(settings: &TrainSettings, config: &ModelConfig) -> Result<Option<MemoryLimit>> {
     let Some(size) = settings.model.memory_limit else { return Ok(None) };
-    let ModelSettings { rank, lora_alpha, target_modules, .. } = settings.model.clone();
-    let layout = AdapterLayout::for_model(config, &LoraSettings { rank, lora_alpha, target_modules });
+    let layout = settings.model.layout(config);
     Ok(Some(MemoryLimit {
         bytes: usize::try_from(size.0).unwrap_or(usize::MAX),
         adapter_parameters: layout.map_err(Wrong::input)?.parameter_count(),
@@ -190,6 +190,13 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
         );
     }
     warnings.extend(records.cuts.words("records"));
+    if let Some(adapter) = &settings.model.adapter {
+        warnings.push(format!(
+            "the claim covers what this run learns; what the adapter in {} has learned before is covered by its own training's claim, and \
+             for people who are in both the losses add up",
+            adapter.display()
+        ));
+    }
     if settings.privacy.unsafe_noise_seed.is_some() {
         warnings.push(
             "--unsafe-noise-seed: NO PRIVACY GUARANTEE; whoever knows the seed can subtract the noise".to_owned(),

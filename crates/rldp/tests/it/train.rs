@@ -178,6 +178,35 @@ fn a_ledger_that_ends_in_a_torn_line_goes_on() {
     }
 }
 
+#[test]
+fn a_run_starts_from_an_adapter_and_keeps_its_shape() {
+    let scene = Scene::new();
+    let lora = "--controller fixed --rank 3 --lora-alpha 5 --use-rslora --init-lora-weights gaussian --target-modules attn.c_proj,c_fc";
+    scene.rldp(&format!("{SMALL_RUN} {lora} --out first")).expect(0);
+    let config = |run: &str| -> serde_json::Value {
+        serde_json::from_str(&scene.read(&format!("{run}/adapter/adapter_config.json"))).unwrap()
+    };
+    let first = config("first");
+    assert!((first["lora_alpha"].as_f64().unwrap() - 5.0 * 3f64.sqrt()).abs() < 1e-9, "{first}");
+    let perplexity = |words: &str| scene.rldp(&format!("evaluate --model model --data eval.csv --json {words}")).expect(0).json()["nll"].clone();
+    // A rate of nothing leaves the second run where the first ended.
+    let on = format!("{SMALL_RUN} --controller fixed --learning-rate 1e-30 --adapter first/adapter --out second");
+    let said = scene.rldp(&on.replace(" --quiet", "")).expect(0).stderr;
+    assert!(said.contains("its own training's claim"), "{said}");
+    let (mut second, mut first) = (config("second"), first);
+    for key in ["r", "lora_alpha", "target_modules", "use_rslora"] {
+        assert_eq!(second[key].take(), first[key].take(), "{key}");
+    }
+    assert_eq!(perplexity("--adapter second/adapter"), perplexity("--adapter first/adapter"));
+    assert_ne!(perplexity("--adapter second/adapter"), perplexity(""));
+    let other = scene.rldp(&format!("{SMALL_RUN} --adapter first/adapter --rank 4 --out third")).expect(2).stderr;
+    assert!(other.contains("rank 3") && other.contains("leave --rank"), "{other}");
+    scene.rldp(&format!("{SMALL_RUN} --init-lora-weights pissa --out fourth")).expect(2);
+    scene.shell("sed -i 's/\"use_dora\": false/\"use_dora\": true/' first/adapter/adapter_config.json").expect(0);
+    let dora = scene.rldp(&format!("{SMALL_RUN} --adapter first/adapter --out fifth")).expect(1).stderr;
+    assert!(dora.contains("`use_dora` is set"), "{dora}");
+}
+
 /// Relative paths of a run are meant from where it was started; a lost model is not looked for on the hub.
 #[test]
 fn a_run_is_resumed_from_anywhere() {
