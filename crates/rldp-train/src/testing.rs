@@ -17,8 +17,9 @@ use crate::{
     evaluate::Evaluation,
     load_records,
     settings::{
-        ClippingKind, ControlSettings, DataSettings, Decay, EngineKind, GeometryKind, Initialization, ModelSettings, OptimizerKind,
-        OptimizerSettings, OutputSettings, PrecisionKind, PrivacySettings, RegimeKind, TrainSettings, Trainable,
+        ClippingKind, ControlSettings, DataSettings, Decay, EngineKind, GeometryKind, Initialization, ModelSettings,
+        OptimizerKind, OptimizerSettings, OutputSettings, PrecisionKind, PrivacySettings, RegimeKind, TrainSettings,
+        Trainable,
     },
     start,
 };

@@ -2,14 +2,14 @@
 //!
 //! Everything here is computed from public numbers: N, epsilon, delta, the model's shape and what the machine can do.
 
-use rldp_model::{AdapterLayout, LoraSettings, ModelConfig};
+use rldp_model::ModelConfig;
 use rldp_privacy::{Bands, Claim};
 use serde::Serialize;
 
 use crate::{
     error::TrainError,
     mechanism::plan::plan,
-    settings::{RegimeKind, TrainSettings, Trainable},
+    settings::{RegimeKind, TrainSettings},
 };
 
 /// Steps of a plan, unless too few records are left for their batches.

@@ -193,7 +193,9 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
     let start = peft::load(folder, config)?;
     let layout = start.layout();
     let own = (layout.rank(), layout.lora_alpha());
-    if own != (model.rank, model.scaled_alpha()) || model.target_modules.as_deref().is_some_and(|t| t != layout.target_modules()) {
+    if own != (model.rank, model.scaled_alpha())
+        || model.target_modules.as_deref().is_some_and(|t| t != layout.target_modules())
+    {
         return Err(TrainError::Usage(format!(
             "the adapter in {} has rank {}, alpha {} and modules {}; leave --rank, --lora-alpha, --use-rslora and --target-modules out",
             folder.display(),

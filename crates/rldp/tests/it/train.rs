@@ -188,7 +188,9 @@ fn a_run_starts_from_an_adapter_and_keeps_its_shape() {
     };
     let first = config("first");
     assert!((first["lora_alpha"].as_f64().unwrap() - 5.0 * 3f64.sqrt()).abs() < 1e-9, "{first}");
-    let perplexity = |words: &str| scene.rldp(&format!("evaluate --model model --data eval.csv --json {words}")).expect(0).json()["nll"].clone();
+    let perplexity = |words: &str| {
+        scene.rldp(&format!("evaluate --model model --data eval.csv --json {words}")).expect(0).json()["nll"].clone()
+    };
     // A rate of nothing leaves the second run where the first ended.
     let on = format!("{SMALL_RUN} --controller fixed --learning-rate 1e-30 --adapter first/adapter --out second");
     let said = scene.rldp(&on.replace(" --quiet", "")).expect(0).stderr;
