@@ -62,7 +62,9 @@ pub struct SequenceLoss {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A sequence is longer than the model's positions.
-    #[error("a sequence of {length} tokens exceeds the model's {limit} positions; use a smaller --max-length")]
+    #[error(
+        "a sequence of {length} tokens exceeds the model's {limit} positions; shorten it, or the blocks that records are cut into"
+    )]
     TooLong {
         /// Tokens of the sequence.
         length: usize,

@@ -38,7 +38,7 @@ pub enum ModelError {
     /// A step does not fit the memory limit.
     #[error(
         "a step on {workers} threads takes about {needed} bytes of memory even with one sequence a thread, but the limit is \
-         {limit}; raise the limit, shorten --max-length, or run on fewer threads (RAYON_NUM_THREADS)"
+         {limit}; raise the limit, cut records into shorter blocks, or run on fewer threads (RAYON_NUM_THREADS)"
     )]
     Memory {
         /// Bytes allowed.

@@ -77,6 +77,21 @@ fn an_adapter_starts_as_in_peft() {
 }
 
 #[test]
+fn a_normal_start_has_pefts_deviation_and_leaves_the_base_alone() {
+    let layout = AdapterLayout::for_model(&config("llama-untied"), &settings(None)).unwrap();
+    let rank = layout.rank() as f64;
+    let adapter = Adapter::initialize_normal(layout, &mut ChaCha8Rng::seed_from_u64(3));
+    let pairs = adapter.layout().pairs().len();
+    let a: Vec<f64> = (0..pairs).flat_map(|k| adapter.a(k)).map(|x| f64::from(*x) * rank).collect();
+    assert!((0..pairs).all(|k| adapter.b(k).iter().all(|x| *x == 0.0)));
+    let mean = a.iter().sum::<f64>() / a.len() as f64;
+    let variance = a.iter().map(|x| x * x).sum::<f64>() / a.len() as f64;
+    // Five deviations of each statistic: a false alarm in a million.
+    let spread = 5.0 / (a.len() as f64).sqrt();
+    assert!(mean.abs() < spread && (variance - 1.0).abs() < spread * 2f64.sqrt(), "{mean} {variance} of {}", a.len());
+}
+
+#[test]
 fn what_is_saved_loads_bit_for_bit() {
     for case in ["gpt2-tied", "gpt2-untied", "llama-untied", "mistral"] {
         let config = config(case);

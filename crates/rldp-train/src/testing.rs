@@ -17,8 +17,9 @@ use crate::{
     evaluate::Evaluation,
     load_records,
     settings::{
-        ClippingKind, ControlSettings, DataSettings, Decay, EngineKind, GeometryKind, ModelSettings, OptimizerKind,
-        OptimizerSettings, OutputSettings, PrecisionKind, PrivacySettings, RegimeKind, TrainSettings, Trainable,
+        ClippingKind, ControlSettings, DataSettings, Decay, EngineKind, GeometryKind, Initialization, ModelSettings,
+        OptimizerKind, OptimizerSettings, OutputSettings, PrecisionKind, PrivacySettings, RegimeKind, TrainSettings,
+        Trainable,
     },
     start,
 };
@@ -102,9 +103,12 @@ pub(crate) fn settings() -> TrainSettings {
         },
         model: ModelSettings {
             model: "model".into(),
+            adapter: None,
             rank: 4,
             lora_alpha: 8.0,
             target_modules: None,
+            use_rslora: false,
+            init_lora_weights: Initialization::Default,
             trainable: Trainable::Both,
             engine: EngineKind::Cpu,
             precision: PrecisionKind::F32,

@@ -6,6 +6,8 @@ mod columns;
 mod documented;
 mod flags;
 mod generate;
+#[cfg(test)]
+mod hints;
 mod plan;
 mod policy;
 mod privacy;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use fs_err as fs;
 use rldp_data::demo;
+use rldp_model::{ModelConfig, peft};
 use rldp_privacy::Verification;
 use rldp_train::{
     Outcome, Progress, count_units,
@@ -73,12 +74,32 @@ pub fn resolve(given: Given) -> Result<TrainSettings> {
 pub(crate) fn resolve_with(given: Given, model: Option<&Path>) -> Result<TrainSettings> {
     // A model that cannot be opened is refused where it is used, with the reason.
     let config = model.and_then(|model| models::files(model).ok()).map(|files| files.config);
+    let given = with_adapter(given, config.as_ref())?;
     let units = match given.number("units") {
         Some(units) if !given.has("train") => Some(units),
         _ if given.needs_units() && given.has("train") => Some(count_units(&given.data()?)?),
         units => units,
     };
     Ok(given.resolve(&Known { model: config.as_ref(), units })?)
+}
+
+/// An adapter to start from says its rank, alpha and modules; what was given beside is checked where the run starts.
+fn with_adapter(mut given: Given, config: Option<&ModelConfig>) -> Result<Given> {
+    let (Some(folder), Some(config)) = (given.text("adapter"), config) else { return Ok(given) };
+    let adapter = peft::load(Path::new(&folder), config).map_err(Wrong::input)?;
+    let layout = adapter.layout();
+    let modules: Vec<toml::Value> = layout.target_modules().iter().map(|name| name.clone().into()).collect();
+    let own: [(&str, toml::Value); 3] = [
+        ("rank", (layout.rank() as i64).into()),
+        ("lora_alpha", layout.lora_alpha().into()),
+        ("target_modules", modules.into()),
+    ];
+    for (key, value) in own {
+        if !given.has(key) {
+            given.set(key, Some(value));
+        }
+    }
+    Ok(given)
 }
 
 /// Makes a private run into the settings' folder, from its first step to its last.

@@ -69,6 +69,9 @@ impl Origin {
         if !given("model") {
             located.model.model = self.model(&settings.model.model)?;
         }
+        if !given("adapter") {
+            located.model.adapter = settings.model.adapter.as_deref().map(|path| self.reached(path));
+        }
         if !given("train") {
             located.data.train = settings.data.train.located(|path| self.reached(path));
         }

@@ -1,5 +1,7 @@
 //! LoRA adapters in PEFT's terms (Hu et al., arXiv 2106.09685).
 
+use std::f64::consts::PI;
+
 use rand::Rng;
 
 mod layout;
@@ -23,6 +25,20 @@ impl Adapter {
         for pair in layout.pairs() {
             let bound = 1.0 / (pair.linear.in_features as f32).sqrt();
             parameters[pair.a.clone()].fill_with(|| rng.random_range(-bound..=bound));
+        }
+        Self { layout, parameters }
+    }
+
+    /// PEFT's `gaussian`: A normal with deviation 1/R, B zero.
+    pub fn initialize_normal(layout: AdapterLayout, rng: &mut impl Rng) -> Self {
+        let deviation = 1.0 / layout.rank() as f64;
+        let mut parameters = vec![0.0; layout.parameter_count()];
+        for pair in layout.pairs() {
+            // Box and Muller's pairs, of which one is taken.
+            parameters[pair.a.clone()].fill_with(|| {
+                let (radius, angle): (f64, f64) = (1.0 - rng.random_range(0.0..1.0), rng.random_range(0.0..2.0 * PI));
+                (deviation * (-2.0 * radius.ln()).sqrt() * angle.cos()) as f32
+            });
         }
         Self { layout, parameters }
     }

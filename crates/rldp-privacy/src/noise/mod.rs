@@ -49,7 +49,7 @@ mod tests;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
 
-pub use reserve::{ideal_delta, noise_delta};
+pub use reserve::{ideal_delta, largest_epsilon, noise_delta};
 
 use crate::{error::PrivacyError, secrecy::Secrecy};
 

@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
     fn new(text: &'a PublicText, adapter: &Adapter, settings: &TrainSettings) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(settings.seed);
         rng.set_stream(STREAM);
-        let rate = RATE / settings.model.lora_alpha;
+        let rate = RATE / settings.model.scaled_alpha();
         let optimizer = Optimizer::new(adamw(), adapter.parameters().len());
         Self { text, order: Vec::new(), rng, batch: BATCH.min(text.units.len()), optimizer, rate, updates: 0 }
     }

@@ -103,7 +103,7 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         noise_multiplier,
         noise_bands: claim.noise_bands,
     };
-    let learning_rate = noise.learning_rate(settings.model.lora_alpha)?;
+    let learning_rate = noise.learning_rate(settings.model.scaled_alpha())?;
     Ok(Plan { claim, controls: Controls::even(privacy, pairs, noise_multiplier), learning_rate })
 }
 

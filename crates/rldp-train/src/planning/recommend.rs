@@ -2,14 +2,14 @@
 //!
 //! Everything here is computed from public numbers: N, epsilon, delta, the model's shape and what the machine can do.
 
-use rldp_model::{AdapterLayout, LoraSettings, ModelConfig};
+use rldp_model::ModelConfig;
 use rldp_privacy::{Bands, Claim};
 use serde::Serialize;
 
 use crate::{
     error::TrainError,
     mechanism::plan::plan,
-    settings::{RegimeKind, TrainSettings, Trainable},
+    settings::{RegimeKind, TrainSettings},
 };
 
 /// Steps of a plan, unless too few records are left for their batches.
@@ -66,13 +66,7 @@ impl Workload {
             return Ok(Self { units, pairs: 1, parameters: USUAL_PARAMETERS, record_work: None });
         };
         let model = &settings.model;
-        let lora = LoraSettings {
-            rank: model.rank,
-            lora_alpha: model.lora_alpha,
-            target_modules: model.target_modules.clone(),
-        };
-        let layout = AdapterLayout::for_model(config, &lora)?;
-        let layout = if model.trainable == Trainable::B { layout.with_frozen_a() } else { layout };
+        let layout = model.layout(config)?;
         // Two operations a parameter and token forward, as many for the inputs' gradients; the adapter's are few.
         let record_work = 4.0 * config.parameter_count() as f64 * settings.data.max_length.min(USUAL_TOKENS) as f64;
         Ok(Self {

@@ -60,6 +60,7 @@ pub(crate) fn manifest(
             "vocab_size": config.vocab_size,
         },
         "adapter": {
+            "start": settings.model.adapter,
             "rank": layout.rank(),
             "lora_alpha": layout.lora_alpha(),
             "target_modules": layout.target_modules(),

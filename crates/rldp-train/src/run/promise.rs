@@ -10,8 +10,13 @@ const PROMISED: &[&str] = &["privacy", "data"];
 const FREE: &[&str] = &["eval"];
 
 /// Keys outside them that the saved state was made for.
-const SHAPES: &[(&str, &str)] =
-    &[("model", "rank"), ("model", "target_modules"), ("model", "trainable"), ("control", "controller")];
+const SHAPES: &[(&str, &str)] = &[
+    ("model", "rank"),
+    ("model", "target_modules"),
+    ("model", "use_rslora"),
+    ("model", "trainable"),
+    ("control", "controller"),
+];
 
 /// Settings that differ between a run's own and those it is resumed with, as `section.key`, with both values.
 ///

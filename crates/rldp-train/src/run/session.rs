@@ -6,7 +6,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
 use rldp_control::{Controller, StateFormat, controller};
 use rldp_data::PoissonSampler;
-use rldp_model::{Adapter, AdapterLayout, ModelConfig, adapter::LoraSettings};
+use rldp_model::{Adapter, AdapterLayout, ModelConfig, peft};
 use rldp_privacy::{NoiseSource, Past, Spender, charged_steps};
 
 use super::{
@@ -31,7 +31,7 @@ use crate::{
         Here, LossBound, Mechanism, RawObserver, geometry,
         plan::{Plan, plan, statistic_spec},
     },
-    settings::{TrainSettings, Trainable},
+    settings::{Initialization, TrainSettings, Trainable},
     steering::{IN_CHECKPOINT, Steering},
     trainer::Trainer,
 };
@@ -181,8 +181,7 @@ fn continue_ledger(
 }
 
 pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Result<Adapter, TrainError> {
-    let layout = adapter_layout(settings, inputs.engine.config())?;
-    Ok(Adapter::initialize(layout, &mut ChaCha12Rng::seed_from_u64(settings.seed)))
+    initial_adapter_for(settings, inputs.engine.config())
 }
 
 /// Layout of the adapter that a run of these settings trains.
@@ -190,16 +189,35 @@ pub(crate) fn initial_adapter(settings: &TrainSettings, inputs: &Inputs) -> Resu
 /// # Errors
 /// When the settings do not fit the model.
 pub fn adapter_layout(settings: &TrainSettings, config: &ModelConfig) -> Result<AdapterLayout, TrainError> {
-    let lora = LoraSettings {
-        rank: settings.model.rank,
-        lora_alpha: settings.model.lora_alpha,
-        target_modules: settings.model.target_modules.clone(),
+    Ok(initial_adapter_for(settings, config)?.layout().clone())
+}
+
+fn initial_adapter_for(settings: &TrainSettings, config: &ModelConfig) -> Result<Adapter, TrainError> {
+    let model = &settings.model;
+    let Some(folder) = &model.adapter else {
+        let mut rng = ChaCha12Rng::seed_from_u64(settings.seed);
+        let layout = model.layout(config)?;
+        return Ok(match model.init_lora_weights {
+            Initialization::Default => Adapter::initialize(layout, &mut rng),
+            Initialization::Gaussian => Adapter::initialize_normal(layout, &mut rng),
+        });
     };
-    let layout = AdapterLayout::for_model(config, &lora)?;
-    Ok(match settings.model.trainable {
-        Trainable::Both => layout,
-        Trainable::B => layout.with_frozen_a(),
-    })
+    let start = peft::load(folder, config)?;
+    let layout = start.layout();
+    let own = (layout.rank(), layout.lora_alpha());
+    if own != (model.rank, model.scaled_alpha())
+        || model.target_modules.as_deref().is_some_and(|t| t != layout.target_modules())
+    {
+        return Err(TrainError::Usage(format!(
+            "the adapter in {} has rank {}, alpha {} and modules {}; leave --rank, --lora-alpha, --use-rslora and --target-modules out",
+            folder.display(),
+            own.0,
+            own.1,
+            layout.target_modules().join(", ")
+        )));
+    }
+    let layout = if model.trainable == Trainable::B { layout.clone().with_frozen_a() } else { layout.clone() };
+    Ok(Adapter::from_parameters(layout, start.parameters().to_vec()))
 }
 
 fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {

@@ -8,7 +8,8 @@ use rldp_privacy::{Choice, Scaling, accounting::AccountantKind};
 use toml::Value;
 
 use super::{
-    ClippingKind, Decay, EngineKind, GeometryKind, MemorySize, OptimizerKind, PrecisionKind, RegimeKind, Trainable,
+    ClippingKind, Decay, EngineKind, GeometryKind, Initialization, MemorySize, OptimizerKind, PrecisionKind,
+    RegimeKind, Trainable,
 };
 use crate::{RecordFiles, error::TrainError};
 
@@ -123,6 +124,7 @@ choice_types!(
     Decay,
     EngineKind,
     GeometryKind,
+    Initialization,
     OptimizerKind,
     PrecisionKind,
     RegimeKind,

@@ -61,6 +61,16 @@ choices! {
 }
 
 choices! {
+    /// How A begins; B begins at zero, so that the base model is unchanged.
+    pub enum Initialization as "initialization" {
+        /// Uniform, PEFT's own.
+        Default = "default",
+        /// Normal with deviation 1/R.
+        Gaussian = "gaussian",
+    }
+}
+
+choices! {
     /// How a released gradient becomes an update.
     pub enum OptimizerKind as "optimizer" {
         /// AdamW.

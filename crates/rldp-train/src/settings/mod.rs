@@ -29,7 +29,9 @@ pub use control::ControlSettings;
 pub use data::{CanarySettings, DataSettings};
 pub use describe::{Preset, Reader, Setting, unescaped};
 pub use given::{Given, Known};
-pub use kinds::{ClippingKind, Decay, EngineKind, GeometryKind, OptimizerKind, PrecisionKind, RegimeKind, Trainable};
+pub use kinds::{
+    ClippingKind, Decay, EngineKind, GeometryKind, Initialization, OptimizerKind, PrecisionKind, RegimeKind, Trainable,
+};
 pub use memory_size::MemorySize;
 pub use model::ModelSettings;
 pub use optimizer::OptimizerSettings;

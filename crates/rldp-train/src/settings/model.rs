@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use rldp_model::{AdapterLayout, LoraSettings, ModelConfig, error::LoraError};
+
 use super::{
-    EngineKind, MemorySize, PrecisionKind, Trainable,
+    EngineKind, Initialization, MemorySize, PrecisionKind, Trainable,
     describe::{at_least, choice, default, derived, positive, required, settings, unset, whole},
 };
 
@@ -13,6 +15,9 @@ settings! {
     pub struct ModelSettings {
         /// Hugging Face model directory, GGUF file, or name on the hub (owner/name).
         model: PathBuf = required(),
+        /// PEFT adapter to start from; rank, alpha and modules are its own.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        adapter: Option<PathBuf> = unset(),
         /// R, LoRA rank.
         rank: usize = default(8).bound(whole(1, 1024)),
         /// LoRA's alpha.
@@ -20,6 +25,10 @@ settings! {
         /// Adapted modules by PEFT's names, separated by commas.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         target_modules: Option<Vec<String>> = derived("the family's, as in PEFT"),
+        /// Scale updates by alpha over the root of the rank (rsLoRA).
+        use_rslora: bool = default(false),
+        /// How A begins.
+        init_lora_weights: Initialization = choice(Initialization::Default),
         /// What is trained of every adapter pair.
         trainable: Trainable = choice(Trainable::Both),
         /// Which engine computes gradients.
@@ -32,5 +41,23 @@ settings! {
         /// Memory that the run may take, such as 6GiB; chooses the micro-batch, changes no result.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         memory_limit: Option<MemorySize> = unset(),
+    }
+}
+
+impl ModelSettings {
+    /// The alpha that, over the rank, is the scaling of updates.
+    pub fn scaled_alpha(&self) -> f64 {
+        if self.use_rslora { self.lora_alpha * (self.rank as f64).sqrt() } else { self.lora_alpha }
+    }
+
+    /// The layout of the adapter on a model.
+    ///
+    /// # Errors
+    /// When the model does not have the modules that are to be adapted.
+    pub fn layout(&self, config: &ModelConfig) -> Result<AdapterLayout, LoraError> {
+        let target_modules = self.target_modules.clone();
+        let lora = LoraSettings { rank: self.rank, lora_alpha: self.scaled_alpha(), target_modules };
+        let layout = AdapterLayout::for_model(config, &lora)?;
+        Ok(if self.trainable == Trainable::B { layout.with_frozen_a() } else { layout })
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Result;
 use rldp_model::{
-    AdapterLayout, Engine, LoraSettings, ModelConfig, ModelFiles, ModelSource,
+    Engine, ModelConfig, ModelFiles, ModelSource,
     cpu::{CpuOptions, MemoryLimit, Precision},
 };
 use rldp_train::{
@@ -91,7 +91,8 @@ impl Job {
         let config = arguments.config.as_deref().map(facade::given_from_file).transpose()?.unwrap_or_default();
         let given = |key: &str| arguments.settings.0.has(key) || config.has(key);
         let located = Origin::of(&folder).locate(&settings, given)?;
-        Ok(Self { settings, located, resumed: true })
+        let model = ModelSettings { adapter: located.model.adapter.clone(), ..settings.model.clone() };
+        Ok(Self { settings: TrainSettings { model, ..settings }, located, resumed: true })
     }
 
     /// Opens the model and reads the records.
@@ -110,7 +111,12 @@ impl Job {
 pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
     if !quiet {
         note("claim", &trainer.statement());
-        tell_plan(&trainer.forecast()?, settings);
+        let forecast = trainer.forecast()?;
+        if forecast.steps_left == 0 {
+            note("finished", "this run has taken all its steps; nothing is left to do, and nothing is spent");
+        } else {
+            tell_plan(&forecast, settings);
+        }
     }
     let mut terminal = Terminal::new(label, settings.privacy.steps, quiet, stop_flag()?);
     let outcome = trainer.run(&mut terminal)?;
@@ -182,8 +188,7 @@ fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
 /// The limit with what the engine needs to know to keep it.
 fn memory_limit(settings: &TrainSettings, config: &ModelConfig) -> Result<Option<MemoryLimit>> {
     let Some(size) = settings.model.memory_limit else { return Ok(None) };
-    let ModelSettings { rank, lora_alpha, target_modules, .. } = settings.model.clone();
-    let layout = AdapterLayout::for_model(config, &LoraSettings { rank, lora_alpha, target_modules });
+    let layout = settings.model.layout(config);
     Ok(Some(MemoryLimit {
         bytes: usize::try_from(size.0).unwrap_or(usize::MAX),
         adapter_parameters: layout.map_err(Wrong::input)?.parameter_count(),
@@ -218,6 +223,13 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
         );
     }
     warnings.extend(records.cuts.words("records"));
+    if let Some(adapter) = &settings.model.adapter {
+        warnings.push(format!(
+            "the claim covers what this run learns; what the adapter in {} has learned before is covered by its own training's claim, and \
+             for people who are in both the losses add up",
+            adapter.display()
+        ));
+    }
     if settings.privacy.unsafe_noise_seed.is_some() {
         warnings.push(
             "--unsafe-noise-seed: NO PRIVACY GUARANTEE; whoever knows the seed can subtract the noise".to_owned(),

@@ -44,6 +44,42 @@ fn a_cached_model_is_used_offline_by_branch_and_by_commit() {
 }
 
 #[test]
+fn the_cache_lies_where_python_puts_it() {
+    let scene = Scene::new();
+    let fill = |cache: &str| {
+        let cached = scene.path(cache).join("models--owner--tiny");
+        fs_err::create_dir_all(cached.join("refs")).unwrap();
+        fs_err::create_dir_all(cached.join("snapshots").join(COMMIT)).unwrap();
+        fs_err::write(cached.join("refs/main"), COMMIT).unwrap();
+        for file in FILES {
+            fs_err::copy(scene.path("model").join(file), cached.join("snapshots").join(COMMIT).join(file)).unwrap();
+        }
+    };
+    for cache in ["a", "b", "c/hub", "d/huggingface/hub"] {
+        fill(cache);
+    }
+    let code = |variables: &[(&str, &str)]| {
+        let mut command = scene.command("evaluate --model owner/tiny --data eval.csv");
+        for name in ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HF_HUB_OFFLINE"] {
+            command.env_remove(name);
+        }
+        let path = |value: &str| value.replace("HERE", scene.path("").to_str().unwrap().trim_end_matches('/'));
+        command.env("TRANSFORMERS_OFFLINE", "1").env("ROOM", scene.path("c"));
+        command.envs(variables.iter().map(|(name, value)| (*name, path(value))));
+        Ran::of(&mut command).code
+    };
+    let absent = ("HF_HOME", "HERE/nowhere");
+    assert_eq!(code(&[absent]), 1);
+    assert_eq!(code(&[absent, ("HF_HUB_CACHE", "HERE/a")]), 0);
+    assert_eq!(code(&[absent, ("HUGGINGFACE_HUB_CACHE", "HERE/b")]), 0);
+    assert_eq!(code(&[("HF_HUB_CACHE", "HERE/nowhere"), ("HUGGINGFACE_HUB_CACHE", "HERE/b")]), 1);
+    assert_eq!(code(&[("HF_HOME", "$ROOM")]), 0);
+    assert_eq!(code(&[("HF_HOME", "~/c"), ("HOME", "HERE")]), 0);
+    assert_eq!(code(&[("XDG_CACHE_HOME", "HERE/d")]), 0);
+    assert_eq!(code(&[("XDG_CACHE_HOME", "HERE/c"), ("HF_HOME", "HERE/c")]), 0);
+}
+
+#[test]
 fn what_the_hub_does_not_have_or_would_pickle_is_refused() {
     let scene = Scene::new();
     let unreachable = hub(&scene, "evaluate --model owner/tiny --data eval.csv", ("X", "")).expect(1).stderr;

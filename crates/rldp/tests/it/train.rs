@@ -179,6 +179,57 @@ fn a_ledger_that_ends_in_a_torn_line_goes_on() {
 }
 
 #[test]
+fn a_run_starts_from_an_adapter_and_keeps_its_shape() {
+    let scene = Scene::new();
+    let lora = "--controller fixed --rank 3 --lora-alpha 5 --use-rslora --init-lora-weights gaussian --target-modules attn.c_proj,c_fc";
+    scene.rldp(&format!("{SMALL_RUN} {lora} --out first")).expect(0);
+    let config = |run: &str| -> serde_json::Value {
+        serde_json::from_str(&scene.read(&format!("{run}/adapter/adapter_config.json"))).unwrap()
+    };
+    let first = config("first");
+    assert!((first["lora_alpha"].as_f64().unwrap() - 5.0 * 3f64.sqrt()).abs() < 1e-9, "{first}");
+    let perplexity = |words: &str| {
+        scene.rldp(&format!("evaluate --model model --data eval.csv --json {words}")).expect(0).json()["nll"].clone()
+    };
+    // A rate of nothing leaves the second run where the first ended.
+    let on = format!("{SMALL_RUN} --controller fixed --learning-rate 1e-30 --adapter first/adapter --out second");
+    let said = scene.rldp(&on.replace(" --quiet", "")).expect(0).stderr;
+    assert!(said.contains("its own training's claim"), "{said}");
+    let (mut second, mut first) = (config("second"), first);
+    for key in ["r", "lora_alpha", "target_modules", "use_rslora"] {
+        assert_eq!(second[key].take(), first[key].take(), "{key}");
+    }
+    assert_eq!(perplexity("--adapter second/adapter"), perplexity("--adapter first/adapter"));
+    assert_ne!(perplexity("--adapter second/adapter"), perplexity(""));
+    let other = scene.rldp(&format!("{SMALL_RUN} --adapter first/adapter --rank 4 --out third")).expect(2).stderr;
+    assert!(other.contains("rank 3") && other.contains("leave --rank"), "{other}");
+    scene.rldp(&format!("{SMALL_RUN} --init-lora-weights pissa --out fourth")).expect(2);
+    scene.shell("sed -i 's/\"use_dora\": false/\"use_dora\": true/' first/adapter/adapter_config.json").expect(0);
+    let dora = scene.rldp(&format!("{SMALL_RUN} --adapter first/adapter --out fifth")).expect(1).stderr;
+    assert!(dora.contains("`use_dora` is set"), "{dora}");
+}
+
+/// Relative paths of a run are meant from where it was started; a lost model is not looked for on the hub.
+#[test]
+fn a_run_is_resumed_from_anywhere() {
+    let scene = Scene::new();
+    scene.shell("mkdir -p models elsewhere; mv model models/tiny").expect(0);
+    let run = SMALL_RUN.replace("--model model", "--model models/tiny");
+    scene.rldp(&format!("{run} --controller fixed --out runs/a")).expect(0);
+    let before = scene.read("runs/a/config.toml");
+    let resume = "cd elsewhere; HF_HUB_OFFLINE=1 \"$0\" train --resume ../runs/a --quiet";
+    scene.shell(resume).expect(0);
+    assert_eq!(scene.read("runs/a/config.toml"), before, "a path changed");
+    scene.shell("mv models lost").expect(0);
+    for line in [resume, "HF_HUB_OFFLINE=1 \"$0\" train --resume runs/a --quiet"] {
+        let lost = scene.shell(line).expect(1).stderr;
+        assert!(lost.contains("models/tiny, which is not there") && lost.contains("--model"), "{lost}");
+        assert!(!lost.contains("HF_HUB_OFFLINE"), "it was looked for on the hub: {lost}");
+    }
+    scene.shell("cd elsewhere; \"$0\" train --resume ../runs/a --model ../lost/tiny --quiet").expect(0);
+}
+
+#[test]
 fn a_resumed_run_keeps_its_promise_to_the_letter() {
     let scene = Scene::new();
     scene.rldp(&format!("{SMALL_RUN} --out run")).expect(0);

@@ -56,6 +56,8 @@ const TAIL_SHARE: f64 = 2e-3;
 
 /// Windows that are tried until one holds the epsilon.
 const MOST_GUESSES: usize = 8;
+/// Most distinct steps that are composed by their densities: each takes dozens of transforms.
+const MOST_DENSITIES: usize = 64;
 /// How much coarser than it should be a sum's grid may become, and what it is made coarser by at a time.
 const COARSEST: f64 = 4.0;
 const COARSER: f64 = 2.0;
@@ -90,6 +92,9 @@ impl Job {
     /// Prepares a composition of many steps whose own losses no grid can hold; it bounds from above.
     pub(super) fn from_densities(events: &[Event], smallest_delta: f64) -> Result<Self, AccountingError> {
         let events = merge(events)?;
+        if events.len() > MOST_DENSITIES {
+            return Err(AccountingError::GridTooLarge { points: events.len() as f64, limit: MOST_DENSITIES });
+        }
         let grid = Grid::of_sum(&events, smallest_delta);
         let steps: f64 = events.iter().map(|event| event.steps as f64).sum();
         let lost = TAIL_SHARE * smallest_delta / steps;

@@ -130,7 +130,7 @@ impl Accountant for PldAccountant {
         for attempt in 0..3 {
             let found = match attempt {
                 0 => on_grid(SMALL_GRID, self.resolution),
-                1 => Job::from_densities(events, smallest)?.epsilons_of_sum(deltas),
+                1 => Job::from_densities(events, smallest).and_then(|job| job.epsilons_of_sum(deltas)),
                 _ => self.coarsening(|resolution| on_grid(MOST_ATOMS, resolution)),
             };
             best = match (found, best) {

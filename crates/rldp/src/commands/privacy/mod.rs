@@ -9,7 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use fs_err as fs;
-use rldp_privacy::accounting::{AccountantKind, Adaptivity, Adjacency, Event, accountant, calibrate_noise_multiplier};
+use rldp_privacy::{
+    accounting::{AccountantKind, Adaptivity, Adjacency, Event, accountant, calibrate_noise_multiplier},
+    largest_epsilon,
+};
 use serde::Serialize;
 
 pub(crate) use self::{
@@ -22,6 +25,7 @@ use super::{print_json, print_line};
 use crate::{
     cli::{CalibrateArguments, EpsilonArguments},
     exit::Wrong,
+    progress::note,
 };
 
 #[derive(Serialize)]
@@ -77,6 +81,19 @@ fn events(arguments: &EpsilonArguments) -> Result<Vec<Event>> {
     }
 }
 
+/// Numbers that a usual adapter trains.
+const USUAL_ADAPTER: u64 = 1_000_000;
+
+/// A run refuses an epsilon at which its noise's distance from the Gaussian would cost too much of delta: said here as well.
+fn say_largest(epsilon: f64, delta: f64, steps: u64) {
+    let largest = largest_epsilon(delta, USUAL_ADAPTER, steps);
+    if largest.is_none_or(|largest| epsilon > largest) {
+        let largest = largest.map_or_else(|| "none".to_owned(), |largest| largest.to_string());
+        let run = format!("a run of {steps} steps of an adapter of {USUAL_ADAPTER} numbers");
+        note("note", &format!("the largest epsilon that {run} grants at delta {delta} is {largest}"));
+    }
+}
+
 pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Result<ExitCode> {
     let CalibrateArguments { epsilon, delta, steps, accountant: kind, json, .. } = *arguments;
     let sampling_rate = sampling_rate(arguments)?;
@@ -85,6 +102,7 @@ pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Result<ExitCode> {
         .map_err(Wrong::input)?;
     let found = calibrate_noise_multiplier(kind, epsilon, delta, sampling_rate, steps).map_err(Wrong::input)?;
     let noise_multiplier = found.noise_multiplier;
+    say_largest(epsilon, delta, steps);
     if json {
         print_json(&Calibrated {
             noise_multiplier,

@@ -110,8 +110,45 @@ fn weights() -> Vec<Case> {
             Case::new("truncated weights", with("cut"))
                 .before("cp -r model cut; truncate -s 1000000 cut/model.safetensors"),
             Case::new("no weights", with("light")).before("cp -r model light; rm light/model.safetensors"),
+            Case::new("a tensor without a place", with("more"))
+                .file("more/model.safetensors", with_tensor("transformer.h.0.attn.q_norm.weight"))
+                .before("cp -n model/tokenizer.json model/config.json more"),
+            Case::new("an adapter's tensor among the weights", with("mixed"))
+                .file(
+                    "mixed/model.safetensors",
+                    with_tensor("base_model.model.transformer.h.0.attn.c_attn.lora_A.weight"),
+                )
+                .before("cp -n model/tokenizer.json model/config.json mixed"),
+            Case::new("weights that are no numbers, evaluated", "evaluate --model nan --data eval.csv")
+                .file("nan/model.safetensors", without_numbers())
+                .before("cp -n model/tokenizer.json model/config.json nan"),
+            Case::new("weights that are no numbers, continued", "generate --model nan --prompt Patient"),
+            Case::new("generation_config with an end in words", with("ends"))
+                .before("cp -r model ends; echo '{\"eos_token_id\": \"</s>\"}' > ends/generation_config.json"),
         ])
         .collect()
+}
+
+/// The model's weights and one tensor more.
+fn with_tensor(name: &str) -> Vec<u8> {
+    let (header, data) = parts();
+    let mut header: Value = serde_json::from_slice(header).unwrap();
+    header[name] = json!({"dtype": "F32", "shape": [2], "data_offsets": [data.len(), data.len() + 8]});
+    let header = header.to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data, &[0; 8]].concat()
+}
+
+/// The model's weights, all of them NaN.
+fn without_numbers() -> Vec<u8> {
+    let (header, data) = parts();
+    [&(header.len() as u64).to_le_bytes(), header, &vec![0xff; data.len()]].concat()
+}
+
+/// Header and data of the model's safetensors.
+fn parts() -> (&'static [u8], &'static [u8]) {
+    let bytes = rldp_data::demo::WEIGHTS;
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8..].split_at(length)
 }
 
 fn tokenizers() -> Vec<Case> {
