@@ -107,6 +107,7 @@ pub(crate) fn settings() -> TrainSettings {
             target_modules: None,
             trainable: Trainable::Both,
             engine: EngineKind::Cpu,
+            device: rldp_model::DeviceChoice::Cpu,
             precision: PrecisionKind::F32,
             micro_batch_tokens: None,
             memory_limit: None,

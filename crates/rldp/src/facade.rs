@@ -12,7 +12,7 @@ use rldp_train::{
     start,
 };
 
-use crate::{commands, exit::Wrong, models};
+use crate::{commands, device, exit::Wrong, models};
 
 /// Seeds of the two public note generators; different patients.
 const TRAIN_SEED: u64 = 1;
@@ -78,7 +78,8 @@ pub(crate) fn resolve_with(given: Given, model: Option<&Path>) -> Result<TrainSe
         _ if given.needs_units() && given.has("train") => Some(count_units(&given.data()?)?),
         units => units,
     };
-    Ok(given.resolve(&Known { model: config.as_ref(), units })?)
+    let card = device::is_card(given.text("device").as_deref());
+    Ok(given.resolve(&Known { model: config.as_ref(), units, card })?)
 }
 
 /// Makes a private run into the settings' folder, from its first step to its last.
