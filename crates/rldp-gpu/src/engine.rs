@@ -2,7 +2,7 @@
 
 use rldp_model::{
     Adapter, Engine, EngineError, ModelConfig, ModelFiles, Sequence, SequenceLoss, SumRule, UnitGradient, UnitInput,
-    UnitSinks, UnitSum,
+    UnitInvariance, UnitSinks, UnitSum,
     generate::{GenerateOptions, decode},
 };
 
@@ -85,13 +85,14 @@ impl GpuEngine {
     }
 
     /// Puts the adapter on the device.
-    pub(crate) fn put_adapter(&mut self, adapter: Option<&Adapter>) -> Result<(), DeviceError> {
+    pub(crate) fn put_adapter(&mut self, adapter: Option<&Adapter>) -> Result<(), EngineError> {
         let Some(adapter) = adapter else { return Ok(()) };
+        self.model.config.check_adapter(adapter)?;
         if self.adapter.as_ref().is_none_or(|held| held.layout != *adapter.layout()) {
             (self.workspace, self.adapter) = (None, None);
             self.adapter = Some(CardAdapter::new(&*self.device, &self.model, adapter.layout())?);
         }
-        self.adapter.as_ref().map_or(Ok(()), |held| held.put(&*self.device, adapter))
+        self.adapter.as_ref().map_or(Ok(()), |held| Ok(held.put(&*self.device, adapter)?))
     }
 
     /// Makes buffers for passes with sequences of up to `longest` tokens, unless there are some.
@@ -194,6 +195,11 @@ fn longest<'a>(sequences: impl IntoIterator<Item = &'a Sequence<'a>>) -> usize {
 impl Engine for GpuEngine {
     fn config(&self) -> &ModelConfig {
         &self.model.config
+    }
+
+    /// Rows meet in no kernel but attention's, which stays in a sequence; a library's products are checked on the card.
+    fn unit_invariance(&self) -> UnitInvariance {
+        UnitInvariance::Exact
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use rldp_data::{TextTokenizer, demo};
 use rldp_gpu::{Emulated, Faults, GpuEngine, GpuOptions};
-use rldp_model::{Adapter, Engine, EngineError, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitInput, UnitSinks};
+use rldp_model::{
+    Adapter, Engine, EngineError, ModelConfig, ModelFiles, Sequence, SequenceLoss, UnitInput, UnitInvariance, UnitSinks,
+};
 use rldp_train::{Inputs, Silent, files, load_records, resume, settings::TrainSettings, start};
 
 fn settings(folder: &Path, out: &str, seed: &str) -> TrainSettings {
@@ -38,7 +40,14 @@ fn on_device(device: Emulated) -> GpuEngine {
 fn inputs(settings: &TrainSettings, engine: Box<dyn Engine>) -> Inputs {
     let tokenizer = TextTokenizer::from_bytes(demo::TOKENIZER.as_bytes()).unwrap();
     let records = load_records(settings, &tokenizer, &model().config).unwrap();
-    Inputs { engine, units: records.units, secrets: records.secrets, eval: None, base_name: "demo".into() }
+    Inputs {
+        engine,
+        controller: None,
+        units: records.units,
+        secrets: records.secrets,
+        eval: None,
+        base_name: "demo".into(),
+    }
 }
 
 /// The same engine, whose gradients the host clips and sums.
@@ -47,6 +56,10 @@ struct ByTheHost(GpuEngine);
 impl Engine for ByTheHost {
     fn config(&self) -> &ModelConfig {
         self.0.config()
+    }
+
+    fn unit_invariance(&self) -> UnitInvariance {
+        self.0.unit_invariance()
     }
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {

@@ -1,7 +1,8 @@
 //! Products by cuBLASLt, where it is installed.
 //!
 //! A row's result must not depend on the number of rows: for every shape but for its rows, one algorithm is chosen once, as for
-//! [`PLANNED`] rows, without splitting the depth, and kept.
+//! [`PLANNED`] rows, without splitting the depth, and kept. The library does not promise what follows from that, so the card tries it
+//! for every shape before its first use; a shape that fails is multiplied by our own kernel.
 
 use std::{
     collections::HashMap,
@@ -37,6 +38,8 @@ pub(super) struct Blas {
     handle: sys::cublasLtHandle_t,
     scratch: u64,
     chosen: Mutex<HashMap<Shape, sys::cublasLtMatmulAlgo_t>>,
+    /// Whether rows were found to be independent.
+    tried: Mutex<HashMap<Shape, bool>>,
 }
 
 impl Blas {
@@ -49,7 +52,7 @@ impl Blas {
         let handle = lt::create_handle().map_err(|error| error.to_string())?;
         // SAFETY: scratch may hold anything.
         let scratch = unsafe { driver::malloc_sync(SCRATCH) }.map_err(|error| format!("{:?}", error.0))?;
-        Ok(Some(Self { handle, scratch, chosen: Mutex::default() }))
+        Ok(Some(Self { handle, scratch, chosen: Mutex::default(), tried: Mutex::default() }))
     }
 
     /// Whether a product is one for the library: in bf16, and aligned.
@@ -63,14 +66,23 @@ impl Blas {
             && product.out_stride.is_multiple_of(ALIGNED / 4)
     }
 
+    /// Whether the rows of products of this shape were found to be independent, if that was tried.
+    pub(super) fn verdict(&self, product: &Product) -> Option<bool> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).get(&shape(product)).copied()
+    }
+
+    /// Remembers it.
+    pub(super) fn judge(&self, product: &Product, independent: bool) {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(shape(product), independent);
+    }
+
     /// out = rounded x · w, on the default stream.
     pub(super) fn product(&self, product: &Product) -> Result<(), String> {
         self.try_product(product).map_err(|error| error.to_string())
     }
 
     fn try_product(&self, product: &Product) -> Result<(), CublasError> {
-        let [m, n, k] = product.shape;
-        let shape = (n, k, product.out_stride, product.transposed);
+        let (m, shape) = (product.shape[0], shape(product));
         let planned = Layouts::new(shape, PLANNED)?;
         let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
         let algorithm = match chosen.get(&shape) {
@@ -132,6 +144,11 @@ impl Blas {
         let _ = unsafe { lt::destroy_matmul_pref(preference) };
         found.map(|found| found.algo)
     }
+}
+
+fn shape(product: &Product) -> Shape {
+    let [_, n, k] = product.shape;
+    (n, k, product.out_stride, product.transposed)
 }
 
 impl Drop for Blas {

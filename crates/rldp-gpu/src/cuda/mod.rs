@@ -27,6 +27,9 @@ use crate::{
 /// The kernels in PTX for compute capability 8.0, which the driver compiles for any later card. Made by `cargo xtask kernels`.
 const KERNELS: &[u8] = include_bytes!("../../cuda/kernels.ptx.gz");
 
+/// Rows with which a library's products are tried.
+const TRIED: usize = 512;
+
 /// A card in use.
 pub(crate) struct Cuda {
     name: String,
@@ -110,6 +113,39 @@ impl Cuda {
 
     fn failed(&self, what: &'static str, error: DriverError) -> DeviceError {
         DeviceError::Failed { name: self.name.clone(), what, reason: reason(error) }
+    }
+
+    fn multiply(&self, blas: &Blas, product: &Product) -> Result<(), DeviceError> {
+        let failed = |reason| DeviceError::Failed { name: self.name.clone(), what: "a product", reason };
+        blas.product(product).map_err(failed)
+    }
+
+    /// Tries whether the library gives rows the same bits alone, in few and in many, with the product's own matrix, and remembers it.
+    fn try_rows(&self, blas: &Blas, product: &Product) -> Result<bool, DeviceError> {
+        let ([_, n, k], stride) = (product.shape, product.out_stride);
+        // Numbers of bf16 whose sign and fraction look random.
+        let number = |i: usize| {
+            let mixed = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            (mixed as u16 & 0x81ff) | 0x3e00
+        };
+        let values: Vec<u16> = (0..TRIED * k).map(number).collect();
+        let (x, out) = (self.allocate(2 * TRIED * k)?, self.allocate(4 * TRIED * stride)?);
+        self.upload(x.span(), bytemuck::cast_slice(&values))?;
+        let rows_of = |first: usize, rows: usize| -> Result<Vec<u32>, DeviceError> {
+            let rounded = x.span().part(2 * first * k, 2 * rows * k);
+            let part = Product { shape: [rows, n, k], rounded, out: out.span(), accumulate: false, ..*product };
+            self.multiply(blas, &part)?;
+            let mut found = vec![0_u32; rows * stride];
+            self.download(out.span(), bytemuck::cast_slice_mut(&mut found))?;
+            Ok(found.chunks_exact(stride).flat_map(|row| &row[..n]).copied().collect())
+        };
+        let whole = rows_of(0, TRIED)?;
+        let mut independent = true;
+        for (first, rows) in [(0, 1), (TRIED / 2, 1), (TRIED - 1, 1), (3, 17), (0, 130)] {
+            independent &= rows_of(first, rows)? == whole[first * n..(first + rows) * n];
+        }
+        blas.judge(product, independent);
+        Ok(independent)
     }
 
     fn function(&self, kernel: &'static str) -> Result<sys::CUfunction, DeviceError> {
@@ -260,6 +296,13 @@ impl Device for Cuda {
 
     fn product(&self, product: &Product) -> Result<(), DeviceError> {
         let Some(blas) = self.blas.as_ref().filter(|_| Blas::takes(product)) else { return own_product(self, product) };
+        let independent = match blas.verdict(product) {
+            Some(known) => known,
+            None => self.try_rows(blas, product)?,
+        };
+        if !independent {
+            return own_product(self, product);
+        }
         let [m, _, k] = product.shape;
         let arguments = [
             Argument::At(product.x),
@@ -269,7 +312,6 @@ impl Device for Cuda {
             Argument::Long(k as i64),
         ];
         self.launch("round_rows", [(m * k).div_ceil(128), 1, 1], 128, &arguments)?;
-        let failed = |reason| DeviceError::Failed { name: self.name.clone(), what: "a product", reason };
-        blas.product(product).map_err(failed)
+        self.multiply(blas, product)
     }
 }
