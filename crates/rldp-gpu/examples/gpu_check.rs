@@ -311,6 +311,7 @@ fn units(texts: &[Vec<u32>]) -> Vec<UnitInput<'_>> {
     let sequence = |tokens| Sequence {
         tokens,
         scored_from: 0,
+        skipped: &[],
         weight: 1.0 / f32::from(u16::try_from(texts[0].len()).unwrap_or(1)),
     };
     texts.iter().map(|text| UnitInput { sequences: vec![sequence(text.as_slice())] }).collect()

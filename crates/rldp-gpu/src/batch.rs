@@ -16,6 +16,8 @@ pub(crate) struct Batch {
     pub(crate) tokens: Vec<i32>,
     /// Position of each token in its sequence (N).
     pub(crate) positions: Vec<i32>,
+    /// Rows of each sequence in the batch, and the sequence's length so far.
+    pub(crate) lengths: Vec<(usize, usize)>,
     /// (begin, end, first row) of the attention's tiles.
     pub(crate) tiles: Vec<[i32; 3]>,
     /// Rows whose next token is scored (S).
@@ -46,9 +48,10 @@ impl Batch {
         let length = sequence.tokens.len();
         self.tokens.extend(sequence.tokens.iter().map(|token| *token as i32));
         self.positions.extend(0..length as i32);
+        self.lengths.push((length, length));
         self.tile(start, start + length, start);
         self.places.resize(start + length, -1);
-        for position in sequence.scored_from.max(1)..length {
+        for position in sequence.scored() {
             let row = start + position - 1;
             self.places[row] = self.scored.len() as i32;
             self.scored.push(row as i32);
@@ -74,6 +77,7 @@ impl Batch {
         let mut batch = Self { from, ..Self::default() };
         batch.tokens = tokens.iter().map(|token| *token as i32).collect();
         batch.positions = (from as i32..(from + tokens.len()) as i32).collect();
+        batch.lengths.push((tokens.len(), from + tokens.len()));
         batch.tile(0, from + tokens.len(), from);
         batch
     }

@@ -279,7 +279,7 @@ impl Engine for GpuEngine {
         self.put_adapter(adapter)?;
         self.make_room(adapter, tokens.len(), false)?;
         let mut found = Vec::new();
-        let sequence = Sequence { tokens, scored_from: tokens.len(), weight: 0.0 };
+        let sequence = Sequence { tokens, scored_from: tokens.len(), skipped: &[], weight: 0.0 };
         self.for_batches(adapter.is_some(), &[sequence], |_, pass| {
             found = pass.all_logits(0)?;
             Ok(())

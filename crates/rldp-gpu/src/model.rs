@@ -58,8 +58,6 @@ pub(crate) struct GpuModel {
     /// The output head as products take it, and as it is stored.
     pub(crate) head: Matrix,
     pub(crate) exact_head: Matrix,
-    /// Angle per position of each pair of features; empty without RoPE.
-    pub(crate) frequencies: Vec<f32>,
     pub(crate) precision: Precision,
     /// Owns what the spans point to.
     arena: Arena,
@@ -149,9 +147,8 @@ impl GpuModel {
             if config.tie_word_embeddings { embedding } else { loader.matrix(config.head_name(), false)? };
         let rounds = kept(exact_head.format, precision) != exact_head.format;
         let head = if rounds { loader.matrix(config.head_name(), true)? } else { exact_head };
-        let frequencies = config.rope.as_ref().map_or_else(Vec::new, |rope| rope.frequencies(config.head_dim));
         let arena = loader.arena;
-        Ok(Self { config, blocks, final_norm, embedding, learned, head, exact_head, frequencies, precision, arena })
+        Ok(Self { config, blocks, final_norm, embedding, learned, head, exact_head, precision, arena })
     }
 
     /// Whether nothing wrote beside the model's tensors.

@@ -1,6 +1,6 @@
 //! Buffers of the passes, cut from one allocation whose size is planned before anything is allocated.
 
-use rldp_model::StoredType;
+use rldp_model::{RopeScaling, StoredType};
 
 use crate::{
     DeviceError, Precision,
@@ -82,8 +82,9 @@ pub(crate) struct Buffers {
     /// A matrix, or a part of one, as a product takes it.
     pub(crate) unpacked: Span,
     pub(crate) lists: Lists,
-    /// Cosines and sines of every position (N, D / 2).
+    /// Cosines and sines of every position (N, D / 2), and of every row where they follow from its sequence's length.
     pub(crate) angles: [Span; 2],
+    pub(crate) own_angles: Option<[Span; 2]>,
     pub(crate) backward: Option<Backward>,
 }
 
@@ -92,6 +93,8 @@ pub(crate) struct Buffers {
 pub(crate) struct Lists {
     pub(crate) tokens: Span,
     pub(crate) positions: Span,
+    /// 0, 1, 2, …
+    pub(crate) rows: Span,
     pub(crate) tiles: Span,
     pub(crate) scored: Span,
     pub(crate) targets: Span,
@@ -204,6 +207,7 @@ fn cut(model: &GpuModel, sizes: &Sizes, take: &mut dyn FnMut(usize) -> Span) -> 
         lists: Lists {
             tokens: floats(n),
             positions: floats(n),
+            rows: floats(n),
             tiles: floats(3 * n),
             scored: floats(n),
             targets: floats(n),
@@ -213,6 +217,7 @@ fn cut(model: &GpuModel, sizes: &Sizes, take: &mut dyn FnMut(usize) -> Span) -> 
             unit_predictions: floats(3 * n),
         },
         angles: [(); 2].map(|()| floats(if config.rope.is_some() { n * dim / 2 } else { 0 })),
+        own_angles: turns_by_length(model).then(|| [(); 2].map(|()| floats(n * dim / 2))),
         backward,
     }
 }
@@ -262,6 +267,12 @@ fn cache(
     }
 }
 
+/// Whether a sequence's turns may follow from its length.
+fn turns_by_length(model: &GpuModel) -> bool {
+    let scaling = model.config.rope.as_ref().map(|rope| &rope.scaling);
+    matches!(scaling, Some(RopeScaling::Dynamic { .. } | RopeScaling::LongRope { .. }))
+}
+
 /// Largest depth of a product.
 fn deepest(model: &GpuModel, heads: &HeadSizes) -> usize {
     let config = &model.config;
@@ -301,8 +312,11 @@ impl Workspace {
     pub(crate) fn new(device: &dyn Device, model: &GpuModel, sizes: Sizes) -> Result<Self, DeviceError> {
         let mut arena = Arena::new(device, bytes(model, &sizes))?;
         let buffers = cut(model, &sizes, &mut |size| arena.take(size));
-        let angles = (0..sizes.rows).flat_map(|t| model.frequencies.iter().map(move |f| t as f32 * f));
-        let (sines, cosines): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
+        let rotation =
+            model.config.rope.as_ref().map(|rope| rope.rotation(model.config.head_dim, 0)).unwrap_or_default();
+        let (sines, cosines): (Vec<f32>, Vec<f32>) = (0..sizes.rows).flat_map(|t| rotation.at(t)).unzip();
+        let rows: Vec<i32> = (0..sizes.rows as i32).collect();
+        device.upload(buffers.lists.rows, bytemuck::cast_slice(&rows))?;
         device.upload(buffers.angles[0], bytemuck::cast_slice(&cosines))?;
         device.upload(buffers.angles[1], bytemuck::cast_slice(&sines))?;
         Ok(Self { sizes, buffers, arena })

@@ -94,12 +94,17 @@ impl Pass<'_> {
     /// Turns queries and keys to their positions, or back.
     pub(super) fn turn(&self, fused: Span, sign: f32) -> Done {
         let (heads, half) = (self.heads(), self.model.config.head_dim / 2);
-        if self.model.frequencies.is_empty() {
+        if self.model.config.rope.is_none() {
             return Ok(());
         }
+        let buffers = self.buffers;
+        let (places, angles) = match buffers.own_angles {
+            Some(own) if self.turns_by_length() => (buffers.lists.rows, own),
+            _ => (buffers.lists.positions, buffers.angles),
+        };
         let rows = self.own(fused, heads.fused());
         let sizes = (self.rows(), heads.heads + heads.shared, half);
-        self.ops().rotate(rows, self.buffers.lists.positions, self.buffers.angles, sizes, sign)
+        self.ops().rotate(rows, places, angles, sizes, sign)
     }
 
     fn attend(&self, cache: &Cache) -> Done {

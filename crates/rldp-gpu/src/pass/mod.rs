@@ -53,9 +53,38 @@ impl Pass<'_> {
         buffer.part(4 * self.batch.from * width, 4 * self.rows() * width)
     }
 
+    /// Whether some sequence of the batch turns otherwise than short ones do, as scalings for long contexts have it.
+    fn turns_by_length(&self) -> bool {
+        let rope = self.model.config.rope.as_ref();
+        rope.is_some_and(|rope| self.batch.lengths.iter().any(|(_, length)| rope.class(*length) != 0))
+    }
+
+    /// Copies cosines and sines of every row to the device, where they follow from the lengths of the batch's sequences.
+    fn put_own_angles(&self) -> Done {
+        let (Some(own), Some(rope), true) = (self.buffers.own_angles, &self.model.config.rope, self.turns_by_length())
+        else {
+            return Ok(());
+        };
+        let mut found: [Vec<f32>; 2] = [Vec::new(), Vec::new()];
+        let mut positions = self.batch.positions.iter();
+        for (count, length) in &self.batch.lengths {
+            let rotation = rope.rotation(self.model.config.head_dim, *length);
+            for position in positions.by_ref().take(*count) {
+                for (sine, cosine) in rotation.at(*position as usize) {
+                    found[0].push(cosine);
+                    found[1].push(sine);
+                }
+            }
+        }
+        for (span, values) in own.iter().zip(&found) {
+            self.device.upload(*span, bytemuck::cast_slice(values))?;
+        }
+        Ok(())
+    }
+
     /// Copies the batch's lists to the device.
     pub(crate) fn put_lists(&self) -> Done {
-        let Lists { tokens, positions, tiles, scored, targets, weights, places, unit_rows, unit_predictions } =
+        let Lists { tokens, positions, tiles, scored, targets, weights, places, unit_rows, unit_predictions, .. } =
             self.buffers.lists;
         let (batch, device) = (self.batch, self.device);
         for (span, list) in [
@@ -72,7 +101,8 @@ impl Pass<'_> {
         {
             device.upload(span, bytemuck::cast_slice(list))?;
         }
-        device.upload(weights, bytemuck::cast_slice(&batch.weights))
+        device.upload(weights, bytemuck::cast_slice(&batch.weights))?;
+        self.put_own_angles()
     }
 
     /// out (m, n) = x · matrix, or · its transpose; in the model's precision.

@@ -30,7 +30,7 @@ pub fn noise(i: usize) -> f32 {
 
 /// Configurations that reach every kernel: heads of 64, 80, 128 and 256 features, groups of queries, windows, biases, norms of heads,
 /// vocabularies of more than one chunk, depths that fill no tile.
-pub const FAMILIES: [(&str, &str); 7] = [
+pub const FAMILIES: [(&str, &str); 8] = [
     (
         "gpt2",
         r#"{"model_type": "gpt2", "vocab_size": 300, "n_embd": 80, "n_layer": 2, "n_head": 1, "n_inner": 100, "n_positions": 128,
@@ -71,6 +71,13 @@ pub const FAMILIES: [(&str, &str); 7] = [
         r#"{"model_type": "llama", "vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 6,
         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 128, "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": true}"#,
+    ),
+    (
+        "dynamic",
+        r#"{"model_type": "llama", "vocab_size": 300, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 50, "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}, "hidden_act": "silu",
+        "tie_word_embeddings": true}"#,
     ),
 ];
 
@@ -120,7 +127,7 @@ pub fn texts(vocab: usize, lengths: &[usize]) -> Vec<Vec<u32>> {
 }
 
 pub fn sequence(tokens: &[u32]) -> Sequence<'_> {
-    Sequence { tokens, scored_from: 0, weight: 1.0 / tokens.len().max(1) as f32 }
+    Sequence { tokens, scored_from: 0, skipped: &[], weight: 1.0 / tokens.len().max(1) as f32 }
 }
 
 /// One unit a text.
