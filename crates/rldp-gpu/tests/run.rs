@@ -46,6 +46,7 @@ fn inputs(settings: &TrainSettings, engine: Box<dyn Engine>) -> Inputs {
         units: records.units,
         secrets: records.secrets,
         eval: None,
+        public: records.public,
         base_name: "demo".into(),
     }
 }
