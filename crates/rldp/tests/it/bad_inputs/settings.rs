@@ -49,10 +49,6 @@ pub(super) fn cases() -> Vec<Case> {
             "calibrating to nothing",
             "privacy calibrate --epsilon 0 --delta 1e-5 --sampling-rate 0.1 --steps 10",
         ),
-        Case::new("a card in a build without CUDA", train_with("--device cuda")),
-        Case::new("a device that is none", train_with("--device gpu")),
-        Case::new("evaluating on a device that is none", "evaluate --model model --data train.csv --device cuda:x"),
-        Case::new("the reference engine on a card", train_with("--engine reference --device cuda:1")),
         Case::new("settings file that is not there", train_with("--config nowhere.toml")),
         Case::new("settings file that is no TOML", train_with("--config broken.toml"))
             .file("broken.toml", "epsilon = = 3"),
