@@ -48,6 +48,7 @@ fn inputs(settings: &TrainSettings, engine: Box<dyn Engine>) -> Inputs {
         eval: None,
         public: records.public,
         base_name: "demo".into(),
+        base_digests: rldp_privacy::Digests::new(),
     }
 }
 
