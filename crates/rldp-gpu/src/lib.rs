@@ -13,6 +13,7 @@ mod arena;
 mod batch;
 mod cards;
 mod clip;
+mod clip_ops;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;
