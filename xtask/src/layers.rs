@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rldp-data", &[]),
     ("rldp-model", &[]),
     ("rldp-reference", &["rldp-model"]),
+    ("rldp-gpu", &["rldp-model"]),
     ("rldp-control", &["rldp-privacy"]),
     ("rldp-train", &["rldp-privacy", "rldp-data", "rldp-model", "rldp-control"]),
     ("rldp-ranks", &["rldp-privacy", "rldp-data", "rldp-model", "rldp-train"]),
@@ -26,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rldp-data",
             "rldp-model",
             "rldp-reference",
+            "rldp-gpu",
             "rldp-control",
             "rldp-train",
             "rldp-ranks",
@@ -37,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that must build without tensor libraries.
 const WITHOUT_TENSORS: &[&str] =
-    &["rldp-privacy", "rldp-data", "rldp-model", "rldp-control", "rldp-train", "rldp-lab", "rldp-audit"];
+    &["rldp-privacy", "rldp-data", "rldp-model", "rldp-gpu", "rldp-control", "rldp-train", "rldp-lab", "rldp-audit"];
 
 /// Compares every manifest with the table.
 pub(crate) fn check(root: &Path) -> Result<()> {

@@ -1,6 +1,7 @@
-//! The one gate: `cargo xtask check`.
+//! The one gate: `cargo xtask check`; and `cargo xtask kernels`, which compiles the GPU's.
 
 mod deny;
+mod kernels;
 mod layers;
 mod tidy;
 
@@ -21,6 +22,7 @@ const CHECKS: &[Check] = &[
     ("fmt", |root| cargo(root, &["fmt", "--all", "--check"], &[])),
     ("tidy", tidy::check),
     ("layers", layers::check),
+    ("kernels", kernels::check),
     ("deny", deny::check),
     ("clippy", |root| {
         cargo(root, &["clippy", "--workspace", "--all-targets", "--release", "--quiet", "--", "-D", "warnings"], &[])
@@ -52,13 +54,15 @@ fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let names: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
     let (first, rest) = arguments.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
-    if first != "check" {
-        bail!("usage: cargo xtask check [{}]", names.join("|"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    match first {
+        "check" => {}
+        "kernels" if rest.is_empty() => return kernels::make(root),
+        _ => bail!("usage: cargo xtask check [{}], or cargo xtask kernels", names.join("|")),
     }
     if let Some(unknown) = rest.iter().find(|name| !names.contains(&name.as_str())) {
         bail!("there is no check `{unknown}`; the checks are {}", names.join(", "));
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     for (name, check) in CHECKS.iter().filter(|(name, _)| rest.is_empty() || rest.iter().any(|asked| asked == name)) {
         say(&format!("== {name}"));
         let started = Instant::now();

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::{
     Adapter, LinearSpec, ModelConfig, Pair,
+    generate::{GenerateOptions, decode},
     sink::{InOrder, UnitGradient, UnitSinks},
     sum_rule::{SumRule, UnitSum},
 };
@@ -194,6 +195,25 @@ pub trait Engine: Send {
     /// `past_bytes` of each kept of earlier steps, and sequences of `longest` tokens.
     fn peak_memory(&self, _adapter_parameters: usize, _past_bytes: usize, _longest: usize) -> Option<usize> {
         None
+    }
+
+    /// Continues `prompt`; returns the new tokens only. Reads the whole text again for every token, unless the engine keeps what it
+    /// has read.
+    ///
+    /// # Errors
+    /// When the prompt is empty, longer than the model's positions, or holds an unknown token; or the backend fails.
+    fn generate(
+        &mut self,
+        adapter: Option<&Adapter>,
+        prompt: &[u32],
+        options: &GenerateOptions,
+    ) -> Result<Vec<u32>, EngineError> {
+        let (config, mut read) = (self.config().clone(), Vec::new());
+        decode(&config, prompt, options, |tokens| {
+            read.extend_from_slice(tokens);
+            let mut logits = self.logits(adapter, &read)?;
+            Ok(logits.split_off(logits.len() - config.vocab_size))
+        })
     }
 
     /// Logits of every position of one sequence, row-major (T, V).

@@ -4,7 +4,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
 
 use crate::{
-    Adapter, EngineError,
+    Adapter, EngineError, ModelConfig,
     config::LinearKind,
     cpu::{
         Columns, CpuEngine, Prepared, Products, all_logits, embed, find, head_groups,
@@ -39,14 +39,26 @@ pub fn generate(
     prompt: &[u32],
     options: &GenerateOptions,
 ) -> Result<Vec<u32>, EngineError> {
-    let model = engine.model();
-    model.config.check_tokens(prompt)?;
+    let mut decoder = Decoder::new(engine, adapter)?;
+    decode(&engine.model().config, prompt, options, |tokens| Ok(decoder.feed(tokens)))
+}
+
+/// The same with any decoder: `feed` adds tokens to what it has read, and returns the logits after the last one (V).
+///
+/// # Errors
+/// When the prompt is empty, longer than the model's positions, or holds an unknown token; or the decoder fails.
+pub fn decode(
+    config: &ModelConfig,
+    prompt: &[u32],
+    options: &GenerateOptions,
+    mut feed: impl FnMut(&[u32]) -> Result<Vec<f32>, EngineError>,
+) -> Result<Vec<u32>, EngineError> {
+    config.check_tokens(prompt)?;
     if prompt.is_empty() {
         return Err(EngineError::Backend("the prompt has no tokens; give at least one word".into()));
     }
-    let mut decoder = Decoder::new(engine, adapter)?;
     let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
-    let mut logits = finite(decoder.feed(prompt))?;
+    let mut logits = finite(feed(prompt)?)?;
     let mut text = prompt.to_vec();
     while text.len() - prompt.len() < options.max_new_tokens {
         let token = options.sampling.next(&logits, &text, &mut rng);
@@ -54,10 +66,10 @@ pub fn generate(
             break;
         }
         text.push(token);
-        if text.len() >= model.config.max_positions {
+        if text.len() >= config.max_positions {
             break;
         }
-        logits = finite(decoder.feed(&[token]))?;
+        logits = finite(feed(&[token])?)?;
     }
     Ok(text.split_off(prompt.len()))
 }

@@ -8,6 +8,7 @@ pub mod adapter;
 mod block_length;
 pub mod config;
 pub mod cpu;
+mod device;
 pub mod engine;
 pub mod error;
 pub mod generate;
@@ -22,6 +23,7 @@ pub mod weights;
 
 pub use adapter::{Adapter, AdapterLayout, LoraSettings, Pair, peft};
 pub use config::{Activation, Family, LinearKind, LinearSpec, ModelConfig, Rope, RopeScaling, Rotation};
+pub use device::DeviceChoice;
 pub use engine::{Engine, EngineError, Sequence, SequenceLoss, UnitInput, UnitInvariance};
 pub use error::ModelError;
 pub use merge::merge;

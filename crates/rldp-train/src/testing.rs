@@ -111,6 +111,7 @@ pub(crate) fn settings() -> TrainSettings {
             init_lora_weights: Initialization::Default,
             trainable: Trainable::Both,
             engine: EngineKind::Cpu,
+            device: rldp_model::DeviceChoice::Cpu,
             precision: PrecisionKind::F32,
             micro_batch_tokens: None,
             memory_limit: None,

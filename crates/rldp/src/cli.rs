@@ -21,6 +21,7 @@ use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint,
     error::{ContextKind, ContextValue},
 };
+use rldp_model::DeviceChoice;
 use rldp_train::settings::EngineKind;
 
 use crate::commands::{CompareArguments, Metric};
@@ -200,6 +201,9 @@ pub(crate) struct ModelArguments {
     /// Which engine computes
     #[arg(long, value_name = "NAME", value_parser = chosen::<EngineKind>(), default_value = "cpu")]
     pub(crate) engine: EngineKind,
+    /// Where it computes: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value_t = DeviceChoice::Auto)]
+    pub(crate) device: DeviceChoice,
 }
 
 #[derive(Debug, Args)]
@@ -260,6 +264,9 @@ pub(crate) struct InspectGradientsArguments {
     /// Which engine computes
     #[arg(long, value_name = "NAME", value_parser = chosen::<EngineKind>(), default_value = "cpu")]
     pub(crate) engine: EngineKind,
+    /// Where it computes: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value_t = DeviceChoice::Auto)]
+    pub(crate) device: DeviceChoice,
     /// Records, which must be public
     #[arg(long)]
     pub(crate) data: PathBuf,

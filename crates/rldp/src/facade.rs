@@ -13,7 +13,7 @@ use rldp_train::{
     start,
 };
 
-use crate::{commands, exit::Wrong, models};
+use crate::{commands, device, exit::Wrong, models};
 
 /// Seeds of the two public note generators; different patients.
 const TRAIN_SEED: u64 = 1;
@@ -80,7 +80,8 @@ pub(crate) fn resolve_with(given: Given, model: Option<&Path>) -> Result<TrainSe
         _ if given.needs_units() && given.has("train") => Some(count_units(&given.data()?)?),
         units => units,
     };
-    Ok(given.resolve(&Known { model: config.as_ref(), units })?)
+    let card = device::is_card(given.text("device").as_deref());
+    Ok(given.resolve(&Known { model: config.as_ref(), units, card })?)
 }
 
 /// An adapter to start from says its rank, alpha and modules; what was given beside is checked where the run starts.

@@ -20,6 +20,7 @@
 mod base;
 mod cli;
 mod commands;
+mod device;
 mod exit;
 mod facade;
 mod hub;
@@ -32,6 +33,7 @@ mod shield;
 pub use facade::{Demo, fine_tune, resolve, unpack_demo, verify};
 pub use rldp_control as control;
 pub use rldp_data as data;
+pub use rldp_gpu as gpu;
 pub use rldp_lab as lab;
 pub use rldp_model as model;
 pub use rldp_privacy as privacy;

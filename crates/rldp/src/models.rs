@@ -4,15 +4,16 @@ use std::path::Path;
 
 use anyhow::Result;
 use rldp_data::{ChatTemplate, SpecialTokens, TextTokenizer};
+use rldp_gpu::GpuOptions;
 use rldp_model::{
-    Adapter, Engine, ModelFiles, ModelSource,
+    Adapter, DeviceChoice, Engine, ModelFiles, ModelSource,
     cpu::{CpuEngine, CpuOptions},
     peft,
 };
 use rldp_reference::ReferenceEngine;
 use rldp_train::settings::EngineKind;
 
-use crate::{cli::ModelArguments, exit::Wrong, hub, progress::note};
+use crate::{cli::ModelArguments, device, exit::Wrong, hub, progress::note};
 
 /// A model ready for use.
 pub(crate) struct Opened {
@@ -26,7 +27,7 @@ impl Opened {
     /// Opens the model, its tokenizer, its engine and the adapter when one is named.
     pub(crate) fn new(arguments: &ModelArguments) -> Result<Self> {
         let (files, tokenizer) = open(&arguments.model)?;
-        let engine = engine(&files, arguments.engine, CpuOptions::default())?;
+        let engine = engine(&files, arguments.engine, arguments.device, CpuOptions::default(), None)?;
         let adapter = adapter(arguments.adapter.as_deref(), &files)?;
         Ok(Self { files, tokenizer, engine, adapter })
     }
@@ -82,10 +83,26 @@ pub(crate) fn adapter(folder: Option<&Path>, files: &ModelFiles) -> Result<Optio
     Ok(folder.map(|folder| peft::load(folder, &files.config)).transpose().map_err(Wrong::input)?)
 }
 
-/// The engine of a model.
-pub(crate) fn engine(files: &ModelFiles, choice: EngineKind, options: CpuOptions) -> Result<Box<dyn Engine>> {
-    Ok(match choice {
-        EngineKind::Cpu => Box::new(CpuEngine::new(files, options).map_err(Wrong::input)?),
-        EngineKind::Reference => Box::new(ReferenceEngine::new(files).map_err(Wrong::input)?),
+/// The engine of a model; `longest` is the number of tokens of the longest sequence, where it is known.
+pub(crate) fn engine(
+    files: &ModelFiles,
+    kind: EngineKind,
+    device: DeviceChoice,
+    options: CpuOptions,
+    longest: Option<usize>,
+) -> Result<Box<dyn Engine>> {
+    if kind == EngineKind::Reference {
+        if let DeviceChoice::Cuda(_) = device {
+            anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+                "the reference engine computes on the CPU; leave out --device {device}"
+            )));
+        }
+        return Ok(Box::new(ReferenceEngine::new(files).map_err(Wrong::input)?));
+    }
+    let CpuOptions { precision, micro_batch_tokens, .. } = options;
+    let on_card = GpuOptions { precision, micro_batch_tokens, longest, memory_limit: None };
+    Ok(match device::on_card(files, device, on_card)? {
+        Some(engine) => Box::new(engine),
+        None => Box::new(CpuEngine::new(files, options).map_err(Wrong::input)?),
     })
 }

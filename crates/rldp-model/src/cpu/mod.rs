@@ -39,6 +39,7 @@ use self::{
 use crate::{
     Adapter, Engine, EngineError, ModelConfig, ModelError, ModelFiles, Sequence, SequenceLoss, UnitInput,
     UnitInvariance, UnitSinks,
+    generate::{GenerateOptions, generate},
 };
 
 pub(crate) use self::{
@@ -164,6 +165,15 @@ impl Engine for CpuEngine {
         hand_over(workers, &jobs, &shared, sinks);
         give_empty_units(units, parameters, sinks);
         Ok(())
+    }
+
+    fn generate(
+        &mut self,
+        adapter: Option<&Adapter>,
+        prompt: &[u32],
+        options: &GenerateOptions,
+    ) -> Result<Vec<u32>, EngineError> {
+        generate(self, adapter, prompt, options)
     }
 
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {

@@ -88,6 +88,18 @@ impl<'a> TensorView<'a> {
         self.interleaved.is_none().then_some(self.bytes)
     }
 
+    /// The stored bytes of row `row` along the first axis, in the order in which rows are read.
+    ///
+    /// # Panics
+    /// When the row is outside the tensor, or rows are no whole number of blocks.
+    pub fn row_bytes(&self, row: usize) -> &'a [u8] {
+        let (width, piece) = (self.width(), self.dtype.piece());
+        assert!(width.is_multiple_of(piece), "rows of {width} elements are no whole blocks of {piece}");
+        let bytes = width / piece * self.dtype.piece_bytes();
+        let stored = self.interleaved.map_or(row, |head_dim| interleaved_row(row, head_dim));
+        &self.bytes[stored * bytes..][..bytes]
+    }
+
     /// Bytes that the tensor takes as it is stored.
     pub fn stored_bytes(&self) -> usize {
         self.bytes.len()

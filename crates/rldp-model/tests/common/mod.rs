@@ -61,7 +61,12 @@ pub struct Golden {
 impl Golden {
     /// Reads one case.
     pub fn load(name: &str) -> Self {
-        let directory = directory().join(name);
+        Self::load_from(&directory(), name)
+    }
+
+    /// Reads one case of a copy of the goldens.
+    pub fn load_from(goldens: &Path, name: &str) -> Self {
+        let directory = goldens.join(name);
         let path = directory.join("golden.safetensors");
         let bytes = fs_err::read(&path).unwrap_or_else(|error| panic!("{error}; {REGENERATE}"));
         let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap_or_else(|error| panic!("{error}; {REGENERATE}"));
@@ -115,9 +120,14 @@ impl Golden {
 }
 
 /// Runs every check on every case.
-pub fn check_all<E: Engine>(mut make: impl FnMut(&ModelFiles) -> E) {
+pub fn check_all<E: Engine>(make: impl FnMut(&ModelFiles) -> E) {
+    check_all_in(None, make);
+}
+
+/// The same with a copy of the goldens, on a machine without this tree.
+pub fn check_all_in<E: Engine>(goldens: Option<&Path>, mut make: impl FnMut(&ModelFiles) -> E) {
     for name in CASES {
-        let golden = Golden::load(name);
+        let golden = Golden::load_from(goldens.unwrap_or(&directory()), name);
         let mut engine = make(&golden.files);
         check_losses(&golden, &mut engine);
         check_logits(&golden, &mut engine);

@@ -105,6 +105,7 @@ setting_types! {
     PathBuf: Path;
     RecordFiles: Paths;
     char: Escaped;
+    rldp_model::DeviceChoice: Text;
     MemorySize: Memory;
 }
 

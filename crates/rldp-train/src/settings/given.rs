@@ -23,6 +23,8 @@ pub struct Known<'a> {
     pub model: Option<&'a ModelConfig>,
     /// N, expected number of units that are trained on.
     pub units: Option<f64>,
+    /// Whether it computes on a card.
+    pub card: bool,
 }
 
 /// Settings that were given, under their sections.
@@ -173,7 +175,7 @@ impl Given {
             place(&mut table, section).entry(key).or_insert(value);
         };
         fill("data", "max_length", whole(DataSettings::usual_length(known.model, limit)));
-        fill("model", "precision", fastest_precision().name().into());
+        fill("model", "precision", fastest_precision(known.card).name().into());
         fill_plan(&mut table, epochs.as_ref(), known)?;
         let settings = understood(table)?;
         settings.validate()?;
@@ -257,8 +259,8 @@ fn fill_plan(table: &mut Table, epochs: Option<&Value>, known: &Known) -> Result
     Ok(())
 }
 
-fn fastest_precision() -> PrecisionKind {
-    match Precision::best() {
+fn fastest_precision(card: bool) -> PrecisionKind {
+    match if card { Precision::Bf16 } else { Precision::best() } {
         Precision::Bf16 => PrecisionKind::Bf16,
         Precision::F32 => PrecisionKind::F32,
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rldp_model::{AdapterLayout, LoraSettings, ModelConfig, error::LoraError};
+use rldp_model::{AdapterLayout, DeviceChoice, LoraSettings, ModelConfig, error::LoraError};
 
 use super::{
     EngineKind, Initialization, MemorySize, PrecisionKind, Trainable,
@@ -33,8 +33,10 @@ settings! {
         trainable: Trainable = choice(Trainable::Both),
         /// Which engine computes gradients.
         engine: EngineKind = choice(EngineKind::Cpu),
+        /// Where it computes: auto (the first card that can be used, or the CPU), cpu, cuda or cuda:N.
+        device: DeviceChoice = default("auto"),
         /// Products with the frozen base model.
-        precision: PrecisionKind = derived("the faster one that this processor has"),
+        precision: PrecisionKind = derived("the faster one that the device has"),
         /// Tokens processed at once; bounds memory, changes no result.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         micro_batch_tokens: Option<usize> = unset().bound(at_least(1, "; leave it out for no bound of your own")),

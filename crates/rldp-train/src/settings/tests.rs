@@ -93,7 +93,7 @@ fn a_plan_that_was_not_given_needs_the_number_of_units() {
     let open = Given::from_table(table, "file").unwrap();
     assert!(open.needs_units() && !given().needs_units());
     assert!(open.clone().resolve(&Known::default()).unwrap_err().to_string().contains("known number of units"));
-    let known = Known { units: Some(5000.0), model: None };
+    let known = Known { units: Some(5000.0), ..Known::default() };
     let chosen = open.resolve(&known).unwrap();
     assert_eq!(chosen.privacy.steps, 60);
     assert!(chosen.privacy.batch_size > 32.0);

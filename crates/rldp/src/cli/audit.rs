@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use rldp_audit::score::ScoreKind;
+use rldp_model::DeviceChoice;
 use rldp_train::settings::EngineKind;
 
 use super::{ColumnArguments, chosen};
@@ -41,6 +42,9 @@ pub(crate) struct AuditArguments {
     /// Which engine computes
     #[arg(long, value_name = "NAME", value_parser = chosen::<EngineKind>(), default_value = "cpu")]
     pub(crate) engine: EngineKind,
+    /// Where it computes: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value_t = DeviceChoice::Auto)]
+    pub(crate) device: DeviceChoice,
     /// Records that were trained on
     #[arg(long, requires = "non_members")]
     pub(crate) members: Option<PathBuf>,

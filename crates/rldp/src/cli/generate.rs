@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use rldp_model::DeviceChoice;
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArguments {
@@ -12,6 +13,9 @@ pub(crate) struct GenerateArguments {
     /// PEFT adapter directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) adapter: Option<PathBuf>,
+    /// Where it computes: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value_t = DeviceChoice::Auto)]
+    pub(crate) device: DeviceChoice,
     /// Text to continue
     #[arg(long, value_name = "TEXT", required_unless_present = "chat")]
     pub(crate) prompt: Option<String>,

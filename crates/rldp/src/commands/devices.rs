@@ -22,10 +22,12 @@ struct Found {
     cpu: Cpu,
     /// Accelerators, in the order of their numbers.
     gpus: Vec<Device>,
+    /// Why none is listed, or none can be used.
+    gpu_note: Option<String>,
     /// MPI libraries.
     mpi: Vec<Device>,
     /// What a run uses when nothing else is asked for.
-    used: &'static str,
+    used: String,
 }
 
 #[derive(Serialize)]
@@ -39,6 +41,8 @@ struct Cpu {
 
 /// Exit code 0 whatever is found: to have no accelerator is no error.
 pub(crate) fn run(arguments: &InspectDevicesArguments) -> Result<ExitCode> {
+    let cards = rldp_gpu::cards();
+    let usable = cards.iter().flatten().find(|card| card.check().is_ok());
     let found = Found {
         cpu: Cpu {
             model: rldp_train::machine()["cpu"].as_str().map(str::to_owned),
@@ -46,12 +50,13 @@ pub(crate) fn run(arguments: &InspectDevicesArguments) -> Result<ExitCode> {
             instruction_sets: instruction_sets(),
             precision: Precision::best().description().to_owned(),
         },
-        gpus: Vec::new(),
+        gpus: cards.iter().flatten().map(card).collect(),
+        gpu_note: gpu_note(&cards),
         mpi: rldp_ranks::installed()
             .map(|name| Device { name, detail: "opened when a launcher starts several processes".to_owned() })
             .into_iter()
             .collect(),
-        used: "cpu",
+        used: usable.map_or_else(|| "cpu".to_owned(), |card| format!("cuda:{}", card.index)),
     };
     if arguments.json {
         print_json(&found)?;
@@ -61,9 +66,31 @@ pub(crate) fn run(arguments: &InspectDevicesArguments) -> Result<ExitCode> {
     print_line(&format!("      {} threads; {}", found.cpu.threads, found.cpu.instruction_sets.join(", ")))?;
     print_line(&format!("      products with the base model: {}", found.cpu.precision))?;
     print_line(&format!("GPUs  {}", listed(&found.gpus)))?;
+    if let Some(reason) = &found.gpu_note {
+        print_line(&format!("      {reason}"))?;
+    }
     print_line(&format!("MPI   {}", listed(&found.mpi)))?;
     print_line(&format!("A run uses: {}", found.used))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A card as people ask about it.
+fn card(card: &rldp_gpu::Card) -> Device {
+    let (major, minor) = card.capability;
+    let gib = card.memory as f64 / f64::from(1 << 30);
+    Device {
+        name: format!("cuda:{}", card.index),
+        detail: format!("{}, {gib:.1} GiB, compute capability {major}.{minor}", card.name),
+    }
+}
+
+/// Why there is no card, or why the first one that is there cannot be used.
+fn gpu_note(cards: &Result<Vec<rldp_gpu::Card>, rldp_gpu::DeviceError>) -> Option<String> {
+    match cards {
+        Err(error) => Some(error.to_string()),
+        Ok(cards) if cards.iter().all(|card| card.check().is_err()) => Some(cards.first()?.check().err()?.to_string()),
+        Ok(_) => None,
+    }
 }
 
 fn listed(devices: &[Device]) -> String {

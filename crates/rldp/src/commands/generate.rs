@@ -1,6 +1,7 @@
 //! `rldp generate`: continues a prompt, or a conversation.
 
 use std::{
+    cell::RefCell,
     io::{BufRead as _, IsTerminal as _, stdin},
     process::ExitCode,
 };
@@ -8,10 +9,11 @@ use std::{
 use anyhow::Result;
 use rldp_data::{ChatTemplate, TextTokenizer};
 use rldp_model::{
-    Adapter, ModelFiles,
-    cpu::{CpuEngine, CpuOptions},
-    generate::{GenerateOptions, Sampling, generate},
+    Adapter, Engine, ModelFiles,
+    cpu::CpuOptions,
+    generate::{GenerateOptions, Sampling},
 };
+use rldp_train::settings::EngineKind;
 use serde_json::{Value, json};
 
 use super::print_line;
@@ -27,7 +29,7 @@ struct Speaker<'a> {
     files: &'a ModelFiles,
     tokenizer: &'a TextTokenizer,
     adapter: Option<Adapter>,
-    engine: CpuEngine,
+    engine: RefCell<Box<dyn Engine>>,
     options: GenerateOptions,
 }
 
@@ -38,7 +40,7 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
         files,
         tokenizer,
         adapter: models::adapter(arguments.adapter.as_deref(), files)?,
-        engine: CpuEngine::new(files, CpuOptions::default()).map_err(Wrong::input)?,
+        engine: RefCell::new(models::engine(files, EngineKind::Cpu, arguments.device, CpuOptions::default(), None)?),
         options: GenerateOptions {
             max_new_tokens: arguments.max_new_tokens,
             sampling,
@@ -86,7 +88,8 @@ fn turn(role: &str, content: &str) -> Value {
 
 impl Speaker<'_> {
     fn continued(&self, tokens: &[u32]) -> Result<String> {
-        let new = generate(&self.engine, self.adapter.as_ref(), tokens, &self.options).map_err(Wrong::input)?;
+        let new =
+            self.engine.borrow_mut().generate(self.adapter.as_ref(), tokens, &self.options).map_err(Wrong::input)?;
         Ok(self.tokenizer.decode(&new).map_err(Wrong::input)?)
     }
 

@@ -64,6 +64,7 @@ pub(crate) fn gradients(arguments: &InspectGradientsArguments) -> Result<ExitCod
         model: arguments.model.clone(),
         adapter: Some(arguments.adapter.clone()),
         engine: arguments.engine,
+        device: arguments.device,
     };
     let mut opened = Opened::new(&model)?;
     let reading = reading(&opened, &arguments.columns);

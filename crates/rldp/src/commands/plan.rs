@@ -13,7 +13,7 @@ use rldp_train::{
 use serde::Serialize;
 
 use super::{print_json, print_line, train::engine_for};
-use crate::{cli::PlanArguments, exit::Wrong, facade, models, progress::note};
+use crate::{cli::PlanArguments, device, exit::Wrong, facade, models, progress::note};
 
 /// Stands for what a plan does not need.
 const NOT_NAMED: &str = "-";
@@ -143,7 +143,8 @@ fn draft(given: &Given) -> Result<(TrainSettings, Option<ModelFiles>)> {
     draft.forget("epochs");
     draft.set("steps", Some(1));
     draft.set("batch_size", Some(1.0));
-    let known = Known { model: files.as_ref().map(|files| &files.config), units: None };
+    let card = device::is_card(draft.text("device").as_deref());
+    let known = Known { model: files.as_ref().map(|files| &files.config), units: None, card };
     Ok((draft.resolve(&known)?, files))
 }
 

@@ -26,6 +26,7 @@ use super::{plan, print_line, ranks, report};
 use crate::{
     base,
     cli::TrainArguments,
+    device,
     exit::Wrong,
     facade, models,
     origin::Origin,
@@ -41,7 +42,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         print_line(toml::to_string_pretty(&settings)?.trim_end())?;
-        if settings.model.engine == EngineKind::Cpu {
+        if settings.model.engine == EngineKind::Cpu && !on_card(&settings) {
             print_line(&format!(
                 "# products with the base model: {}",
                 cpu_options(&settings)?.precision.description()
@@ -162,7 +163,12 @@ pub(crate) fn load(settings: &TrainSettings, warn: &mut dyn FnMut(&str)) -> Resu
 /// The engine that the settings ask for.
 pub(super) fn engine_for(settings: &TrainSettings, files: &ModelFiles) -> Result<Box<dyn Engine>> {
     let options = CpuOptions { memory_limit: memory_limit(settings, &files.config)?, ..cpu_options(settings)? };
-    models::engine(files, settings.model.engine, options)
+    let longest = settings.data.max_length.min(files.config.max_positions);
+    models::engine(files, settings.model.engine, settings.model.device, options, Some(longest))
+}
+
+fn on_card(settings: &TrainSettings) -> bool {
+    device::is_card(Some(&settings.model.device.to_string()))
 }
 
 /// How PEFT names the base model.
@@ -177,7 +183,7 @@ fn base_name(settings: &TrainSettings) -> String {
 fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
     let precision = match settings.model.precision {
         PrecisionKind::F32 => Precision::F32,
-        PrecisionKind::Bf16 if Precision::best() == Precision::Bf16 => Precision::Bf16,
+        PrecisionKind::Bf16 if Precision::best() == Precision::Bf16 || on_card(settings) => Precision::Bf16,
         PrecisionKind::Bf16 => anyhow::bail!(Wrong::input(anyhow::anyhow!(
             "precision is bf16, but this processor has no fast bf16 product; use --precision f32"
         ))),

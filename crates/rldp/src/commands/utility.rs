@@ -8,8 +8,7 @@ use rldp_data::{Block, Columns, Content, RawRecord, TextColumns, read_records, t
 use rldp_lab::utility::{corpus_bleu, rouge_l};
 use rldp_model::{
     Sequence,
-    cpu::{CpuEngine, CpuOptions},
-    generate::{GenerateOptions, Sampling, generate},
+    generate::{GenerateOptions, Sampling},
 };
 use rldp_train::evaluate::sequence;
 use serde_json::{Map, Value, json};
@@ -106,22 +105,21 @@ fn grouped(records: &[Pair]) -> Vec<(String, Vec<String>)> {
 
 /// Greedy continuations of the prompts, laid out as in training. A prompt that leaves no room for them loses its start.
 fn continuations(
-    opened: &Opened,
+    opened: &mut Opened,
     groups: &[(String, Vec<String>)],
     reading: &Reading,
     max_new_tokens: usize,
 ) -> Result<Vec<String>> {
-    let engine = CpuEngine::new(&opened.files, CpuOptions::default()).map_err(Wrong::input)?;
     let stop_tokens = opened.files.config.eos_token_ids.clone();
     let options = GenerateOptions { max_new_tokens, sampling: Sampling::GREEDY, seed: 0, stop_tokens };
     let room = opened.files.config.max_positions.saturating_sub(max_new_tokens).max(1);
-    let one = |(prompt, _): &(String, Vec<String>)| -> Result<String> {
+    let mut one = |(prompt, _): &(String, Vec<String>)| -> Result<String> {
         let text = format!("{prompt}{}", reading.layout.prompt_end);
         let tokens = opened.tokenizer.encode_end(&text, room).map_err(Wrong::input)?;
-        let new = generate(&engine, opened.adapter.as_ref(), &tokens, &options).map_err(Wrong::input)?;
+        let new = opened.engine.generate(opened.adapter.as_ref(), &tokens, &options).map_err(Wrong::input)?;
         Ok(opened.tokenizer.decode(&new).map_err(Wrong::input)?.trim().to_owned())
     };
-    groups.iter().map(one).collect()
+    groups.iter().map(&mut one).collect()
 }
 
 /// The share of records whose own label has the greatest log-likelihood after the prompt, its end included, and that of

@@ -49,8 +49,12 @@ impl Target {
                 model.display()
             )));
         }
-        let mut opened =
-            Opened::new(&ModelArguments { model, adapter: Some(adapter_path.clone()), engine: arguments.engine })?;
+        let mut opened = Opened::new(&ModelArguments {
+            model,
+            adapter: Some(adapter_path.clone()),
+            engine: arguments.engine,
+            device: arguments.device,
+        })?;
         let Some(adapter) = opened.adapter.take() else { anyhow::bail!("an adapter was given but not loaded") };
         let beside = reading::trained_with(Some(&adapter_path))?;
         let trained = settings.as_ref().map(|run| &run.data).or(beside.as_ref());

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 use super::tuning::{Tuning, TuningFile};
-use crate::{exit::Wrong, models, progress::note};
+use crate::{device, exit::Wrong, models, progress::note};
 
 /// Name of the only model or dataset when the grid lists none.
 const UNNAMED: &str = "base";
@@ -282,7 +282,8 @@ impl KnownFacts {
         };
         let path = given.text("model").unwrap_or_default();
         let config = self.configs.entry(path.clone()).or_insert_with(|| config_of(&path));
-        Ok(Known { model: config.as_ref(), units })
+        let card = device::is_card(given.text("device").as_deref());
+        Ok(Known { model: config.as_ref(), units, card })
     }
 }
 
