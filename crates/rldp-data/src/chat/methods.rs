@@ -241,7 +241,8 @@ fn titled(own: &str) -> String {
         } else {
             out.extend(c.to_lowercase());
         }
-        first = !c.is_alphabetic();
+        // Letters without case end a word.
+        first = !(c.is_lowercase() || c.is_uppercase());
     }
     out
 }
