@@ -188,7 +188,7 @@ fn a_frozen_policy_neither_learns_nor_explores() {
 
 #[test]
 fn unknown_names_are_refused_with_the_list() {
-    let error = "sacc".parse::<ControllerKind>().unwrap_err().to_string();
+    let error = "sacc".parse::<ControllerKind>().unwrap_err().clone();
     assert!(error.contains("sacc") && error.contains("fixed, random, sac, set"), "{error}");
 }
 

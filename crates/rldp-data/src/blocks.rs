@@ -57,12 +57,12 @@ impl TokenRecord {
 
     /// Where a block that may reach to `reach` ends: after a scored token, and before a passage that the next block can hold whole.
     fn end_of_block(&self, first: usize, reach: usize, most: usize) -> usize {
-        let within = self.scored.iter().filter(|range| range.start < reach && range.end > first);
-        let Some(last) = within.last() else { return reach };
+        let mut within = self.scored.iter().filter(|range| range.start < reach && range.end > first);
+        let Some(last) = within.next_back() else { return reach };
         if last.end <= reach {
             return last.end;
         }
-        let before = self.scored.iter().filter(|range| range.end <= last.start && range.end > first).last();
+        let before = self.scored.iter().rfind(|range| range.end <= last.start && range.end > first);
         match before {
             Some(before) if last.end - last.start <= most => before.end,
             _ => reach,

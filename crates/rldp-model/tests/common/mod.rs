@@ -198,7 +198,7 @@ pub fn check_skipped(golden: &Golden, engine: &mut dyn Engine) {
         let mut found = Vec::new();
         engine
             .for_each_unit_gradient(&golden.adapter, &units, &mut |_, unit| {
-                found.push((unit.loss, unit.gradient.to_vec()))
+                found.push((unit.loss, unit.gradient.to_vec()));
             })
             .unwrap();
         let losses = engine.losses(Some(&golden.adapter), &[skipping]).unwrap();

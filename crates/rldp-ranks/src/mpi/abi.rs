@@ -43,7 +43,7 @@ pub(super) const MPICH: Constants<c_int> = Constants {
 
 /// The standard interface of MPI 5.
 pub(super) const STANDARD: Constants<usize> =
-    Constants { world: 0x101, byte: 0x247, uint64: 0x259, sum: 0x21, in_place: 1 as *mut c_void };
+    Constants { world: 0x101, byte: 0x247, uint64: 0x259, sum: 0x21, in_place: std::ptr::dangling_mut::<c_void>() };
 
 /// Open MPI: addresses of its symbols, looked up.
 pub(super) fn open_mpi(address: impl Fn(&str) -> Option<usize>) -> Result<Constants<usize>, String> {
@@ -53,6 +53,6 @@ pub(super) fn open_mpi(address: impl Fn(&str) -> Option<usize>) -> Result<Consta
         byte: need("ompi_mpi_byte")?,
         uint64: need("ompi_mpi_uint64_t")?,
         sum: need("ompi_mpi_op_sum")?,
-        in_place: 1 as *mut c_void,
+        in_place: std::ptr::dangling_mut::<c_void>(),
     })
 }

@@ -39,9 +39,9 @@ impl Trainer {
         let finished = steps >= run.settings.privacy.steps || mechanism.spender.is_exhausted() || learner.post.stops();
         let digests = run.digests(finished)?;
         if finished {
-            mechanism.spender.close(digests)?
+            mechanism.spender.close(digests)?;
         } else {
-            mechanism.spender.pause(digests)?
+            mechanism.spender.pause(digests)?;
         }
         let mut warnings = Vec::new();
         if steps > 0 && learner.adapter.parameters() == learner.first_parameters {

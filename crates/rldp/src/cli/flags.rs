@@ -47,14 +47,14 @@ impl FromArgMatches for SettingFlags {
         for setting in settings::all() {
             let Some(flag) = setting.flag.as_deref() else { continue };
             if matches.value_source(flag) == Some(ValueSource::CommandLine) {
-                let values = matches.get_many::<Value>(flag).into_iter().flatten().cloned();
+                let mut values = matches.get_many::<Value>(flag).into_iter().flatten().cloned();
                 let value = match setting.reader {
                     Reader::List(_) => Some(values.collect::<Vec<_>>().into()),
                     Reader::Paths => {
                         let mut files: Vec<Value> = values.collect();
                         if files.len() > 1 { Some(files.into()) } else { files.pop() }
                     }
-                    _ => values.last(),
+                    _ => values.next_back(),
                 };
                 value.into_iter().for_each(|value| self.0.set_described(setting, value));
             }

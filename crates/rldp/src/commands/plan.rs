@@ -254,7 +254,7 @@ fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>) -> Re
             machine.tokens
         ))?,
         None => {
-            print_line("For an adapter of a million numbers; name a --model for its own, with times and memory here.")?
+            print_line("For an adapter of a million numbers; name a --model for its own, with times and memory here.")?;
         }
     }
     print_line("Computed from public numbers alone: it costs no privacy.")?;

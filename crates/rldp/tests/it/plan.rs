@@ -124,7 +124,7 @@ fn a_chat_keeps_its_turns() {
         scene.rldp_args(&words).expect(0).stdout
     };
     let first = asked("user: Patient one\nassistant: ");
-    assert_eq!(ran.stdout.strip_prefix(&first).is_some(), true, "{first} begins {}", ran.stdout);
+    assert!(ran.stdout.strip_prefix(&first).is_some(), "{first} begins {}", ran.stdout);
     let second = asked(&format!("user: Patient one\nassistant: {}\nuser: And two\nassistant: ", first.trim()));
     assert_eq!(ran.stdout, format!("{first}{second}"), "{answers:?}");
 }

@@ -294,7 +294,7 @@ fn what_is_tampered_with_is_named() {
 /// Without times, numbers that noise decides, and what a table cannot hold.
 fn plain(words: &str) -> String {
     let plain = |word: &str| {
-        let time = word.len() > 19 && word.contains("T") && word.contains("Z") && word.starts_with(['2', '3']);
+        let time = word.len() > 19 && word.contains('T') && word.contains('Z') && word.starts_with(['2', '3']);
         if time {
             return "TIME".to_owned();
         }
