@@ -6,7 +6,7 @@ use super::Arguments;
 use clap::CommandFactory as _;
 
 /// Who says the messages of a file: the first prefix that fits.
-const SPEAKERS: [(&str, &[&str]); 24] = [
+const SPEAKERS: [(&str, &[&str]); 28] = [
     ("rldp-audit/", &["audit"]),
     ("rldp-control/", &["train"]),
     ("rldp-train/src/planning", &["train", "plan"]),
@@ -29,17 +29,23 @@ const SPEAKERS: [(&str, &[&str]); 24] = [
     ("rldp/src/commands/generate.rs", &["generate"]),
     ("rldp/src/commands/plan.rs", &["plan", "train"]),
     ("rldp/src/commands/policy.rs", &["policy train"]),
-    ("rldp/src/commands/privacy.rs", &["privacy epsilon", "privacy calibrate"]),
+    ("rldp/src/commands/privacy", &["privacy epsilon", "privacy calibrate", "privacy verify", "train"]),
+    ("rldp/src/commands/export.rs", &["export", "train"]),
+    ("rldp/src/commands/ranks.rs", &["train"]),
+    ("rldp/src/commands/report.rs", &["audit"]),
+    ("rldp/src/models.rs", &["train", "evaluate", "generate", "audit"]),
     ("rldp/src/commands/train.rs", &["train"]),
     ("rldp/src/commands/utility.rs", &["evaluate"]),
 ];
 /// Files whose flags need not be flags of all their speakers: each of them says a part.
-const IN_PARTS: [&str; 5] = [
+const IN_PARTS: [&str; 7] = [
     "rldp-train/src/planning",
     "rldp/src/commands/audit/",
     "rldp/src/commands/demo.rs",
     "rldp/src/commands/plan.rs",
-    "rldp/src/commands/privacy.rs",
+    "rldp/src/commands/privacy",
+    "rldp/src/commands/export.rs",
+    "rldp/src/models.rs",
 ];
 /// Programs beside this one that messages tell people to use.
 const OTHERS: [&str; 2] = ["`hf download", "`llama-gguf-split"];
