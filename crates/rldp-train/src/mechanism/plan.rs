@@ -81,7 +81,7 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         units: settings.data.units,
         shared_eval: settings.data.allow_shared_eval,
         private_policy: settings.control.allow_private_policy,
-        unit: settings.data.unit_column.clone().unwrap_or_else(|| "record".to_owned()),
+        unit: settings.data.unit_words(),
         sampling_rate,
         noise_bands,
         expected_batch_size: privacy.batch_size,

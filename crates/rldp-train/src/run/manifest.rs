@@ -74,7 +74,7 @@ pub(crate) fn manifest(
         "planted": words(settings),
         "never_release": [files::PRIVATE],
         "book": book,
-        "unit": settings.data.unit_column.as_deref().unwrap_or("record"),
+        "unit": settings.data.unit_words(),
         "statement": plan.claim.statement(),
         "guarantee": plan.claim.guarantee,
     });

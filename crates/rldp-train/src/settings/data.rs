@@ -97,6 +97,15 @@ impl DataSettings {
         TextColumns::named(self.messages_column.as_deref(), prompt, completion).unwrap_or_else(text)
     }
 
+    /// One unit in the words of a claim: `record`, or the column that names it, with how its ids are compared where that was chosen.
+    pub fn unit_words(&self) -> String {
+        match (&self.unit_column, self.unit_ids) {
+            (None, _) => "record".to_owned(),
+            (Some(column), UnitIds::Checked) => column.clone(),
+            (Some(column), ids) => format!("{column} (ids {ids})"),
+        }
+    }
+
     /// How a record becomes one sequence.
     pub fn layout(&self, config: &ModelConfig) -> TextLayout {
         TextLayout { prompt_end: self.prompt_end.clone(), eos: config.eos_token_ids.first().copied() }

@@ -99,6 +99,11 @@ fn one_person_is_one_unit() {
     assert!(refused.contains("row 2") && refused.contains("--unit-ids trimmed"), "{refused}");
     scene.rldp(&format!("{run} --out trimmed --unit-ids trimmed")).expect(0);
     assert!(scene.read("trimmed/config.toml").contains("unit_ids = \"trimmed\""));
+    assert!(
+        scene.read("trimmed/ledger.jsonl").contains("patient (ids trimmed)"),
+        "the claim says how ids were compared"
+    );
+    assert_eq!(scene.rldp("privacy verify trimmed --json").expect(0).json()["holds"], true);
 }
 
 /// The chat template is not needed for text, whatever it is.

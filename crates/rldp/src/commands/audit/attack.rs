@@ -101,7 +101,7 @@ pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
     let claim = target.settings.as_ref().map(|settings| Claimed {
         epsilon: settings.privacy.epsilon,
         delta: settings.privacy.delta,
-        unit: settings.data.unit_column.clone().unwrap_or_else(|| "record".to_owned()),
+        unit: settings.data.unit_words(),
         without_guarantee: without_guarantee(settings),
     });
     let membership = match (&arguments.members, &arguments.non_members, &arguments.run, membership) {

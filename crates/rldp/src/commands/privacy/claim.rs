@@ -136,7 +136,7 @@ fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
         Regime::Adaptive { .. } => RegimeKind::Adaptive,
         Regime::NonPrivate => privacy.regime,
     };
-    let unit = settings.data.unit_column.as_deref().unwrap_or("record");
+    let unit = settings.data.unit_words();
     let pairs = [
         ("epsilon", format!("{:?}", claim.target_epsilon), format!("{:?}", privacy.epsilon)),
         ("delta", format!("{:?}", claim.delta), format!("{:?}", privacy.delta)),
