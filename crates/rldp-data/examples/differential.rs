@@ -21,7 +21,8 @@ enum Request {
 /// Messages and tools are JSON in a text, which keeps the order of keys and the spelling of numbers.
 #[derive(Deserialize)]
 struct Template {
-    template: String,
+    #[serde(rename = "template")]
+    text: String,
     special: SpecialTokens,
     messages: String,
     tools: Option<String>,
@@ -47,7 +48,7 @@ fn main() -> io::Result<()> {
 }
 
 fn render(request: &Template) -> Result<Value, String> {
-    let template = ChatTemplate::new(&request.template, request.special.clone());
+    let template = ChatTemplate::new(&request.text, request.special.clone());
     let tools = request.tools.clone();
     if !request.answers {
         return Ok(json!({ "ok": template.render(&request.messages, tools.as_deref(), request.opens)? }));

@@ -20,7 +20,7 @@ mod tests {
     fn record(content: u8, unit: Option<&str>) -> TokenRecord {
         let tokens = vec![u32::from(content); 3];
         let unit = unit.map(str::to_owned);
-        let scored = vec![1..3];
+        let scored = std::iter::once(1..3).collect();
         TokenRecord { row: 0, unit, content: [content; 32], tokens, prefix: 0, scored, left_out: 0 }
     }
 

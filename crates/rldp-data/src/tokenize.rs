@@ -118,6 +118,7 @@ pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] 
 }
 
 /// Tokens of a rendered conversation, those that begin inside an answer, and how many answers are context alone.
+#[expect(clippy::type_complexity, reason = "three lists of one rendering, named in the line above")]
 fn conversation(chat: &Chat, tokenizer: &TextTokenizer) -> Result<(Vec<u32>, Vec<Range<usize>>, usize), String> {
     let template = tokenizer.chat_template().ok_or(
         "the model has no chat template (`chat_template.jinja`, or `chat_template` in `tokenizer_config.json`), which \

@@ -17,13 +17,15 @@ fn settings(folder: &Path, out: &str, seed: &str) -> TrainSettings {
     if !train.exists() {
         demo::write_notes(&train, 3, 24).unwrap();
     }
+    let quoted = |path: &Path| format!("\"{}\"", path.display());
     let text = format!(
         "seed = 1\n[privacy]\nepsilon = 3.0\ndelta = 1e-5\nsteps = 3\nbatch_size = 6.0\nnoise_bands = 1\n{seed}\n\
-         [data]\ntrain = {train:?}\nunit_column = \"patient\"\nmax_length = 24\n\
+         [data]\ntrain = {}\nunit_column = \"patient\"\nmax_length = 24\n\
          [model]\nmodel = \"demo\"\nrank = 2\nlora_alpha = 4.0\nprecision = \"f32\"\n\
          [optimizer]\nlearning_rate = 0.01\n[control]\ncontroller = \"fixed\"\n\
-         [output]\nout = {:?}\ncheckpoint_every = 1\n",
-        folder.join(out)
+         [output]\nout = {}\ncheckpoint_every = 1\n",
+        quoted(&train),
+        quoted(&folder.join(out))
     );
     TrainSettings::from_toml(&text).unwrap()
 }

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     /// ln of 0.5, 0.3, 0.15, 0.05.
-    const LOGITS: [f32; 4] = [-0.693_147_2, -1.203_972_8, -1.897_12, -2.995_732_3];
+    const LOGITS: [f32; 4] = [-std::f32::consts::LN_2, -1.203_972_8, -1.897_12, -2.995_732_3];
 
     fn allowed(sampling: Sampling) -> Vec<usize> {
         let logits: Vec<f64> = LOGITS.iter().copied().map(f64::from).collect();
@@ -122,7 +122,7 @@ mod tests {
         let mut counts = [0_u32; 4];
         (0..20_000).for_each(|_| counts[warm.next(&LOGITS, &[], &mut rng) as usize] += 1);
         for (count, probability) in counts.iter().zip([0.5, 0.3, 0.15, 0.05]) {
-            let deviation = (20_000.0 * probability * (1.0 - probability) as f64).sqrt();
+            let deviation: f64 = (20_000.0_f64 * probability * (1.0 - probability)).sqrt();
             assert!((f64::from(*count) - 20_000.0 * probability).abs() < 4.0 * deviation, "{counts:?}");
         }
     }

@@ -212,11 +212,13 @@ impl Claim {
         );
         if self.noise_bands > 1 {
             let bands = self.noise_bands;
-            text += &format!(" Noise is correlated over {bands} steps, of which each unit may be in one alone.");
+            text = format!("{text} Noise is correlated over {bands} steps, of which each unit may be in one alone.");
         }
         if self.other_steps > 0 {
             let steps = self.other_steps;
-            text += &format!(" The same holds for it together with up to {steps} steps of other runs under this plan.");
+            text = format!(
+                "{text} The same holds for it together with up to {steps} steps of other runs under this plan."
+            );
         }
         if self.private_policy {
             text += " The controller began with a policy of another private run: whoever sees what that run released, too, sees what \

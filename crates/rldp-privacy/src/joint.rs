@@ -81,7 +81,7 @@ pub(crate) fn joint_epsilon(claims: &[&Claim], delta: f64) -> Result<f64, Privac
         return Ok(if left >= 0.0 { filtered } else { f64::INFINITY });
     }
     let ideal = ideal_delta(left, reserve);
-    if !(ideal > 0.0) {
+    if ideal.is_nan() || ideal <= 0.0 {
         return Ok(f64::INFINITY);
     }
     Ok(filtered + PldAccountant::default().epsilon(&events, ideal)?)

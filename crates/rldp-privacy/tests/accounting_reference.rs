@@ -1,6 +1,6 @@
 //! Accountants against the optional folder of reference numbers (`../shared/reference`).
 
-#![allow(clippy::print_stderr)]
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 use std::path::PathBuf;
 

@@ -55,7 +55,7 @@ struct Memory(Arc<Mutex<String>>);
 
 impl LedgerSink for Memory {
     fn append(&mut self, line: &str) -> io::Result<()> {
-        *self.0.lock().unwrap() += &format!("{line}\n");
+        self.0.lock().unwrap().extend([line, "\n"]);
         Ok(())
     }
 }

@@ -53,7 +53,7 @@ impl Talk<'_> {
         let whole = at + 1 == self.messages.len();
         let after = if whole { text.to_owned() } else { self.render(at + 1, false)? };
         if !text.starts_with(&after) {
-            return Ok(Err(self.refused(at, "differently when others follow")));
+            return Ok(Err(refused(at, "differently when others follow")));
         }
         let invited = self.render(at, true)?;
         if after.starts_with(&invited) {
@@ -75,16 +75,16 @@ impl Talk<'_> {
         if shared >= before.len() && invited.starts_with(&before) {
             return Ok(Ok(start..after.len()));
         }
-        Ok(Err(self.refused(at, "and what comes before it differently once it is answered")))
+        Ok(Err(refused(at, "and what comes before it differently once it is answered")))
     }
+}
 
-    fn refused(&self, at: usize, how: &str) -> String {
-        format!(
-            "the model's chat template renders turn {} {how}, so that no text can be said to be the answer; keep one answer a record, \
-             the last message",
-            at + 1
-        )
-    }
+fn refused(at: usize, how: &str) -> String {
+    format!(
+        "the model's chat template renders turn {} {how}, so that no text can be said to be the answer; keep one answer a record, \
+         the last message",
+        at + 1
+    )
 }
 
 /// Bytes that two texts share at their start, up to a whole character.

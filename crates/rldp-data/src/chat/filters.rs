@@ -16,6 +16,7 @@ pub(super) fn trim(value: &Value, chars: Option<&str>) -> String {
 }
 
 /// The `join` filter: `str` of each, or of an attribute of each.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands arguments over")]
 pub(super) fn join(value: &Value, joiner: Option<Value>, arguments: Kwargs) -> Result<String, Error> {
     let attribute: Option<Value> = arguments.get("attribute")?;
     let joiner = match joiner {
@@ -52,6 +53,7 @@ pub(super) fn title(value: &Value) -> String {
 }
 
 /// The `indent` filter: spaces, or a text, before every line but the first and empty ones.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands arguments over")]
 pub(super) fn indent(
     value: &Value,
     width: Option<Value>,
@@ -82,6 +84,7 @@ pub(super) fn indent(
 }
 
 /// The `truncate` filter, which lets a text be a little longer.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands arguments over")]
 pub(super) fn truncate(value: &Value, plain: Rest<Value>, named: Kwargs) -> Result<String, Error> {
     let argument = |at: usize, name: &str| -> Result<Option<Value>, Error> {
         Ok(plain.get(at).cloned().or(named.get::<Option<Value>>(name)?))
@@ -126,6 +129,7 @@ pub(super) fn is_iterable(value: &Value) -> bool {
 }
 
 /// `dict(pairs, key=value)`.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands arguments over")]
 pub(super) fn dict(first: Option<Value>, named: Kwargs) -> Result<Value, Error> {
     let mut pairs: Vec<(Value, Value)> = Vec::new();
     if let Some(first) = first {

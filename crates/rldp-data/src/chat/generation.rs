@@ -24,13 +24,9 @@ pub(super) fn as_calls(source: &str) -> (String, bool) {
         };
         if let Some(replaced) = replaced {
             found = true;
-            let sign =
-                |text: Option<char>| text.filter(|c| "-+".contains(*c)).map(String::from).unwrap_or_default();
-            out.push_str(&format!(
-                "{{%{}{replaced}{}%}}",
-                sign(inner.chars().next()),
-                sign(inner.chars().next_back())
-            ));
+            let sign = |text: Option<char>| text.filter(|c| "-+".contains(*c)).map(String::from).unwrap_or_default();
+            let (open, close) = (sign(inner.chars().next()), sign(inner.chars().next_back()));
+            out.extend(["{%", &open, &replaced, &close, "%}"]);
             rest = &tag[end + 2..];
         } else {
             // A tag may hold `%}` in a string: only its head is passed over.
@@ -61,6 +57,7 @@ pub(super) fn marked(text: &str) -> Option<(String, Vec<Range<usize>>)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges are what is tested")]
 mod tests {
     use super::*;
 

@@ -208,6 +208,7 @@ fn environment() -> Result<Environment<'static>, String> {
 }
 
 /// What a block of generation holds, between marks when they are asked for.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands arguments over")]
 fn generated(state: &mut State, arguments: Kwargs) -> Result<String, Error> {
     let caller: Value = arguments.get("caller")?;
     let said = python::text(&caller.call(state, &[])?);

@@ -130,6 +130,7 @@ struct Style {
 }
 
 /// `tojson` as `transformers` defines it: `json.dumps` without escapes of HTML and, unless asked for, of characters.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands arguments over")]
 pub(super) fn tojson(value: &Value, indent: Option<Value>, arguments: Kwargs) -> Result<Value, Error> {
     let indent = match indent {
         Some(indent) => Some(indent),
@@ -148,6 +149,7 @@ pub(super) fn tojson(value: &Value, indent: Option<Value>, arguments: Kwargs) ->
     Ok(Value::from(out))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands arguments over")]
 fn style(indent: Option<Value>, separators: Option<Vec<String>>, ascii: bool, sorted: bool) -> Result<Style, Error> {
     let indent = match indent {
         None => None,

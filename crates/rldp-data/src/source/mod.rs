@@ -127,7 +127,9 @@ pub fn read_more_records(path: &Path, columns: &Columns, ids: &mut IdBook) -> Re
         let mut values = values.into_iter();
         let refuse = |reason: String| DataError::Row { path: label.to_owned(), row: place, reason };
         let content = resolved.content(&mut values).map_err(refuse)?;
-        let unit = if columns.unit.is_none() { None } else {
+        let unit = if columns.unit.is_none() {
+            None
+        } else {
             let value = values.next().flatten().ok_or_else(|| refuse("it has no unit".into()))?;
             Some(ids.id(label, place, &value.text, value.number)?)
         };

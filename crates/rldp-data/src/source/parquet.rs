@@ -69,8 +69,14 @@ fn cell(field: &Field) -> Result<Cell, &'static str> {
     Ok(match field {
         Field::Null => Cell::Null,
         Field::Bool(value) => Cell::Bool(*value),
-        Field::Byte(_) | Field::Short(_) | Field::Int(_) | Field::Long(_) => Cell::Number(field.to_string()),
-        Field::UByte(_) | Field::UShort(_) | Field::UInt(_) | Field::ULong(_) => Cell::Number(field.to_string()),
+        Field::Byte(_)
+        | Field::Short(_)
+        | Field::Int(_)
+        | Field::Long(_)
+        | Field::UByte(_)
+        | Field::UShort(_)
+        | Field::UInt(_)
+        | Field::ULong(_) => Cell::Number(field.to_string()),
         Field::Float16(value) => Cell::Float(f64::from(*value)),
         Field::Float(value) => Cell::Float(f64::from(*value)),
         Field::Double(value) => Cell::Float(*value),

@@ -54,8 +54,7 @@ impl Watch {
         }
         self.state = match (self.state, byte) {
             (State::Quoted, b'"') => State::AfterQuote,
-            (State::Quoted, _) => State::Quoted,
-            (State::AfterQuote | State::Field, b'"') => State::Quoted,
+            (State::Quoted, _) | (State::AfterQuote | State::Field, b'"') => State::Quoted,
             (_, b'\n' | b'\r') => State::Record,
             (_, byte) if byte == self.delimiter => State::Field,
             (State::AfterQuote, _) => {

@@ -59,7 +59,7 @@ pub(super) fn open(directory: &Path) -> Result<Repository, DataError> {
     if json.is_none() {
         let wanted = |flag: &str, name: &str| named(name).filter(|_| settings.flag(flag) == Some(true));
         let around = [wanted("add_bos_token", "bos_token"), wanted("add_eos_token", "eos_token")];
-        surround(&mut tokenizer, around)
+        surround(&mut tokenizer, &around)
             .map_err(|error| unreadable(&directory.join("tokenizer_config.json"), &error))?;
     }
     let eos = named("eos_token").and_then(|token| tokenizer.token_to_id(&token));
@@ -112,7 +112,6 @@ fn part<T: serde::de::DeserializeOwned>(value: Value) -> tokenizers::Result<T> {
 fn settle(tokenizer: &mut Tokenizer, class: Class, settings: &Settings, json: &Value) -> tokenizers::Result<()> {
     let space = settings.flag("add_prefix_space");
     match class {
-        Class::Whole | Class::Gemma => Ok(()),
         Class::Gpt2 | Class::Qwen2 => prefix_space(tokenizer, space.unwrap_or(false)),
         Class::Llama if is_pieces(json) => {
             let scheme = match (space.unwrap_or(true), settings.flag("legacy").unwrap_or(false)) {
@@ -125,7 +124,7 @@ fn settle(tokenizer: &mut Tokenizer, class: Class, settings: &Settings, json: &V
             tokenizer.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(words)?));
             Ok(())
         }
-        Class::Llama => Ok(()),
+        Class::Llama | Class::Whole | Class::Gemma => Ok(()),
     }
 }
 
@@ -152,8 +151,8 @@ fn prefix_space(tokenizer: &mut Tokenizer, wanted: bool) -> tokenizers::Result<(
 }
 
 /// Puts tokens before and after every text.
-fn surround(tokenizer: &mut Tokenizer, around: [Option<String>; 2]) -> tokenizers::Result<()> {
-    let [first, last] = &around;
+fn surround(tokenizer: &mut Tokenizer, around: &[Option<String>; 2]) -> tokenizers::Result<()> {
+    let [first, last] = around;
     if first.is_none() && last.is_none() {
         return Ok(());
     }

@@ -43,9 +43,10 @@ impl Settings {
             values.extend(object(&directory.join("special_tokens_map.json"))?);
         }
         if values.get("extra_special_tokens").is_none_or(is_empty)
-            && let Some(tokens) = values.remove("additional_special_tokens") {
-                values.insert("extra_special_tokens".into(), tokens);
-            }
+            && let Some(tokens) = values.remove("additional_special_tokens")
+        {
+            values.insert("extra_special_tokens".into(), tokens);
+        }
         settings.values = values;
         if !settings.complete {
             settings.add_older(&directory.join("added_tokens.json"), whole)?;

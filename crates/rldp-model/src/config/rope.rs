@@ -62,7 +62,11 @@ fn original(outer: Keys, keys: Keys, max_positions: usize) -> Result<f64, Config
 
 fn yarn(outer: Keys, keys: Keys, max_positions: usize) -> Result<RopeScaling, ConfigError> {
     let original_max_positions = original(outer, keys, max_positions)?;
-    let factor = if keys.has("factor") { keys.number("factor")?.unwrap_or(max_positions as f64 / original_max_positions) } else { keys.required_number("factor")? };
+    let factor = if keys.has("factor") {
+        keys.number("factor")?.unwrap_or(max_positions as f64 / original_max_positions)
+    } else {
+        keys.required_number("factor")?
+    };
     let growth = |scale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 };
     let set = |key: &str| Ok::<_, ConfigError>(keys.number(key)?.filter(|value| *value != 0.0));
     let magnitude = match (keys.number("attention_factor")?, set("mscale")?, set("mscale_all_dim")?) {

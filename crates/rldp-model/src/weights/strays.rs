@@ -60,7 +60,7 @@ fn hint(name: &str, config: &ModelConfig) -> String {
                 .into()
         }
         Some(_) => format!("config.json has {} layers", config.layers),
-        None if name.ends_with(".bias") => {
+        None if name.rsplit('.').next() == Some("bias") => {
             "config.json gives this map no bias; set `attention_bias` or `mlp_bias` to what the model was trained with".into()
         }
         None => "config.json is of another model, or the file holds more than the model".into(),

@@ -36,7 +36,7 @@ pub(crate) fn manifest(
     plan: &Plan,
     controller: &str,
     birth: &Birth,
-    book: Option<Value>,
+    book: Option<&Value>,
 ) -> Value {
     let layout = adapter.layout();
     let config = inputs.engine.config();

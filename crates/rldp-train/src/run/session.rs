@@ -70,7 +70,7 @@ pub fn start_on(
     let birth = Birth::at(manifest::started(), &plan.claim, &settings.output.out);
     let entry = book_file::admitted(&settings, &plan.claim, &birth, source.as_ref())?;
     let book = entry.as_ref().map(PendingEntry::summary);
-    let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan, controller.name(), &birth, book);
+    let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan, controller.name(), &birth, book.as_ref());
     let mut recorder = Recorder::create(&settings, &manifest, storage)?;
     inputs.secrets.write(recorder.folder(), &inputs.units)?;
     if !settings.unsafe_reasons().is_empty() {

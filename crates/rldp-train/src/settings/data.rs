@@ -151,6 +151,7 @@ fn is_line_break(text: &String) -> bool {
     text == PROMPT_END
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serialization asks by reference")]
 fn is_checked(ids: &UnitIds) -> bool {
     *ids == UnitIds::default()
 }

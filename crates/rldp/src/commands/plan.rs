@@ -29,7 +29,8 @@ struct Plans {
     parameters: Option<usize>,
     /// Tokens of a record that hours are computed for.
     record_tokens: Option<f64>,
-    plans: Vec<Row>,
+    #[serde(rename = "plans")]
+    rows: Vec<Row>,
     recommended: usize,
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         delta: settings.privacy.delta,
         parameters: config.map(|_| work.parameters),
         record_tokens: machine.as_ref().map(|machine| machine.tokens),
-        plans: rows
+        rows: rows
             .iter()
             .map(|row| Row {
                 plan: row.clone(),
@@ -223,7 +224,7 @@ fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>) -> Re
     print_line(&format!("Plans for {} units at epsilon {} and delta {:?}", plans.units, plans.epsilon, plans.delta))?;
     let heads = ["", "steps", "batch", "bands", "z", "signal", "records", "epochs", "time", "memory"];
     print_line(&line(&heads.map(str::to_owned)))?;
-    for (index, Row { plan, hours, memory_bytes }) in plans.plans.iter().enumerate() {
+    for (index, Row { plan, hours, memory_bytes }) in plans.rows.iter().enumerate() {
         let mark = if index == plans.recommended { "*" } else { "" };
         print_line(&line(&[
             mark.to_owned(),
@@ -238,7 +239,7 @@ fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>) -> Re
             memory_bytes.map_or_else(|| "-".into(), memory),
         ]))?;
     }
-    let best = &plans.plans[plans.recommended].plan;
+    let best = &plans.rows[plans.recommended].plan;
     let how = match written {
         Some(path) => format!("--config {}", path.display()),
         None => format!("--steps {} --batch-size {}", best.steps, best.batch_size),

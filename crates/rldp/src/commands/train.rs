@@ -43,10 +43,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
         }
         print_line(toml::to_string_pretty(&settings)?.trim_end())?;
         if settings.model.engine == EngineKind::Cpu && !on_card(settings) {
-            print_line(&format!(
-                "# products with the base model: {}",
-                cpu_options(settings)?.precision.description()
-            ))?;
+            print_line(&format!("# products with the base model: {}", cpu_options(settings)?.precision.description()))?;
         }
         print_line(&format!("# ranks: {}, {}", group.size(), group.describe()))?;
         return Ok(ExitCode::SUCCESS);

@@ -225,7 +225,7 @@ fn a_run_without_a_ledger_or_an_end_says_so_in_words() {
         SMALL_RUN.replace("--steps 6", "--steps 4000").replace("--checkpoint-every 2", "--checkpoint-every 500");
     let mut child = scene.command(&format!("{stopped} --out long")).spawn().unwrap();
     let charges =
-        || std::fs::read_to_string(scene.path("long/ledger.jsonl")).unwrap_or_default().matches("charge").count();
+        || fs_err::read_to_string(scene.path("long/ledger.jsonl")).unwrap_or_default().matches("charge").count();
     while charges() < 3 {
         assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(5));

@@ -56,7 +56,7 @@ fn the_join_of_prompt_and_completion_is_a_setting() {
 fn one_long_record_never_stops_bleu() {
     let scene = Scene::new();
     let mut rows = String::from("prompt,completion\nThe patient,was seen\n");
-    rows += &format!("{}The patient,was seen\n", "word ".repeat(400));
+    rows.extend(["word ".repeat(400), "The patient,was seen\n".to_owned()]);
     scene.write("long.csv", rows);
     let words = "evaluate --model model --data long.csv --prompt-column prompt --completion-column completion --json";
     let found = scene.rldp(&format!("{words} --metrics bleu,rouge-l --max-new-tokens 4")).expect(0).json();

@@ -145,7 +145,7 @@ fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
         ("noise_bands", claim.noise_bands.to_string(), privacy.noise_bands.unwrap_or(1).to_string()),
         ("batch_size", format!("{:?}", claim.expected_batch_size), format!("{:?}", privacy.batch_size)),
         ("regime", format!("{regime:?}"), format!("{:?}", privacy.regime)),
-        ("unit", claim.unit.clone(), unit.to_owned()),
+        ("unit", claim.unit.clone(), unit.clone()),
         (
             "guarantee",
             (claim.guarantee == Guarantee::Holds).to_string(),

@@ -7,6 +7,7 @@ use super::{Case, train, train_with};
 /// Found by fuzzing: a page of a dictionary that is not there.
 const PAGES: &[u8] = include_bytes!("../../../../../fuzz/corpus/parquet/dictionary-that-is-not-there");
 
+#[expect(clippy::too_many_lines, reason = "a list of inputs")]
 pub(super) fn cases() -> Vec<Case> {
     let deep = vec![b'['; 100_000];
     let files: &[(&str, &str, &[u8])] = &[
