@@ -120,7 +120,6 @@ fn smaller_epsilon(lines: &mut Vec<Value>) {
     lines[0]["claim"]["target_epsilon"] = 2.0.into();
 }
 
-#[expect(clippy::ptr_arg, reason = "all tampering has one type")]
 fn more_noise(lines: &mut Vec<Value>) {
     smaller_epsilon(lines);
     lines[0]["claim"]["regime"]["committed"]["segments"][0]["noise_multiplier"] = 50.0.into();
@@ -133,6 +132,7 @@ fn one_charge_less(lines: &mut Vec<Value>) {
     lines.remove(3);
 }
 
+#[expect(clippy::ptr_arg, reason = "all tampering has one type")]
 fn unbound(lines: &mut Vec<Value>) {
     let close = lines.last_mut().unwrap();
     close.as_object_mut().unwrap().remove("digests");
