@@ -2,7 +2,7 @@
 
 use crate::{DeviceError, Precision};
 
-/// A piece of a device's memory. Only an [`Arena`](crate::arena::Arena) makes one, and the engine keeps arenas for as long as it
+/// A piece of a device's memory. Only an arena makes one, and the engine keeps arenas for as long as it
 /// launches anything on their pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -14,6 +14,7 @@ impl Span {
     /// Nothing: a null pointer for kernels.
     pub(crate) const NONE: Self = Self { address: 0, bytes: 0 };
 
+    #[cfg(any(feature = "cuda", feature = "emulator"))]
     pub(crate) fn new(address: u64, bytes: usize) -> Self {
         Self { address, bytes }
     }

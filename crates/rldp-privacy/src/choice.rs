@@ -29,7 +29,7 @@ pub trait Choice: Copy + PartialEq + 'static {
 }
 
 /// Declares an enumeration whose values have names: it is written and read by them, and implements
-/// [`Choice`](crate::Choice), `Display` and `FromStr`.
+/// [`Choice`], `Display` and `FromStr`.
 ///
 /// ```
 /// use rldp_privacy::Choice as _;

@@ -59,7 +59,7 @@ pub fn charged_steps(ledger: &str) -> Result<u64, PrivacyError> {
 /// after `base/`.
 pub type Digests = BTreeMap<String, String>;
 
-/// The claim at a ledger's head, as far as it can be read; [`crate::verify`] says whether it holds.
+/// The claim at a ledger's head, as far as it can be read; [`crate::verify()`] says whether it holds.
 pub fn claim_of(ledger: &str) -> Option<Claim> {
     match read(ledger.split_inclusive('\n').next()?).ok()?.entries.pop()? {
         Entry::Open { claim } => Some(*claim),

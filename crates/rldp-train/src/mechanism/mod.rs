@@ -179,7 +179,7 @@ impl Mechanism {
         }
     }
 
-    /// Goes on with a saved state that [`MechanismState::check`] has let pass.
+    /// Goes on with a saved state that `RunState::check` has let pass.
     ///
     /// # Errors
     /// When what the geometry learned is of another shape.

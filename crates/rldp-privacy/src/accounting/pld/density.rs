@@ -4,7 +4,7 @@
 //! enough for the one and wide enough for the others has billions of points. The sum of many steps needs no such grid. Its
 //! own spread is √T times wider, its transform at the frequencies of a grid of that spacing is the product of the steps'
 //! transforms, and those are integrals over x. What is left out by looking at these frequencies alone is bounded
-//! ([`Ceiling`]) and charged.
+//! (`Ceiling`) and charged.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 use std::sync::Arc;
