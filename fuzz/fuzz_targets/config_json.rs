@@ -10,6 +10,6 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(config.heads.is_multiple_of(config.kv_heads));
     assert!(!config.block_linears(0).is_empty());
     if let Some(rope) = config.rope {
-        assert_eq!(rope.frequencies(config.head_dim).len(), config.head_dim / 2);
+        assert_eq!(rope.rotation(config.head_dim, 8).at(1).count(), config.head_dim / 2);
     }
 });

@@ -6,7 +6,7 @@ use super::Arguments;
 use clap::CommandFactory as _;
 
 /// Who says the messages of a file: the first prefix that fits.
-const SPEAKERS: [(&str, &[&str]); 28] = [
+const SPEAKERS: [(&str, &[&str]); 29] = [
     ("rldp-audit/", &["audit"]),
     ("rldp-control/", &["train"]),
     ("rldp-train/src/planning", &["train", "plan"]),
@@ -14,6 +14,7 @@ const SPEAKERS: [(&str, &[&str]); 28] = [
     ("rldp-model/src/merge.rs", &["merge"]),
     // Words about models and records reach whoever opens them; what not all of them have, none is told.
     ("rldp-model/", &["evaluate", "generate", "audit"]),
+    ("rldp-data/src/unit_ids.rs", &["train"]),
     ("rldp-data/", &["train", "evaluate", "audit"]),
     ("rldp/src/origin.rs", &["train", "audit"]),
     ("rldp/src/commands/audit/mod.rs", &["audit canaries", "audit"]),
@@ -48,7 +49,7 @@ const IN_PARTS: [&str; 7] = [
     "rldp/src/models.rs",
 ];
 /// Programs beside this one that messages tell people to use.
-const OTHERS: [&str; 2] = ["`hf download", "`llama-gguf-split"];
+const OTHERS: [&str; 3] = ["`hf download", "`llama-gguf-split", "#SBATCH "];
 
 /// Files below a folder.
 fn sources(folder: &Path) -> Vec<PathBuf> {

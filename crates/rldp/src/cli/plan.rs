@@ -13,9 +13,6 @@ pub(crate) struct PlanArguments {
     /// TOML file of settings; flags win over it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// N, number of units; counted in --train when it is not given
-    #[arg(long, value_name = "N", help_heading = "Plan")]
-    pub(crate) units: Option<u64>,
     /// Hours that the run may take; the machine is timed for a few seconds, with --model
     #[arg(long, value_name = "X", help_heading = "Plan")]
     pub(crate) hours: Option<f64>,

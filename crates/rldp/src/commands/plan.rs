@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         None => Given::default(),
     };
     given.overlay(arguments.settings.0.clone());
-    let units = units(arguments, &given)?;
+    let units = units(&given)?;
     let (settings, files) = draft(&given)?;
     let machine = files.as_ref().map(|files| measured(&settings, files)).transpose()?;
     let records = match (arguments.hours, &machine) {
@@ -119,9 +119,10 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn units(arguments: &PlanArguments, given: &Given) -> Result<f64> {
-    if let Some(units) = arguments.units {
-        return Ok(units as f64);
+/// N as it was declared, or counted in --train.
+fn units(given: &Given) -> Result<f64> {
+    if let Some(units) = given.number("units").filter(|_| !given.has("train")) {
+        return Ok(units);
     }
     if !given.has("train") {
         anyhow::bail!(Wrong::usage(anyhow::anyhow!(
