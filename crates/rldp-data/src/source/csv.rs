@@ -19,8 +19,9 @@ pub(super) fn read(
 ) -> Result<Vec<Row>, DataError> {
     let mut watch = Watch::new(delimiter);
     let found = read_all(path, watch.over(source), delimiter, choose);
-    // A fault of quoting may be the cause of any other.
-    if let Some((record, fault)) = watch.fault() {
+    // A fault of quoting may be the cause of any other, but a file that cannot be read to its end leaves quotes open.
+    let fault = watch.fault().filter(|(_, fault)| !(matches!(fault, Fault::Open) && found.is_err()));
+    if let Some((record, fault)) = fault {
         let reason = match fault {
             Fault::TextAfterQuote => {
                 "text follows a closing quote, so that fields or whole rows may be lost in one another; double quotes inside quoted \

@@ -112,7 +112,11 @@ fn part<T: serde::de::DeserializeOwned>(value: Value) -> tokenizers::Result<T> {
 fn settle(tokenizer: &mut Tokenizer, class: Class, settings: &Settings, json: &Value) -> tokenizers::Result<()> {
     let space = settings.flag("add_prefix_space");
     match class {
-        Class::Gpt2 | Class::Qwen2 => prefix_space(tokenizer, space.unwrap_or(false)),
+        Class::Gpt2 => prefix_space(tokenizer, space.unwrap_or(false)),
+        Class::Qwen2 => {
+            tokenizer.with_normalizer(Some(part::<tokenizers::NormalizerWrapper>(json!({"type": "NFC"}))?))?;
+            prefix_space(tokenizer, space.unwrap_or(false))
+        }
         Class::Llama if is_pieces(json) => {
             let scheme = match (space.unwrap_or(true), settings.flag("legacy").unwrap_or(false)) {
                 (false, _) => "never",

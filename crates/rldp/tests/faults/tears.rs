@@ -14,9 +14,10 @@ use crate::{
 type Folder = BTreeMap<String, Vec<u8>>;
 
 fn read(place: &Place) -> Folder {
-    let entries = std::fs::read_dir(place.run()).unwrap().map(|entry| entry.unwrap().path());
-    let files = entries.filter(|path| path.is_file());
-    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    let files = std::fs::read_dir(place.run()).unwrap().map(|entry| entry.unwrap().path());
+    // Times lie in a folder of their own.
+    let files = files.filter(|path| path.is_file()).chain([place.run().join(files::TIMING)]);
+    let name = |path: &Path| path.strip_prefix(place.run()).unwrap().to_string_lossy().into_owned();
     let mut folder: Folder = files.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect();
     folder.insert("../witness".into(), std::fs::read(place.witness()).unwrap());
     folder
@@ -25,6 +26,7 @@ fn read(place: &Place) -> Folder {
 fn write(place: &Place, folder: &Folder, name: &str, content: &[u8]) {
     let _ = std::fs::remove_dir_all(place.run());
     std::fs::create_dir_all(place.run()).unwrap();
+    std::fs::create_dir_all(place.run().join(files::PRIVATE)).unwrap();
     for (file, bytes) in folder {
         std::fs::write(place.run().join(file), if file == name { content } else { bytes }).unwrap();
     }

@@ -71,7 +71,7 @@ fn records_that_cannot_be_read_are_named_by_row_and_never_shown() {
         ("bytes.csv", b"patient,text\n1,good SECRET\n2,\xff\xfe SECRET\n", &["bytes.csv", "UTF-8"]),
         ("type.jsonl", b"{\"text\": 7, \"patient\": \"1\"}\n", &["type.jsonl", "text"]),
         ("blank.csv", b"patient,text\n1,SECRET note one\n2,\n", &["blank.csv", "2"]),
-        ("records.txt", b"SECRET", &["records.txt", "CSV"]),
+        ("records.txt", b"SECRET", &["records.txt", ".csv"]),
     ];
     for (name, content, says) in cases {
         scene.write(name, content);

@@ -16,6 +16,9 @@ const PAGES: [&str; 7] = [
     "cookbook/many-machines.md",
 ];
 
+/// Pages whose commands need what tests have not.
+const WITHOUT_COMMANDS: [&str; 1] = ["cookbook/gpu.md"];
+
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
 }
@@ -54,7 +57,8 @@ fn every_command_of_the_guide_and_the_cookbook_runs() {
 fn every_page_of_the_cookbook_is_run_and_linked_pages_exist() {
     for entry in fs_err::read_dir(docs().join("cookbook")).unwrap() {
         let name = format!("cookbook/{}", entry.unwrap().file_name().to_string_lossy());
-        assert!(PAGES.contains(&name.as_str()), "{name} is not in the list of pages");
+        let known = PAGES.contains(&name.as_str()) || WITHOUT_COMMANDS.contains(&name.as_str());
+        assert!(known, "{name} is not in the list of pages");
     }
     for page in PAGES {
         let path = docs().join(page);

@@ -30,7 +30,7 @@ fn a_run_without_noise_gives_its_canaries_away_and_shadows_are_used() {
     let found = scene.rldp(&format!("audit run --shadow one two three {words}")).expect(0).json();
     let group = &found["canaries"]["groups"][0];
     assert!(group["units"] == 16 && auc(&group["scores"], "loss") > 0.9, "{found}");
-    assert!(group["one_run"]["epsilon"].as_f64().unwrap() > 0.5, "{found}");
+    assert!(group["one_run"]["epsilon"].as_f64().unwrap() > 0.2, "{found}");
     let membership = &found["membership"];
     let count = |key: &str| membership[key].as_u64().unwrap();
     assert_eq!((count("members") + count("non_members"), count("shadows")), (40, 3));

@@ -27,7 +27,7 @@ fn from_a_csv_of_patients_to_a_verified_adapter() {
     scene.write("visits.csv", visits(0, 40));
     scene.write("held.csv", visits(100, 40));
     let train = "train --model model --train visits.csv --eval held.csv --unit-column patient --epsilon 6 --delta 1e-4 \
-        --steps 40 --batch-size 10 --max-length 48 --eval-every 20 --checkpoint-every 5 --out run --quiet";
+        --steps 40 --batch-size 10 --max-length 48 --eval-every 20 --checkpoint-every 5 --allow-shared-eval --out run --quiet";
     let charges = || {
         let ledger = fs_err::read_to_string(scene.path("run/ledger.jsonl")).unwrap_or_default();
         ledger.lines().filter(|line| line.contains("\"kind\":\"charge\"")).count()

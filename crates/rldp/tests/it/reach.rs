@@ -45,7 +45,7 @@ fn a_gguf_base_trains_merges_and_generates() {
             .rldp(&format!("merge --model {} --adapter {name}/adapter --out {name}-merged", model.display()))
             .expect(0);
         let perplexity = |words: &str| {
-            scene.rldp(&format!("evaluate {words} --data eval.csv --json")).expect(0).json()["perplexity"]
+            scene.rldp(&format!("evaluate {words} --data eval.csv --max-length 48 --json")).expect(0).json()["perplexity"]
                 .as_f64()
                 .unwrap()
         };
@@ -76,7 +76,9 @@ fn a_merged_model_is_the_base_with_its_adapter() {
     assert_eq!(scene.read("merged/config.json"), scene.read("model/config.json"));
     assert_eq!(scene.read("merged/tokenizer.json"), scene.read("model/tokenizer.json"));
     let nll = |words: &str| {
-        scene.rldp(&format!("evaluate {words} --data eval.csv --json")).expect(0).json()["nll"].as_f64().unwrap()
+        scene.rldp(&format!("evaluate {words} --data eval.csv --max-length 48 --json")).expect(0).json()["nll"]
+            .as_f64()
+            .unwrap()
     };
     let (base, adapted, merged) =
         (nll("--model model"), nll("--model model --adapter run/adapter"), nll("--model merged"));
@@ -210,7 +212,7 @@ fn conversations_train_and_only_answers_are_scored() {
     let scored = scene.rldp(&format!("evaluate --model model --data chats.jsonl {flags} --json")).expect(0).json();
     let whole: usize = 40 * "The patient was seen.\nDischarged after 10 days.\n".len();
     assert!(scored["tokens"].as_u64().unwrap() < whole as u64, "{scored}");
-    let run = SMALL_RUN.replace("train.csv", "chats.jsonl").replace("eval.csv", "chats.jsonl");
+    let run = SMALL_RUN.replace("train.csv", "chats.jsonl").replace("--eval eval.csv ", "");
     scene.rldp(&format!("{run} --out run {flags}")).expect(0);
     let answer = "generate --model model --adapter run/adapter --prompt Hello --max-new-tokens 4";
     let plain = scene.rldp(answer).expect(0).stdout;

@@ -12,22 +12,28 @@ fn nll(scene: &Scene, words: &str) -> f64 {
 #[test]
 fn a_completion_is_scored_after_the_end_of_its_prompt() {
     let scene = Scene::new();
-    let line = |prompt: &str| format!("{}\n", serde_json::json!({"prompt": prompt, "completion": " was seen today."}));
-    scene.write("long.jsonl", line(&format!("{}The patient", "word ".repeat(40))));
+    // A note of the kind that the model knows, cut in its middle: its end follows from its beginning.
+    let notes = scene.read("eval.csv");
+    let note = notes.lines().nth(1).unwrap().rsplit_once(",\"").map_or(notes.as_str(), |(_, text)| text);
+    let (start, end) = note.split_at(note.char_indices().map(|(at, _)| at).nth(note.chars().count() / 2).unwrap());
+    let line = |prompt: &str| format!("{}\n", serde_json::json!({"prompt": prompt, "completion": end}));
+    scene.write("long.jsonl", line(&format!("{}{start}", "word ".repeat(80))));
     scene.write("none.jsonl", line(""));
-    let cut = nll(&scene, "--model model --data long.jsonl --max-length 40");
+    let cut = nll(&scene, "--model model --data long.jsonl --max-length 48");
     let (whole, nothing) =
         (nll(&scene, "--model model --data long.jsonl"), nll(&scene, "--model model --data none.jsonl"));
     assert!((cut - whole).abs() < 0.5 * (nothing - whole).abs(), "{cut} cut, {whole} whole, {nothing} after nothing");
-    let said = scene.rldp("evaluate --model model --data long.jsonl --max-length 40").expect(0).stderr;
-    assert!(said.contains("1 of 1 records are longer than 40 tokens"), "{said}");
+    let said = scene.rldp("evaluate --model model --data long.jsonl --max-length 48").expect(0).stderr;
+    assert!(said.contains("1 of 1 records are longer than 48 tokens"), "{said}");
 }
 
 /// What a run evaluates, what `evaluate` makes of its adapter, and what its blocks are, agree without a flag.
 #[test]
 fn an_adapter_has_one_perplexity() {
     let scene = Scene::new();
-    scene.rldp(&format!("{SMALL_RUN} --out run --max-length 20").replace("--max-length 48", "")).expect(0);
+    scene
+        .rldp(&format!("{SMALL_RUN} --precision f32 --out run --max-length 20").replace("--max-length 48", ""))
+        .expect(0);
     let lines = scene.json_lines("run/metrics.jsonl");
     let last = lines.iter().rfind(|line| line["kind"] == "eval").unwrap();
     let found = scene.rldp("evaluate --model model --adapter run/adapter --data eval.csv --json").expect(0).json();

@@ -37,7 +37,7 @@ fn accuracy_follows_the_likelihood_of_labels() {
     let columns = "--prompt-column note --completion-column label";
     scene
         .rldp(&format!(
-            "train --model model --train taught.csv --eval asked.csv {columns} --epsilon 30 --delta 1e-4 --steps 30 \
+            "train --model model --train taught.csv --eval asked.csv --allow-shared-eval {columns} --epsilon 30 --delta 1e-4 --steps 30 \
              --batch-size 30 --controller fixed --out run --quiet"
         ))
         .expect(0);
