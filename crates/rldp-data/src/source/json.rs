@@ -215,7 +215,7 @@ mod tests {
             ("a.json", "[{\"who\": 1}, {\"x\": 5}, {", "row 3: not a JSON object"),
             ("a.json", "[{\"who\": 1}, {\"x\": 5}]", "row 2: it has no `who`"),
             ("a.json", "[{\"who\": 1}", "it ends in the middle of a value"),
-            ("a.json", "[{\"who\": 1}] tail", "row 2: not a JSON object (column 14: trailing characters)"),
+            ("a.json", "[{\"who\": 1}] tail", "not a JSON object (column 14: trailing characters)"),
             ("a.json", "[]", "the file is empty"),
         ] {
             let found = rows(name, text).unwrap_err();

@@ -42,7 +42,16 @@ fn left(scene: &Scene, name: &str) -> Vec<(String, Vec<u8>)> {
     let read = |file: &&str| {
         let bytes = fs_err::read(scene.path(name).join(file)).unwrap();
         // The last line of the ledger has digests of the manifest, which tells machines and times.
-        let bytes = if *file == "ledger.jsonl" { without_close(&bytes) } else { bytes };
+        let bytes = match *file {
+            "ledger.jsonl" => without_close(&bytes),
+            // A policy names the run that it comes from by a digest of its time.
+            "policy/policy.json" => {
+                let mut policy: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+                policy["source"]["run"].take();
+                policy.to_string().into_bytes()
+            }
+            _ => bytes,
+        };
         let text =
             String::from_utf8(bytes.clone()).map(|text| text.replace(&format!("\"{name}\""), "\"run\"").into_bytes());
         ((*file).to_owned(), text.unwrap_or(bytes))
