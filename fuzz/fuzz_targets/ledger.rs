@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use rldp_fuzz::chained;
-use rldp_privacy::{LedgerPosition, LedgerSink, Spender, charged_steps, verify};
+use rldp_privacy::{LedgerPosition, LedgerSink, Secrecy, Spender, charged_steps, verify};
 
 struct Nowhere;
 
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(claim) = &found.claim
         && let Ok(mut spender) = Spender::resume(&ledger, claim, None, Box::new(Nowhere))
     {
-        let _ = (spender.charge(1.0), spender.spent_fraction());
+        let _ = (spender.charge(1.0, Secrecy::Secret), spender.spent_fraction());
         assert!(spender.spent_epsilon() <= claim.target_epsilon);
     }
 });
