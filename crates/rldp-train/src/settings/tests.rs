@@ -29,6 +29,11 @@ fn the_table_has_every_field_once() {
     (settings.model.micro_batch_tokens, settings.model.memory_limit) = (Some(1), Some(MemorySize(1)));
     settings.control.policy = Some("p".into());
     settings.data.public = vec!["p".into()];
+    (settings.data.text_column, settings.data.delimiter) = (text(), Some(';'));
+    (settings.data.units, settings.data.allow_shared_eval) = (Some(9), true);
+    (settings.data.prompt_end, settings.data.unit_ids) = (" ".into(), rldp_data::UnitIds::Folded);
+    settings.control.allow_private_policy = true;
+    (settings.model.adapter, settings.output.book) = (Some("a".into()), Some("b".into()));
     let mut fields = BTreeSet::new();
     for (section, value) in Table::try_from(&settings).unwrap() {
         match value {
