@@ -2,7 +2,7 @@
 
 use rldp_model::{
     Adapter, Engine, EngineError, ModelConfig, Sequence, SequenceLoss, SumRule, UnitInput, UnitInvariance, UnitSinks,
-    UnitSum,
+    UnitSum, generate::GenerateOptions,
 };
 
 use super::leader::Team;
@@ -49,6 +49,19 @@ impl Engine for SpreadEngine {
         rule: &SumRule,
     ) -> Result<Option<UnitSum>, EngineError> {
         self.inner.summed(adapter, units, rule)
+    }
+
+    fn peak_memory(&self, adapter_parameters: usize, past_bytes: usize, longest: usize) -> Option<usize> {
+        self.inner.peak_memory(adapter_parameters, past_bytes, longest)
+    }
+
+    fn generate(
+        &mut self,
+        adapter: Option<&Adapter>,
+        prompt: &[u32],
+        options: &GenerateOptions,
+    ) -> Result<Vec<u32>, EngineError> {
+        self.inner.generate(adapter, prompt, options)
     }
 
     fn logits(&mut self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
