@@ -17,7 +17,7 @@ use rldp_privacy::{
 /// Pairs, parameters of each, units of a batch.
 const SMALL: (usize, usize, usize) = (35, 1_320, 64);
 /// 5.6 million numbers: an adapter of rank 16 on a model of about a billion parameters.
-const LARGE: (usize, usize, usize) = (64, 87_500, 32);
+const LARGE: (usize, usize, usize) = (64, 87_500, 64);
 const TURNS: usize = 21;
 
 struct Nowhere;
