@@ -1,8 +1,10 @@
-//! The one gate: `cargo xtask check`; and `cargo xtask kernels`, which compiles the GPU's.
+//! The one gate, `cargo xtask check`; `cargo xtask kernels`, which compiles the GPU's; and what is handed out: `cargo xtask dist`, `site`.
 
 mod deny;
+mod dist;
 mod kernels;
 mod layers;
+mod site;
 mod tidy;
 
 use std::{
@@ -37,6 +39,7 @@ const CHECKS: &[Check] = &[
         let arguments = [&["check", "--bins", "--locked", "--quiet"], &manifest[..]].concat();
         cargo(root, &arguments, &[("CUSTOM_LIBFUZZER_PATH", "./none"), ("RUSTFLAGS", "-D warnings")])
     }),
+    ("targets", dist::check_targets),
     ("test", |root| cargo(root, &["test", "--workspace", "--release"], &[])),
 ];
 
@@ -58,7 +61,9 @@ fn run() -> Result<()> {
     match first {
         "check" => {}
         "kernels" if rest.is_empty() => return kernels::make(root),
-        _ => bail!("usage: cargo xtask check [{}], or cargo xtask kernels", names.join("|")),
+        "dist" => return dist::dist(root, rest),
+        "site" if rest.is_empty() => return site::make(root),
+        _ => bail!("usage: cargo xtask check [{}], or cargo xtask kernels, dist [TARGET ...] or site", names.join("|")),
     }
     if let Some(unknown) = rest.iter().find(|name| !names.contains(&name.as_str())) {
         bail!("there is no check `{unknown}`; the checks are {}", names.join(", "));

@@ -37,6 +37,7 @@ fn claim((pairs, size, units): (usize, usize, usize)) -> Claim {
         noise_bands: 1,
         other_steps: 0,
         public_text: Vec::new(),
+        after: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),
         units: None,

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     accounting::Adjacency,
     boundary::NoGuarantee,
+    earlier::Earlier,
     error::PrivacyError,
     noise::{ideal_delta, noise_delta},
     regime::Regime,
@@ -91,6 +92,9 @@ pub struct Claim {
     /// Text that the adapter was trained on without noise before the first step, because whoever ran it declared it public.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub public_text: Vec<PublicFile>,
+    /// The run whose adapter this one starts from, when what both spent is to be told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Earlier>,
     /// Whether the claim is a guarantee.
     pub guarantee: Guarantee,
 }
@@ -115,7 +119,11 @@ impl Claim {
             return refuse("units were declared, which zero-out adjacency does not need; claim add/remove".into());
         }
         self.validate_noise()?;
-        self.regime.validate(self)
+        self.regime.validate(self)?;
+        for earlier in &self.after {
+            earlier.claim.validate()?;
+        }
+        self.together().map(|_| ())
     }
 
     /// Checks that enough of delta, and no large part of it, is set aside for the sampler.
@@ -224,7 +232,7 @@ impl Claim {
             text += " The controller began with a policy of another private run: whoever sees what that run released, too, sees what \
                      both of them spent.";
         }
-        text + &self.public_words()
+        text + &self.public_words() + &self.earlier_words()
     }
 
     /// What two neighbouring data sets differ in, in words.

@@ -9,6 +9,7 @@ mod chain;
 mod choice;
 mod claim;
 mod clipped_sum;
+mod earlier;
 mod error;
 mod joint;
 mod ledger;
@@ -33,6 +34,7 @@ pub use claim::{Claim, Guarantee, PublicFile};
 pub use clipped_sum::{
     ClippedSum, Frame, NoisyRelease, NormBins, PartialSum, Past, ReleasedStatistics, StatisticSpec, StatisticWeights,
 };
+pub use earlier::Earlier;
 pub use error::PrivacyError;
 pub use joint::{Joint, joint};
 pub use ledger::{Bound, Digests, LedgerPosition, charged_steps, claim_of};

@@ -86,6 +86,7 @@ mod tests {
             delta: 0.0,
             other_steps: 0,
             public_text: Vec::new(),
+            after: Vec::new(),
             adjacency: Adjacency::AddRemove,
             unit: "record".into(),
             units: None,

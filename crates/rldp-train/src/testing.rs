@@ -104,6 +104,7 @@ pub(crate) fn settings() -> TrainSettings {
         model: ModelSettings {
             model: "model".into(),
             adapter: None,
+            after: None,
             rank: 4,
             lora_alpha: 8.0,
             target_modules: None,

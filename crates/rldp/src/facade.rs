@@ -8,7 +8,7 @@ use rldp_data::demo;
 use rldp_model::{ModelConfig, peft};
 use rldp_privacy::Verification;
 use rldp_train::{
-    Outcome, Progress, count_units,
+    Outcome, Progress, count_units, files,
     settings::{Given, Known, TrainSettings},
     start,
 };
@@ -86,8 +86,10 @@ pub(crate) fn resolve_with(given: Given, model: Option<&Path>) -> Result<TrainSe
 
 /// An adapter to start from says its rank, alpha and modules; what was given beside is checked where the run starts.
 fn with_adapter(mut given: Given, config: Option<&ModelConfig>) -> Result<Given> {
-    let (Some(folder), Some(config)) = (given.text("adapter"), config) else { return Ok(given) };
-    let adapter = peft::load(Path::new(&folder), config).map_err(Wrong::input)?;
+    let of_run = |run: String| Path::new(&run).join(files::ADAPTER);
+    let folder = given.text("adapter").map(PathBuf::from).or_else(|| given.text("after").map(of_run));
+    let (Some(folder), Some(config)) = (folder, config) else { return Ok(given) };
+    let adapter = peft::load(&folder, config).map_err(Wrong::input)?;
     let layout = adapter.layout();
     let modules: Vec<toml::Value> = layout.target_modules().iter().map(|name| name.clone().into()).collect();
     let own: [(&str, toml::Value); 3] = [

@@ -72,6 +72,9 @@ impl Origin {
         if !given("adapter") {
             located.model.adapter = settings.model.adapter.as_deref().map(|path| self.reached(path));
         }
+        if !given("after") {
+            located.model.after = settings.model.after.as_deref().map(|path| self.reached(path));
+        }
         if !given("train") {
             located.data.train = settings.data.train.located(|path| self.reached(path));
         }

@@ -9,7 +9,7 @@ use rldp_model::{Adapter, ModelSource};
 use rldp_privacy::{Claim, Digests, digest};
 use serde_json::{Value, json};
 
-use super::{recorder::files, secrets::words};
+use super::{continued::start_folder, recorder::files, secrets::words};
 use crate::{error::TrainError, inputs::Inputs, mechanism::plan::Plan, settings::TrainSettings};
 
 /// Which run it is: a number that books and policies name it by, and when it began.
@@ -60,7 +60,7 @@ pub(crate) fn manifest(
             "vocab_size": config.vocab_size,
         },
         "adapter": {
-            "start": settings.model.adapter,
+            "start": start_folder(&settings.model),
             "rank": layout.rank(),
             "lora_alpha": layout.lora_alpha(),
             "target_modules": layout.target_modules(),

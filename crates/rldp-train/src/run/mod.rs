@@ -3,6 +3,7 @@
 pub mod book_file;
 pub mod checkpoint;
 pub(crate) mod closing;
+mod continued;
 mod finish;
 pub(crate) mod manifest;
 pub(crate) mod numbers;

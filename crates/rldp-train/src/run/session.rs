@@ -13,6 +13,7 @@ use super::{
     Run,
     book_file::{self, PendingEntry},
     checkpoint,
+    continued::{earlier, start_folder},
     manifest::{self, Birth},
     preflight::{check_invariance, preflight},
     promise::changes,
@@ -194,7 +195,7 @@ pub fn adapter_layout(settings: &TrainSettings, config: &ModelConfig) -> Result<
 
 fn initial_adapter_for(settings: &TrainSettings, config: &ModelConfig) -> Result<Adapter, TrainError> {
     let model = &settings.model;
-    let Some(folder) = &model.adapter else {
+    let Some(folder) = &start_folder(model) else {
         let mut rng = ChaCha12Rng::seed_from_u64(settings.seed);
         let layout = model.layout(config)?;
         return Ok(match model.init_lora_weights {
@@ -226,6 +227,10 @@ fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Res
     let mut plan = plan(settings, inputs.units.expected(), layout.pairs().len(), layout.trained_count())?;
     if let Some(text) = &inputs.public {
         plan.claim.public_text = text.files().to_vec();
+    }
+    if let Some(earlier) = earlier(&settings.model)? {
+        plan.claim.after.push(earlier);
+        plan.claim.validate()?;
     }
     Ok(plan)
 }

@@ -18,6 +18,9 @@ settings! {
         /// PEFT adapter to start from; rank, alpha and modules are its own.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         adapter: Option<PathBuf> = unset(),
+        /// Run to go on from: its adapter, and a statement of what both runs promise together.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        after: Option<PathBuf> = unset(),
         /// R, LoRA rank.
         rank: usize = default(8).bound(whole(1, 1024)),
         /// LoRA's alpha.

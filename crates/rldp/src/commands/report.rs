@@ -1,6 +1,7 @@
 //! `rldp report`: the HTML report of one or several runs.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -54,12 +55,20 @@ fn page(runs: &[PathBuf], audited: Option<&Audited>) -> Result<String> {
             format!("{} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.detail)
         };
         let checks = found.checks.iter().map(line).collect();
-        let (holds, closed, statement, head) = (found.holds, found.closed, found.statement, found.head);
+        let (holds, closed, statement, head) = (found.holds, found.closed, found.statement, found.head.clone());
         read.push((run, Verdict { holds, closed, statement, head, checks }));
-        claims.extend(found.claim);
+        claims.extend(found.claim.map(|claim| (found.head, claim)));
     }
-    let together = together(&claims.iter().collect::<Vec<_>>());
+    let together = together(&all_claims(&claims));
     Ok(html(&read, together.as_ref(), audited).map_err(Wrong::input)?)
+}
+
+/// The claims of the runs, by the heads of their ledgers, and of those that they go on from, each once.
+fn all_claims(runs: &[(Option<String>, Claim)]) -> Vec<&Claim> {
+    let mut seen: BTreeSet<&str> = runs.iter().filter_map(|(head, _)| head.as_deref()).collect();
+    let earlier = runs.iter().flat_map(|(_, claim)| claim.earlier());
+    let before: Vec<&Claim> = earlier.filter(|run| seen.insert(&run.head)).map(|run| &run.claim).collect();
+    before.into_iter().chain(runs.iter().map(|(_, claim)| claim)).collect()
 }
 
 /// What several runs spend together; nothing for one, for runs without a guarantee, and for runs about other units.

@@ -89,7 +89,8 @@ impl Job {
         let config = arguments.config.as_deref().map(facade::given_from_file).transpose()?.unwrap_or_default();
         let given = |key: &str| arguments.settings.0.has(key) || config.has(key);
         let located = Origin::of(&folder).locate(&settings, given)?;
-        let model = ModelSettings { adapter: located.model.adapter.clone(), ..settings.model.clone() };
+        let ModelSettings { adapter, after, .. } = located.model.clone();
+        let model = ModelSettings { adapter, after, ..settings.model.clone() };
         Ok(Self { settings: TrainSettings { model, ..settings }, located, resumed: true })
     }
 
@@ -226,7 +227,7 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
         );
     }
     warnings.extend(records.cuts.words("records"));
-    if let Some(adapter) = &settings.model.adapter {
+    if let (Some(adapter), None) = (&settings.model.adapter, &settings.model.after) {
         warnings.push(format!(
             "the claim covers what this run learns; what the adapter in {} has learned before is covered by its own training's claim, and \
              for people who are in both the losses add up",

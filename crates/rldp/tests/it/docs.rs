@@ -54,19 +54,63 @@ fn every_command_of_the_guide_and_the_cookbook_runs() {
 }
 
 #[test]
-fn every_page_of_the_cookbook_is_run_and_linked_pages_exist() {
+fn every_page_of_the_cookbook_is_run() {
     for entry in fs_err::read_dir(docs().join("cookbook")).unwrap() {
         let name = format!("cookbook/{}", entry.unwrap().file_name().to_string_lossy());
         let known = PAGES.contains(&name.as_str()) || WITHOUT_COMMANDS.contains(&name.as_str());
         assert!(known, "{name} is not in the list of pages");
     }
-    for page in PAGES {
-        let path = docs().join(page);
-        let text = fs_err::read_to_string(&path).unwrap();
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+}
+
+/// Markdown files below `folder`.
+fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            pages(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// What a heading is reached by: lower case, blanks as hyphens, marks dropped.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn linked_pages_and_headings_exist_and_the_site_lists_every_page() {
+    let root = docs().join("..");
+    let mut found = Vec::new();
+    pages(&docs(), &mut found);
+    found.extend(
+        ["README", "PRIVACY", "SECURITY", "ARCHITECTURE", "CONTRIBUTING"].map(|name| root.join(format!("{name}.md"))),
+    );
+    let summary = fs_err::read_to_string(docs().join("site/SUMMARY.md")).unwrap();
+    for page in found {
+        let listed = page.strip_prefix(docs()).map_or_else(
+            |_| page.file_name().unwrap().to_string_lossy().into_owned(),
+            |inside| format!("docs/{}", inside.display()),
+        );
+        let is_summary = listed.ends_with("SUMMARY.md");
+        assert!(is_summary || summary.contains(&format!("({listed})")), "docs/site/SUMMARY.md does not list {listed}");
+        let text = fs_err::read_to_string(&page).unwrap();
+        let folder = if is_summary { root.as_path() } else { page.parent().unwrap() };
+        // What stands in code is no link.
+        let prose: String = text.split("```").step_by(2).collect::<String>().split('`').step_by(2).collect();
+        let links = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
         for link in links.filter(|link| !link.starts_with("http")) {
-            let target = path.parent().unwrap().join(link.split('#').next().unwrap_or_default());
-            assert!(target.exists(), "{page} links to {link}, which is not there");
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { folder.join(file) };
+            assert!(target.exists(), "{listed} links to {link}, which is not there");
+            if !heading.is_empty() {
+                let text = fs_err::read_to_string(&target).unwrap();
+                let has =
+                    text.lines().any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == heading);
+                assert!(has, "{listed} links to {link}, and there is no such heading");
+            }
         }
     }
 }

@@ -238,3 +238,44 @@ fn a_run_without_a_ledger_or_an_end_says_so_in_words() {
     let found = scene.rldp("privacy verify long").expect(1).stdout;
     assert!(found.contains("adapter/adapter_model.safetensors is not what the run wrote"), "{found}");
 }
+
+/// A run that goes on from another says what both promise; nothing but the adapter that the first one's ledger binds will do.
+#[test]
+fn a_run_goes_on_from_another_with_one_promise_for_both() {
+    let scene = Scene::new();
+    let run = format!("{SMALL_RUN} --controller fixed");
+    scene.rldp(&format!("{run} --rank 3 --out first")).expect(0);
+    let said = scene.rldp(&format!("{} --after first --out second", run.replace(" --quiet", ""))).expect(0).stderr;
+    assert!(!said.contains("its own training's claim"), "{said}");
+    assert!(
+        scene.read("second/adapter/adapter_config.json").contains("\"r\": 3"),
+        "the adapter is not the first one's"
+    );
+    let verified = scene.rldp("privacy verify second --json").expect(0).json();
+    let statement = verified["statement"].as_str().unwrap();
+    let one = verified["epsilon"].as_f64().unwrap();
+    assert!(
+        statement.contains(&format!("is ({}, ", 2.0 * one)) && statement.contains("all of the 2 runs"),
+        "{statement}"
+    );
+    // By privacy loss distributions two runs cost less than twice one.
+    let both = statement.split("private, and (").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    let both: f64 = both.parse().unwrap();
+    assert!(one < both && both < 2.0 * one, "{statement}");
+    assert!(scene.read("second/report.html").contains("2 runs"));
+    scene.rldp("train --resume second --quiet").expect(0);
+    // And a third.
+    scene.rldp(&format!("{run} --after second --out third")).expect(0);
+    let third = scene.rldp("privacy verify third --json").expect(0).json();
+    assert!(third["statement"].as_str().unwrap().contains("all of the 3 runs"), "{third}");
+    let refused = |words: &str, reason: &str| {
+        let ran = scene.rldp(&format!("{run} {words} --out fourth")).expect(1);
+        assert!(ran.stderr.contains(reason) && ran.stderr.contains("--adapter starts"), "{}", ran.stderr);
+        assert!(!scene.path("fourth").exists());
+    };
+    refused("--after first --adapter second/adapter", "its ledger binds");
+    scene.rldp(&format!("{} --unsafe-non-private --out open", run.replace("--epsilon 8 --delta 1e-4", ""))).expect(0);
+    refused("--after open", "no privacy guarantee");
+    scene.shell("rm first/ledger.jsonl").expect(0);
+    refused("--after first", "ledger.jsonl cannot be read");
+}

@@ -146,6 +146,7 @@ fn differences(claim: &Claim, settings: &TrainSettings) -> Vec<String> {
         ("batch_size", format!("{:?}", claim.expected_batch_size), format!("{:?}", privacy.batch_size)),
         ("regime", format!("{regime:?}"), format!("{:?}", privacy.regime)),
         ("unit", claim.unit.clone(), unit.clone()),
+        ("after", (!claim.after.is_empty()).to_string(), settings.model.after.is_some().to_string()),
         (
             "guarantee",
             (claim.guarantee == Guarantee::Holds).to_string(),

@@ -1,0 +1,74 @@
+//! Runs that a run goes on from, and what all of them promise together.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    claim::{Claim, Guarantee},
+    error::PrivacyError,
+    joint::{Joint, joint},
+    verify::Verification,
+};
+
+/// A run whose adapter this one starts from. Whoever sees both sees what both have spent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// Hash of the last line of its ledger, in hexadecimal.
+    pub head: String,
+    /// What it promised.
+    pub claim: Claim,
+}
+
+impl Earlier {
+    /// The run whose ledger was replayed.
+    ///
+    /// # Errors
+    /// When the ledger does not prove its claim, or promises nothing.
+    pub fn of(found: Verification) -> Result<Self, PrivacyError> {
+        if let Some(check) = found.checks.iter().find(|check| !check.passed) {
+            return Err(PrivacyError::Claim(format!("its ledger fails the check `{}`: {}", check.name, check.detail)));
+        }
+        match (found.head, found.claim) {
+            (Some(head), Some(claim)) => Ok(Self { head, claim }),
+            _ => Err(PrivacyError::Claim("its ledger holds no claim".into())),
+        }
+    }
+}
+
+impl Claim {
+    /// The runs before this one, in the order in which they were made.
+    pub fn earlier(&self) -> Vec<&Earlier> {
+        self.after.iter().flat_map(|earlier| earlier.claim.earlier().into_iter().chain([earlier])).collect()
+    }
+
+    /// What this run and those before it promise together; `None` when it is the first, or promises nothing.
+    ///
+    /// # Errors
+    /// When their units or neighbours differ, or an accountant refuses.
+    pub fn together(&self) -> Result<Option<Joint>, PrivacyError> {
+        if self.after.is_empty() || self.guarantee != Guarantee::Holds {
+            return Ok(None);
+        }
+        let claims: Vec<&Self> = self.earlier().into_iter().map(|earlier| &earlier.claim).chain([self]).collect();
+        if let Some(other) = claims.iter().find(|claim| claim.adjacency != self.adjacency) {
+            return Err(PrivacyError::Claim(format!(
+                "this run's neighbours are {:?}, those of a run before it {:?}: they have no epsilon in common",
+                self.adjacency, other.adjacency
+            )));
+        }
+        joint(&claims).map(Some)
+    }
+
+    /// What goes with the claim of a run that has others before it.
+    pub(crate) fn earlier_words(&self) -> String {
+        let Ok(Some(Joint { runs, epsilon, delta, basic_epsilon })) = self.together() else {
+            return String::new();
+        };
+        let heads: Vec<&str> = self.earlier().into_iter().map(|earlier| earlier.head.as_str()).collect();
+        format!(
+            " It goes on from a run with a promise of its own (ledger {}). For units that are in all of the {runs} runs, what all of them \
+             released is ({basic_epsilon}, {delta:?})-differentially private, and ({epsilon:.4}, {delta:?}) if no run's noise and length were \
+             chosen by what an earlier one released.",
+            heads.join(", ")
+        )
+    }
+}
