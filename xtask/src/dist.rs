@@ -10,7 +10,7 @@ use flate2::{Compression, write::GzEncoder};
 use fs_err as fs;
 use sha2::{Digest as _, Sha256};
 
-use crate::{cargo, cargo_command, say};
+use crate::{cargo, say};
 
 /// What archives are made for, and what is checked where its standard library is installed.
 const TARGETS: [&str; 5] = [

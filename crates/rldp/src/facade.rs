@@ -13,7 +13,7 @@ use rldp_train::{
     start,
 };
 
-use crate::{commands, device, exit::Wrong, models};
+use crate::{commands, device, exit::Wrong, hub::datasets, models};
 
 /// Seeds of the two public note generators; different patients.
 const TRAIN_SEED: u64 = 1;
@@ -74,7 +74,7 @@ pub fn resolve(given: Given) -> Result<TrainSettings> {
 pub(crate) fn resolve_with(given: Given, model: Option<&Path>) -> Result<TrainSettings> {
     // A model that cannot be opened is refused where it is used, with the reason.
     let config = model.and_then(|model| models::files(model).ok()).map(|files| files.config);
-    let given = with_adapter(given, config.as_ref())?;
+    let given = datasets::fetched(with_adapter(given, config.as_ref())?)?;
     let units = match given.number("units") {
         Some(units) if !given.has("train") => Some(units),
         _ if given.needs_units() && given.has("train") => Some(count_units(&given.data()?)?),

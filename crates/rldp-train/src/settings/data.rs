@@ -21,7 +21,7 @@ settings! {
     #[section("data", "Data")]
     pub struct DataSettings {
         /// Private training records: CSV, TSV, JSON lines, a JSON array or Parquet; all but Parquet may be compressed (.gz, .zst); -
-        /// reads standard input. May be given several times.
+        /// reads standard input; hf://datasets/OWNER/NAME is a public set on the hub. May be given several times.
         train: RecordFiles = required(),
         /// Evaluation records, assumed public.
         #[serde(skip_serializing_if = "Option::is_none", default)]

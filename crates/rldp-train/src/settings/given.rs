@@ -97,6 +97,15 @@ impl Given {
         self.value(key)?.as_str().map(str::to_owned)
     }
 
+    /// One or several text values, as many as were given.
+    pub fn texts(&self, key: &str) -> Vec<String> {
+        match self.value(key) {
+            Some(Value::Array(values)) => values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect(),
+            Some(Value::String(text)) => vec![text.clone()],
+            _ => Vec::new(),
+        }
+    }
+
     /// A number, when it was given.
     pub fn number(&self, key: &str) -> Option<f64> {
         number(self.value(key)?)

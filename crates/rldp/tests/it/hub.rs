@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::support::{Ran, Scene};
+use crate::support::{Ran, SMALL_RUN, Scene};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
@@ -106,6 +106,37 @@ fn a_model_is_fetched_once_and_then_comes_from_the_cache() {
         fs_err::read_dir(snapshot).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     found.sort();
     assert_eq!(found, ["config.json", "model.safetensors", "tokenizer.json"], "neither pickle nor code");
+}
+
+#[test]
+fn a_data_set_is_fetched_once_by_its_split() {
+    let scene = Scene::new();
+    scene
+        .shell("mkdir set; cp train.csv set/train-0.csv; cp eval.csv set/validation.csv; cp eval.csv set/other.csv")
+        .expect(0);
+    let (endpoint, requests) =
+        serve(&scene.path("set"), &["data/train-0.csv", "validation.csv", "other.csv", "README.md", "set.py"]);
+    let named = |out: &str, name: &str| {
+        let words = SMALL_RUN
+            .replace("--train train.csv --eval eval.csv", &format!("--train {name} --eval {name} --out {out}"));
+        format!("{} --controller fixed", words.replace("--steps 6", "--steps 1"))
+    };
+    hub(&scene, &named("run", "hf://datasets/owner/set"), ("HF_ENDPOINT", &endpoint)).expect(0);
+    let after_first = requests.load(Ordering::Relaxed);
+    hub(&scene, &named("again", "hf://datasets/owner/set@main"), ("HF_ENDPOINT", &endpoint)).expect(0);
+    assert_eq!(requests.load(Ordering::Relaxed), after_first, "the second command asked the server again");
+    let manifest = |run: &str| -> serde_json::Value {
+        serde_json::from_str(&scene.read(&format!("{run}/manifest.json"))).unwrap()
+    };
+    assert_eq!(manifest("run")["units"], manifest("again")["units"]);
+    let refused = |name: &str, reason: &str| {
+        let said = hub(&scene, &named("no", name), ("HF_ENDPOINT", &endpoint)).expect(1).stderr;
+        assert!(said.contains(reason), "{said}");
+    };
+    refused("hf://datasets/owner/set/other.parquet", "it has no file other.parquet");
+    refused("hf://datasets/owner", "OWNER/NAME");
+    let offline = hub(&scene, &named("no", "hf://datasets/owner/absent"), ("HF_HUB_OFFLINE", "1")).expect(1).stderr;
+    assert!(offline.contains("--repo-type dataset owner/absent"), "{offline}");
 }
 
 /// A server that behaves like the hub for one repository; counts requests.

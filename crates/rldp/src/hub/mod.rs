@@ -4,6 +4,8 @@
 //! `XDG_CACHE_HOME`, in this order), and so is the token (`HF_TOKEN`, or the file that `hf auth login` writes). A model that the cache has is not asked for again; `HF_HUB_OFFLINE=1` forbids asking. Only
 //! safetensors and text files are fetched, never a pickle and never code.
 
+pub(crate) mod datasets;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
