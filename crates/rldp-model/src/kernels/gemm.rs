@@ -9,11 +9,11 @@ use super::{
     vector::{LANES, Lanes, Portable, Vector},
 };
 
-/// Depth that is summed at once, at most: a panel of the right operand stays in the second cache.
+/// Depth that is summed at once, at most: the rows of a tile stay in the first cache.
 const DEEPEST: usize = 512;
-/// Rows that are a multiple of this apart push each other out of the first cache.
-const PAGE: usize = 1024;
-/// Distance of rows that were copied for that reason.
+/// Panels of the right operand that are laid out at once: they stay in the second cache while all rows pass them.
+const PANELS: usize = 8;
+/// Distance of rows of a tile: not a multiple of a page, whose rows would push each other out of the first cache.
 const APART: usize = DEEPEST + LANES;
 /// Rows of the left operand that are taken together where fewer are left than a tile has.
 const FEW: usize = 4;
@@ -44,7 +44,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// A part of the right operand whose columns are laid out together.
+/// A part of the right operand that is laid out at once, in panels N vectors wide.
 #[derive(Clone, Copy)]
 struct Part {
     from: usize,
@@ -54,19 +54,36 @@ struct Part {
 }
 
 impl Part {
-    /// Vectors of stored rows in it, when it is N vectors wide.
+    /// Vectors of stored rows in a panel that is N vectors wide.
     #[inline(always)]
     fn lines<const N: usize>(&self) -> usize {
         (self.to - self.from).next_multiple_of(LANES) * N
     }
 
-    /// Fetches the `index`-th of these, if it is whole.
+    /// Whether a panel of one vector holds its columns.
+    #[inline(always)]
+    fn narrow(&self) -> bool {
+        self.last - self.first <= LANES
+    }
+
+    /// The panels.
+    #[inline(always)]
+    fn panels<const N: usize>(self) -> impl Iterator<Item = Self> {
+        (self.first..self.last).step_by(N * LANES).map(move |first| Self {
+            first,
+            last: self.last.min(first + N * LANES),
+            ..self
+        })
+    }
+
+    /// Fetches the `index`-th line of all panels, if it is whole.
     #[inline(always)]
     fn fetch<V: Vector, const N: usize>(&self, view: &View, index: usize) {
+        let (first, index) = (self.first + index / self.lines::<N>() * N * LANES, index % self.lines::<N>());
         let (row, at) = if view.transposed {
-            (self.first + index % (N * LANES), self.from + index / (N * LANES) * LANES)
+            (first + index % (N * LANES), self.from + index / (N * LANES) * LANES)
         } else {
-            (self.from + index / N, self.first + index % N * LANES)
+            (self.from + index / N, first + index % N * LANES)
         };
         if let Some(lanes) = view.data.get(row * view.stride + at..).and_then(<[f32]>::first_chunk) {
             V::fetch(lanes);
@@ -74,13 +91,18 @@ impl Part {
     }
 }
 
+/// A vector that begins where a line of the caches does: others are read from two lines.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line(Lanes);
+
 /// Buffers of the products, reused from one to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// Some columns of the left operand.
-    left: Vec<f32>,
+    /// Some columns of the rows of a tile.
+    left: Vec<[f32; APART]>,
     /// Part of some columns of the right operand, row by row.
-    panel: Vec<Lanes>,
+    panel: Vec<Line>,
 }
 
 /// out (m, n) = x (m, k) · right (k, n), or += with `accumulate`; rows of x and of out are `stride`s apart.
@@ -139,25 +161,30 @@ fn product_body<V: Vector, const R: usize, const N: usize>(
     for from in (0..k).step_by(deep) {
         let to = k.min(from + deep);
         let Scratch { left, panel } = &mut *scratch;
-        let left = if x_stride.is_multiple_of(PAGE) {
-            copy_left((x, x_stride), m, (from, to), left);
-            (&left[..], APART)
-        } else {
-            (&x[from..], x_stride)
-        };
-        let part = |first: usize| Part { from, to, first, last: n.min(first + N * LANES) };
-        for first in (0..n).step_by(N * LANES) {
+        left.resize(R, [0.0; APART]);
+        let width = PANELS * N * LANES;
+        let part = |first: usize| Part { from, to, first, last: n.min(first + width) };
+        for first in (0..n).step_by(width) {
             let now = part(first);
             // Memory is far: while this part is multiplied, the next one comes near.
             let next = Some(now.last).filter(|last| *last < n).map(|last| (right, part(last)));
-            let (out, add) = ((&mut out[first..], stride, now.last - first), accumulate || from > 0);
-            if now.last - first > LANES {
-                pack_right::<V, N>(right, now, panel);
-                multiply::<V, R, N>(m, left, panel, next, out, add);
-            } else {
-                pack_right::<V, 1>(right, now, panel);
-                multiply::<V, R, 1>(m, left, panel, next, out, add);
+            panel.resize((to - from) * N * PANELS, Line([0.0; LANES]));
+            for (part, panel) in now.panels::<N>().zip(panel.chunks_exact_mut((to - from) * N)) {
+                if part.narrow() {
+                    pack_right::<V, 1>(right, part, &mut panel[..to - from]);
+                } else {
+                    pack_right::<V, N>(right, part, panel);
+                }
             }
+            multiply::<V, R, N>(
+                m,
+                (x, x_stride),
+                left,
+                (now, panel),
+                next,
+                (&mut out[first..], stride),
+                accumulate || from > 0,
+            );
         }
     }
 }
@@ -169,25 +196,47 @@ fn blocks<const R: usize>(rows: usize) -> [(std::ops::Range<usize>, usize); 3] {
     [(0..whole, R), (whole..some, FEW), (some..rows, 1)]
 }
 
-/// Copies columns `from..to` of x (m, k).
-fn copy_left((x, stride): (&[f32], usize), m: usize, (from, to): (usize, usize), out: &mut Vec<f32>) {
-    out.resize(out.len().max(m * APART), 0.0);
-    for (row, out) in out.chunks_exact_mut(APART).enumerate().take(m) {
+/// A part of the left operand.
+struct Rows {
+    first: usize,
+    last: usize,
+    from: usize,
+    to: usize,
+}
+
+impl Rows {
+    /// Fetches one of [`PANELS`] shares of the rows' lines.
+    #[inline(always)]
+    fn fetch<V: Vector>(&self, (x, stride): (&[f32], usize), share: usize) {
+        for row in self.first..self.last {
+            let lines = (self.to - self.from).div_ceil(LANES);
+            for line in share * lines / PANELS..(share + 1) * lines / PANELS {
+                if let Some(lanes) = x.get(row * stride + self.from + line * LANES..).and_then(<[f32]>::first_chunk) {
+                    V::fetch(lanes);
+                }
+            }
+        }
+    }
+}
+
+/// Copies columns of some rows of the left operand to where all rows are equally far apart: the processor finds them from one address.
+#[inline(always)]
+fn copy_left((x, stride): (&[f32], usize), (from, to): (usize, usize), out: &mut [[f32; APART]]) {
+    for (row, out) in out.iter_mut().enumerate() {
         out[..to - from].copy_from_slice(&x[row * stride..][from..to]);
     }
 }
 
-/// Lays out a part of the right operand, at most N vectors wide; columns beyond the last are zero.
+/// Lays out a panel of the right operand, N vectors wide; columns beyond the last are zero.
 #[inline(always)]
-fn pack_right<V: Vector, const N: usize>(right: View, Part { from, to, first, last }: Part, out: &mut Vec<Lanes>) {
-    out.resize((to - from) * N, [0.0; LANES]);
+fn pack_right<V: Vector, const N: usize>(right: View, Part { from, to, first, last }: Part, out: &mut [Line]) {
     let (rows, _) = out.as_chunks_mut::<N>();
     if !right.transposed {
         for (row, out) in (from..to).zip(rows) {
             let part = right.part(row, first, last);
             for (vector, out) in out.iter_mut().enumerate() {
-                let at = last.min(first + vector * LANES) - first;
-                V::load_some(&part[at..(at + LANES).min(part.len())]).store(out);
+                let at = (vector * LANES).min(part.len());
+                V::load_some(&part[at..(at + LANES).min(part.len())]).store(&mut out.0);
             }
         }
         return;
@@ -202,47 +251,71 @@ fn pack_right<V: Vector, const N: usize>(right: View, Part { from, to, first, la
             }
             V::transpose(&mut square);
             for (square, row) in square.into_iter().zip(&mut *rows) {
-                square.store(&mut row[vector]);
+                square.store(&mut row[vector].0);
             }
         }
     }
 }
 
-/// Columns of the result, from the left operand's part and the panel of these columns.
+/// Columns of the result, from the left operand's part and the panels of these columns. Rows of a tile pass all panels in turn.
 #[inline(always)]
 fn multiply<V: Vector, const R: usize, const N: usize>(
     m: usize,
-    (left, apart): (&[f32], usize),
-    panel: &[Lanes],
+    (x, x_stride): (&[f32], usize),
+    left: &mut [[f32; APART]],
+    (part, panels): (Part, &[Line]),
     next: Option<(View, Part)>,
-    (out, stride, columns): (&mut [f32], usize, usize),
+    (out, stride): (&mut [f32], usize),
+    accumulate: bool,
+) {
+    let a_row = next.map_or(0, |(_, part)| part.panels::<N>().count() * part.lines::<N>().div_ceil(m));
+    for (rows, side) in blocks::<R>(m) {
+        for row in rows.step_by(side) {
+            copy_left((&x[row * x_stride..], x_stride), (part.from, part.to), &mut left[..side]);
+            let after = Rows { first: row + side, last: m.min(row + side + R), from: part.from, to: part.to };
+            for (turn, (now, panel)) in
+                part.panels::<N>().zip(panels.chunks_exact((part.to - part.from) * N)).enumerate()
+            {
+                after.fetch::<V>((x, x_stride), turn);
+                if let Some((view, next)) = &next {
+                    let line = |turn: usize| row * a_row + side * a_row * turn / PANELS;
+                    (line(turn)..line(turn + 1)).for_each(|line| next.fetch::<V, N>(view, line));
+                }
+                let out = (&mut out[row * stride + now.first - part.first..], stride, now.last - now.first);
+                if now.narrow() {
+                    rows_of::<V, R, 1>(side, left, &panel[..part.to - part.from], out, accumulate);
+                } else {
+                    rows_of::<V, R, N>(side, left, panel, out, accumulate);
+                }
+            }
+        }
+    }
+}
+
+/// `side` rows of some columns of the result.
+#[inline(always)]
+fn rows_of<V: Vector, const R: usize, const N: usize>(
+    side: usize,
+    left: &[[f32; APART]],
+    panel: &[Line],
+    out: (&mut [f32], usize, usize),
     accumulate: bool,
 ) {
     let (panel, _) = panel.as_chunks::<N>();
-    let a_row = next.map_or(0, |(_, part)| part.lines::<N>().div_ceil(m));
-    for (rows, side) in blocks::<R>(m) {
-        for row in rows.step_by(side) {
-            if let Some((view, part)) = &next {
-                (row * a_row..(row + side) * a_row).for_each(|line| part.fetch::<V, N>(view, line));
-            }
-            let left = (&left[row * apart..], apart);
-            let out = (&mut out[row * stride..], stride, columns);
-            if side == R {
-                tile::<V, R, N>(left, panel, out, accumulate);
-            } else if side == FEW {
-                tile::<V, FEW, N>(left, panel, out, accumulate);
-            } else {
-                tile::<V, 1, N>(left, panel, out, accumulate);
-            }
-        }
+    if side == R {
+        tile::<V, R, N>(left, panel, out, accumulate);
+    } else if side == FEW {
+        tile::<V, FEW, N>(left, panel, out, accumulate);
+    } else {
+        tile::<V, 1, N>(left, panel, out, accumulate);
     }
 }
 
 /// R rows of some columns of the result.
 #[inline(always)]
 fn tile<V: Vector, const R: usize, const N: usize>(
-    (left, apart): (&[f32], usize),
-    panel: &[[Lanes; N]],
+    left: &[[f32; APART]],
+    panel: &[[Line; N]],
     (out, stride, columns): (&mut [f32], usize, usize),
     accumulate: bool,
 ) {
@@ -252,28 +325,28 @@ fn tile<V: Vector, const R: usize, const N: usize>(
         }
     }
     let mut sums = [[V::zero(); N]; R];
-    let rows: [&[f32]; R] = std::array::from_fn(|r| &left[r * apart..][..panel.len()]);
-    for (l, right) in panel.iter().enumerate() {
+    let left: &[[f32; APART]; R] = left.first_chunk().expect("a tile has its rows");
+    for (l, right) in panel.iter().enumerate().take(APART) {
         let mut columns = [V::zero(); N];
         for n in 0..N {
-            columns[n] = V::load(&right[n]);
+            columns[n] = V::load(&right[n].0);
         }
         for r in 0..R {
-            let x = V::splat(rows[r][l]);
+            let x = V::splat(left[r][l]);
             for n in 0..N {
                 sums[r][n] = x.madd(columns[n], sums[r][n]);
             }
         }
     }
-    for r in 0..R {
-        for n in 0..N {
-            let (start, end) = (columns.min(n * LANES), columns.min((n + 1) * LANES));
-            let out = &mut out[r * stride..][start..end];
-            let sum = if accumulate { V::load_some(out).add(sums[r][n]) } else { sums[r][n] };
-            // Masked stores are slow on some processors, and only edges need them.
-            match out.first_chunk_mut() {
-                Some(lanes) => sum.store(lanes),
-                None => sum.store_some(out),
+    for (row, sums) in out.chunks_mut(stride).zip(sums) {
+        // Masked stores are slow on some processors, and only edges need them.
+        if columns == N * LANES {
+            for (out, sum) in row.as_chunks_mut().0.iter_mut().zip(sums) {
+                (if accumulate { V::load(out).add(sum) } else { sum }).store(out);
+            }
+        } else {
+            for (out, sum) in row[..columns].chunks_mut(LANES).zip(sums) {
+                (if accumulate { V::load_some(out).add(sum) } else { sum }).store_some(out);
             }
         }
     }
