@@ -15,7 +15,7 @@ use rldp_privacy::{
 };
 
 /// Pairs, parameters of each, units of a batch.
-const SMALL: (usize, usize, usize) = (35, 1_320, 64);
+const SMALL: (usize, usize, usize) = (35, 1_320, 640);
 /// 5.6 million numbers: an adapter of rank 16 on a model of about a billion parameters.
 const LARGE: (usize, usize, usize) = (64, 87_500, 64);
 const TURNS: usize = 21;
@@ -86,23 +86,27 @@ fn median(values: &mut [f64]) -> f64 {
 
 fn main() {
     let workers = std::env::args().nth(1).map_or(2, |count| count.parse().expect("a number of workers"));
-    let nanoseconds =
-        |(pairs, size, units): (usize, usize, usize), seconds: f64| 1e9 * seconds / (pairs * size * units) as f64;
-    let mut small: Vec<f64> = (0..TURNS).map(|_| nanoseconds(SMALL, seconds(SMALL, 1))).collect();
-    println!("46,200 numbers, 1 worker: {:.2} ns a number in the median, {:.2} at least", median(&mut small), small[0]);
-    let (mut alone, mut shared, mut gains) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        let (one, several) = (seconds(LARGE, 1), seconds(LARGE, workers));
-        alone.push(nanoseconds(LARGE, one));
-        shared.push(nanoseconds(LARGE, several));
-        gains.push(one / several);
+    for shape in [SMALL, LARGE] {
+        let (pairs, size, units) = shape;
+        let nanoseconds = |seconds: f64| 1e9 * seconds / (pairs * size * units) as f64;
+        let (mut alone, mut shared, mut gains) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            let (one, several) = (seconds(shape, 1), seconds(shape, workers));
+            alone.push(nanoseconds(one));
+            shared.push(nanoseconds(several));
+            gains.push(one / several);
+        }
+        println!(
+            "{} numbers: {:.2} ns a number with 1 worker ({:.2} at least), {:.2} with {workers} ({:.2} at least); {:.2} times as fast ({:.2} to \
+             {:.2} over {TURNS} turns)",
+            pairs * size,
+            median(&mut alone),
+            alone[0],
+            median(&mut shared),
+            shared[0],
+            median(&mut gains),
+            gains[0],
+            gains[TURNS - 1]
+        );
     }
-    println!("5,600,000 numbers, 1 worker: {:.2} ns a number, {:.2} at least", median(&mut alone), alone[0]);
-    println!("5,600,000 numbers, {workers} workers: {:.2} ns a number, {:.2} at least", median(&mut shared), shared[0]);
-    let middle = median(&mut gains);
-    println!(
-        "{workers} workers are {middle:.2} times as fast ({:.2} to {:.2} over {TURNS} turns)",
-        gains[0],
-        gains[TURNS - 1]
-    );
 }
