@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Audited, Verdict, axis::short, figure::escape};
-use crate::run::RunFolder;
+use super::{Audited, Verdict, figure::escape};
+use crate::{number::short, run::RunFolder};
 
 /// What somebody may believe beforehand of a unit being in the data, in percent.
 const BELIEFS: [f64; 4] = [1.0, 10.0, 50.0, 90.0];
