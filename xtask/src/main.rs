@@ -3,6 +3,7 @@
 mod deny;
 mod kernels;
 mod layers;
+mod pages;
 mod tidy;
 
 use std::{
@@ -38,6 +39,7 @@ const CHECKS: &[Check] = &[
         cargo(root, &arguments, &[("CUSTOM_LIBFUZZER_PATH", "./none"), ("RUSTFLAGS", "-D warnings")])
     }),
     ("test", |root| cargo(root, &["test", "--workspace", "--release"], &[])),
+    ("pages", pages::check),
 ];
 
 fn main() -> ExitCode {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
+use fs_err as fs;
 use rldp_lab::{Quality, RunFolder, export::LiveEvents};
 use rldp_model::{
     Engine, ModelConfig, ModelFiles, ModelSource,
@@ -48,6 +49,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
         }
         print_line(&format!("# ranks: {}, {}", group.size(), group.describe()))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(folder) = arguments.tensorboard.as_ref().filter(|_| group.leads()) {
+        fs::create_dir_all(folder).map_err(Wrong::input)?;
     }
     let outcome = if group.size() == 1 {
         let inputs = job.inputs(&mut |warning| note("warning", warning))?;
