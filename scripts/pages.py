@@ -262,7 +262,7 @@ def make_pages(rldp, folder):
     model = folder / "model"
     model.mkdir()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        (model / name).write_bytes((ROOT / "assets/demo" / name).read_bytes())
+        (model / name).write_bytes((ROOT / "assets/demo/model" / name).read_bytes())
     notes = ("chest pain", "a cough", "headache", "fever and chills", "back pain", "a rash", "dizziness")
     line = "{0},\"Patient {0} seen for {1}. Stable; follow-up in {2} weeks.\"\n"
     for name, first, count in (("train.csv", 0, 120), ("eval.csv", 500, 8)):
@@ -280,7 +280,7 @@ def make_pages(rldp, folder):
     run(*private, *several, "--controller", "fixed", "--out", "fixed")
     run(*private, *several, "--controller", "sac", "--out", "sac", "--target-modules", "all-linear")
     run(*private, "--steps", "1", "--controller", "fixed", "--out", "one-step")
-    run(*private, *several, "--learning-rate", "50", "--out", "worse")
+    run(*private, *several, "--learning-rate", "1000", "--out", "worse")
     run(*usual, *several, "--unsafe-non-private", "--out", "ceiling")
     run("report", "fixed", "sac", "one-step", "ceiling", "--out", "several.html")
     grid = (ROOT / "grids/small.toml").read_text().replace("demo/", "")

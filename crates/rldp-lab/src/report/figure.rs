@@ -142,10 +142,10 @@ impl<'a> Figure<'a> {
         let axes = self.axes;
         let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
         let mut chart = ChartBuilder::on(&root)
-            .caption(self.title, ("sans-serif", 15, &TEXT))
+            .caption(self.title, ("sans-serif", 18, &TEXT))
             .margin(10)
-            .x_label_area_size(38)
-            .y_label_area_size(60)
+            .x_label_area_size(42)
+            .y_label_area_size(64)
             .build_cartesian_2d(Ticked::new(axes.x, x_range), Ticked::new(axes.y, y_range))?;
         chart
             .configure_mesh()
@@ -154,8 +154,8 @@ impl<'a> Figure<'a> {
             .axis_style(FAINT)
             .bold_line_style(FAINT.mix(0.2))
             .light_line_style(FAINT.mix(0.0))
-            .label_style(("sans-serif", 12, &TEXT))
-            .axis_desc_style(("sans-serif", 13, &TEXT))
+            .label_style(("sans-serif", 14, &TEXT))
+            .axis_desc_style(("sans-serif", 16, &TEXT))
             .x_label_formatter(&|place| axes.x.label(*place))
             .y_label_formatter(&|place| axes.y.label(*place))
             .draw()?;

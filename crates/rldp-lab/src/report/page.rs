@@ -98,8 +98,11 @@ fn capital(text: &str) -> String {
 
 /// Public prompts with what followed them before and after.
 fn samples(runs: &[(RunFolder, Verdict)]) -> String {
-    let text =
-        |text: Option<&String>| text.map_or("(nothing: the model has no finite numbers)".into(), |text| escape(text));
+    let text = |text: Option<&String>| match text.map(|text| text.trim()) {
+        None => " (nothing: the model could not go on)".to_owned(),
+        Some("") => " (nothing: the text ends here)".to_owned(),
+        Some(_) => text.map_or_else(String::new, |text| format!("<mark>{}</mark>", escape(text))),
+    };
     let mut html = String::new();
     for (run, _) in runs.iter().filter(|(run, _)| !run.samples.is_empty()) {
         let _ = write!(html, "<h2>Before and after: {}</h2>", escape(&run.title()));
@@ -107,7 +110,7 @@ fn samples(runs: &[(RunFolder, Verdict)]) -> String {
             let prompt = escape(&line.prompt);
             let _ = write!(
                 html,
-                "<div class=\"samples\"><p><b>before</b>{prompt}<mark>{}</mark></p><p><b>after</b>{prompt}<mark>{}</mark></p></div>",
+                "<div class=\"samples\"><p><b>before</b>{prompt}{}</p><p><b>after</b>{prompt}{}</p></div>",
                 text(line.before.as_ref()),
                 text(line.after.as_ref())
             );
