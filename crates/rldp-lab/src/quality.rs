@@ -55,7 +55,7 @@ impl Quality {
     pub fn words(&self) -> String {
         let records = self.records.map_or(String::new(), |records| format!(" {records}"));
         let advice = if self.is_worse() {
-            ": do not use this adapter; a smaller --learning-rate, more units or a larger epsilon would help"
+            ": do not use this adapter; a smaller learning rate, more units or a larger epsilon would help"
         } else {
             ""
         };
@@ -98,12 +98,12 @@ pub fn against_ceiling(run: &RunFolder, ceiling: &RunFolder) -> Option<String> {
     let (own, other) = (Quality::of(run)?, Quality::of(ceiling)?);
     let words = match own.towards(&other) {
         Some(part) => format!(
-            "{}, without privacy, reaches {}: this run goes {:.0} % of the way there, in nats a token.",
+            "Without privacy, {} reaches {}: this run goes {:.0} % of the way there, in nats a token.",
             ceiling.title(),
             shown(other.after),
             100.0 * part
         ),
-        None => format!("{}, without privacy, reaches {}.", ceiling.title(), shown(other.after)),
+        None => format!("Without privacy, {} reaches {}.", ceiling.title(), shown(other.after)),
     };
     Some(words)
 }

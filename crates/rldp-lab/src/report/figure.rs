@@ -144,6 +144,7 @@ impl<'a> Figure<'a> {
         let mut chart = ChartBuilder::on(&root)
             .caption(self.title, ("sans-serif", 18, &TEXT))
             .margin(10)
+            .margin_right(20)
             .x_label_area_size(42)
             .y_label_area_size(64)
             .build_cartesian_2d(Ticked::new(axes.x, x_range), Ticked::new(axes.y, y_range))?;

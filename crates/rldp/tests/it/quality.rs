@@ -72,8 +72,8 @@ fn a_run_without_privacy_beside_it_is_the_ceiling() {
     scene.rldp(&format!("{ceiling} --learning-rate 0.02 --out ceiling")).expect(0);
     scene.rldp("report run ceiling --out both.html").expect(0);
     let page = scene.read("both.html");
-    assert!(page.contains("ceiling, without privacy, reaches"), "{page}");
-    assert!(!scene.read("run/report.html").contains("without privacy, reaches"), "a run's own page is of its folder");
+    assert!(page.contains("Without privacy, ceiling reaches"), "{page}");
+    assert!(!scene.read("run/report.html").contains("Without privacy, ceiling"), "a run's own page is of its folder");
 }
 
 #[test]
