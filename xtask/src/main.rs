@@ -4,6 +4,7 @@ mod deny;
 mod dist;
 mod kernels;
 mod layers;
+mod pages;
 mod site;
 mod tidy;
 
@@ -41,6 +42,7 @@ const CHECKS: &[Check] = &[
     }),
     ("targets", dist::check_targets),
     ("test", |root| cargo(root, &["test", "--workspace", "--release"], &[])),
+    ("pages", pages::check),
 ];
 
 fn main() -> ExitCode {

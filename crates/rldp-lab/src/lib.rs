@@ -3,10 +3,15 @@
 pub mod compare;
 mod error;
 pub mod export;
+mod loss;
+mod number;
+mod quality;
 pub mod report;
 mod run;
 pub mod statistics;
 pub mod utility;
 
 pub use error::LabError;
-pub use run::{ControlLine, EvalLine, RunFolder, StepLine};
+pub use loss::readable_loss;
+pub use quality::Quality;
+pub use run::{ControlLine, EvalLine, RunFolder, SampleLine, StepLine};

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::error::LabError;
 
+/// Released and public values of a run.
+pub(crate) const METRICS: &str = "metrics.jsonl";
+
 /// What a run wrote. A run that is still going, or was cut short, is read as far as it got.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
@@ -22,6 +25,10 @@ pub struct RunFolder {
     pub controls: Vec<ControlLine>,
     /// One for each evaluation.
     pub evals: Vec<EvalLine>,
+    /// Texts before and after, one for each public prompt.
+    pub samples: Vec<SampleLine>,
+    /// Whether a warm-up on public text came before the first private step.
+    pub warmed: bool,
     /// Whether the ledger was closed: all steps were made, or the budget refused.
     pub closed: bool,
 }
@@ -42,6 +49,8 @@ pub struct StepLine {
     pub loss: Option<f64>,
     /// Its noise.
     pub loss_std: Option<f64>,
+    /// What a unit's loss counted as at most; earlier versions did not write it.
+    pub loss_bound: Option<f64>,
     /// Energy of the release over its noise's, minus 1.
     pub snr: f64,
 }
@@ -77,6 +86,19 @@ pub struct EvalLine {
     /// Perplexity; infinite when the run wrote none, because the model diverged.
     #[serde(deserialize_with = "infinite_when_null")]
     pub perplexity: f64,
+    /// How many records.
+    pub records: Option<f64>,
+}
+
+/// A public prompt, and how it was continued.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct SampleLine {
+    /// The prompt.
+    pub prompt: String,
+    /// What followed before the first private step; absent where the model gave none.
+    pub before: Option<String>,
+    /// What the adapter makes of it.
+    pub after: Option<String>,
 }
 
 /// JSON has no infinity: what is not finite is written as null.
@@ -95,6 +117,13 @@ impl RunFolder {
     /// # Errors
     /// When a file is missing or not of the expected form. A torn last line of the metrics is left out.
     pub fn open(path: &Path) -> Result<Self, LabError> {
+        let mut run = Self::before_metrics(path)?;
+        run.read(&fs_err::read_to_string(path.join(METRICS))?)?;
+        Ok(run)
+    }
+
+    /// What a run folder says beside its metrics.
+    pub(crate) fn before_metrics(path: &Path) -> Result<Self, LabError> {
         let wrong = |name: &str, reason: String| LabError::Run { path: path.join(name), reason };
         let text = |name: &str| fs_err::read_to_string(path.join(name)).map_err(LabError::from);
         let config =
@@ -102,14 +131,39 @@ impl RunFolder {
         let manifest =
             serde_json::from_str(&text("manifest.json")?).map_err(|error| wrong("manifest.json", error.to_string()))?;
         let closed = text("ledger.jsonl")?.lines().any(closes);
-        let mut run =
-            Self { path: path.to_owned(), config, manifest, steps: vec![], controls: vec![], evals: vec![], closed };
-        let metrics = text("metrics.jsonl")?;
-        let whole = metrics.rfind('\n').map_or("", |end| &metrics[..end]);
+        Ok(Self { closed, ..Self::with(path, config, manifest) })
+    }
+
+    /// Takes over the whole lines at the beginning of `metrics`; their length in bytes.
+    pub(crate) fn read(&mut self, metrics: &str) -> Result<usize, LabError> {
+        let whole = metrics.rfind('\n').map_or("", |end| &metrics[..=end]);
         for (index, line) in whole.lines().enumerate() {
-            run.add(line).map_err(|error| wrong("metrics.jsonl", format!("line {}: {error}", index + 1)))?;
+            let path = self.path.join(METRICS);
+            self.add(line).map_err(|error| LabError::Run { path, reason: format!("line {}: {error}", index + 1) })?;
         }
-        Ok(run)
+        Ok(whole.len())
+    }
+
+    /// Drops the lines of metrics that were read.
+    pub(crate) fn forget_lines(&mut self) {
+        self.steps.clear();
+        self.controls.clear();
+        self.evals.clear();
+        self.samples.clear();
+    }
+
+    fn with(path: &Path, config: toml::Table, manifest: Value) -> Self {
+        Self {
+            path: path.to_owned(),
+            config,
+            manifest,
+            steps: vec![],
+            controls: vec![],
+            evals: vec![],
+            samples: vec![],
+            warmed: false,
+            closed: true,
+        }
     }
 
     fn add(&mut self, line: &str) -> Result<(), serde_json::Error> {
@@ -118,6 +172,8 @@ impl RunFolder {
             Some("step") => self.steps.push(serde_json::from_value(value)?),
             Some("control") => self.controls.push(serde_json::from_value(value)?),
             Some("eval") => self.evals.push(serde_json::from_value(value)?),
+            Some("sample") => self.samples.push(serde_json::from_value(value)?),
+            Some("warm_up") => self.warmed = true,
             _ => {}
         }
         Ok(())
@@ -168,14 +224,6 @@ impl RunFolder {
 
     #[cfg(test)]
     pub(crate) fn empty(config: toml::Table, manifest: Value) -> Self {
-        Self {
-            path: PathBuf::from("run"),
-            config,
-            manifest,
-            steps: vec![],
-            controls: vec![],
-            evals: vec![],
-            closed: true,
-        }
+        Self::with(Path::new("run"), config, manifest)
     }
 }

@@ -7,6 +7,9 @@ pub const LEVEL: f64 = 0.95;
 /// Up to this many pairs the sign-flip test enumerates all 2^n assignments.
 const MOST_ENUMERATED: usize = 20;
 
+/// Values below which no interval is shown.
+const FEWEST: usize = 3;
+
 /// A mean over seeds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
@@ -33,6 +36,11 @@ impl Estimate {
         let half_width =
             deviation.and_then(|deviation| Some(t_quantile((n - 1) as f64)? * deviation / (n as f64).sqrt()));
         Some(Self { n, mean, deviation, half_width })
+    }
+
+    /// Whether there are enough values for an interval that says something: with two, 95 % are 12.7 standard errors to each side.
+    pub fn is_enough(&self) -> bool {
+        self.n >= FEWEST
     }
 
     /// The 95 % t interval of the mean.

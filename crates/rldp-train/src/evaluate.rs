@@ -1,6 +1,8 @@
 //! Perplexity on records that are assumed public.
 
-use rldp_data::{Block, TokenRecord};
+use std::sync::Arc;
+
+use rldp_data::{Block, DataError, TextTokenizer, TokenRecord};
 use rldp_model::{Adapter, Engine, Sequence, engine::EngineError};
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,51 @@ use serde::{Deserialize, Serialize};
 pub struct PublicRecords {
     blocks: Vec<Block>,
     records: usize,
+    /// How the first records begin.
+    openings: Vec<Vec<u32>>,
+    tokenizer: Option<Arc<TextTokenizer>>,
+}
+
+/// Records whose openings are kept.
+const OPENINGS: usize = 2;
+/// Tokens of a text's opening.
+const FIRST_TOKENS: usize = 6;
+/// Most tokens of a prompt, which is an opening as it is.
+const LAST_TOKENS: usize = 64;
+
+/// How a public record begins.
+#[derive(Clone)]
+pub struct Opening {
+    tokens: Vec<u32>,
+    tokenizer: Arc<TextTokenizer>,
+}
+
+impl Opening {
+    /// Token ids.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Its text.
+    ///
+    /// # Errors
+    /// When the tokenizer does not know its tokens.
+    pub fn text(&self) -> Result<String, DataError> {
+        self.tokenizer.decode(&self.tokens)
+    }
+
+    /// The text of `tokens` after it.
+    ///
+    /// # Errors
+    /// When the tokenizer does not know them.
+    pub fn continued_by(&self, tokens: &[u32]) -> Result<String, DataError> {
+        let whole = self.tokenizer.decode(&[&self.tokens, tokens].concat())?;
+        // Alone, many tokenizers leave out the space that a text begins with.
+        match whole.strip_prefix(&self.text()?) {
+            Some(rest) => Ok(rest.to_owned()),
+            None => self.tokenizer.decode(tokens),
+        }
+    }
 }
 
 /// What an evaluation found.
@@ -28,7 +75,26 @@ impl PublicRecords {
     /// Declares `records` public and cuts them into blocks of at most `max_length` tokens, as in training.
     pub fn declare(records: &[TokenRecord], max_length: usize) -> Self {
         let blocks = records.iter().flat_map(|record| record.blocks(max_length)).collect();
-        Self { blocks, records: records.len() }
+        Self { blocks, records: records.len(), openings: Vec::new(), tokenizer: None }
+    }
+
+    /// Keeps how the first of `records` begin: prompts as they are, of texts the first words.
+    #[must_use]
+    pub fn with_openings(self, records: &[TokenRecord]) -> Self {
+        Self { openings: records.iter().take(OPENINGS).map(opening).collect(), ..self }
+    }
+
+    /// Lets openings be read as text.
+    #[must_use]
+    pub fn read_by(self, tokenizer: TextTokenizer) -> Self {
+        Self { tokenizer: Some(Arc::new(tokenizer)), ..self }
+    }
+
+    /// How the first records begin, where that was kept and there is a tokenizer.
+    pub fn openings(&self) -> Vec<Opening> {
+        let Some(tokenizer) = &self.tokenizer else { return Vec::new() };
+        let opening = |tokens: &Vec<u32>| Opening { tokens: tokens.clone(), tokenizer: Arc::clone(tokenizer) };
+        self.openings.iter().map(opening).collect()
     }
 
     /// Scored tokens.
@@ -39,6 +105,15 @@ impl PublicRecords {
     fn sequences(&self) -> Vec<Sequence<'_>> {
         self.blocks.iter().map(|block| sequence(block, 1.0)).collect()
     }
+}
+
+fn opening(record: &TokenRecord) -> Vec<u32> {
+    let scored = record.scored.first().map_or(record.tokens.len(), |scored| scored.start);
+    // A text is scored from its second token on, whatever the tokenizer puts before it.
+    if scored > record.prefix.max(1) {
+        return record.tokens[scored.saturating_sub(LAST_TOKENS)..scored].to_vec();
+    }
+    record.tokens[..record.tokens.len().min(record.prefix + FIRST_TOKENS)].to_vec()
 }
 
 /// A block as the engine takes it, each of its scored tokens with `weight`.

@@ -120,7 +120,10 @@ fn evaluated(
     if promises && !data.allow_shared_eval && shared_records(train, &records) > 0 {
         return Err(shared_eval(settings, path));
     }
-    Ok(PublicRecords::declare(&records, data.max_length))
+    let declared = PublicRecords::declare(&records, data.max_length);
+    // Words of records that may be private ones belong into no report.
+    let apart = promises && !data.allow_shared_eval;
+    Ok(if apart { declared.with_openings(&records) } else { declared })
 }
 
 /// The text of `--public`, none of which may stand among the private records.

@@ -167,6 +167,9 @@ pub(crate) struct TrainArguments {
     /// Print no progress
     #[arg(long)]
     pub(crate) quiet: bool,
+    /// Write TensorBoard events there after every step, in a folder with the run's name: the values of its metrics
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Output")]
+    pub(crate) tensorboard: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) ranks: RankArguments,
 }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use rldp_train::{Progress, StepView, evaluate::Evaluation};
+use rldp_lab::{export::LiveEvents, readable_loss};
+use rldp_train::{Progress, StepRecord, StepView, evaluate::Evaluation};
 
 /// Shows a run to a person.
 pub(crate) struct Terminal {
@@ -20,8 +21,8 @@ pub(crate) struct Terminal {
     stop: Arc<AtomicBool>,
     started: std::time::Instant,
     first_step: Option<u64>,
-    /// First and last evaluation: step and perplexity.
-    evaluations: Option<[(u64, f64); 2]>,
+    /// The last evaluation: its step, and perplexity.
+    evaluation: Option<(u64, f64)>,
 }
 
 impl Terminal {
@@ -34,24 +35,30 @@ impl Terminal {
         }
         bar.set_prefix(label.to_owned());
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, interactive, quiet, stop, started: std::time::Instant::now(), first_step: None, evaluations: None }
+        Self { bar, interactive, quiet, stop, started: std::time::Instant::now(), first_step: None, evaluation: None }
     }
 
-    /// Leaves the last state standing, and says what came of it.
-    pub(crate) fn finish(&self) {
+    /// Leaves the last state standing.
+    fn finish(&self) {
         self.bar.abandon();
-        if let (false, Some([(first, before), (last, after)])) = (self.quiet, self.evaluations) {
-            let label = self.bar.prefix();
-            note(&label, &format!("perplexity {before:.2} at step {first}, {after:.2} at step {last}"));
-        }
     }
 
     fn message(&mut self, view: &StepView) -> String {
         let first = *self.first_step.get_or_insert(view.step - 1);
         let per_second = (view.step - first) as f64 * view.batch_size / self.started.elapsed().as_secs_f64();
-        let loss = view.record.loss.map_or(String::new(), |loss| format!("loss {loss:.2} "));
-        let perplexity = self.evaluations.map_or(String::new(), |[_, (_, last)]| format!("ppl {last:.2} "));
-        format!("{loss}{perplexity}ε {:.3} {per_second:.0} units/s", view.record.epsilon_spent)
+        // Of the model before this step, as the line says: it is evaluated now and then.
+        let perplexity = self.evaluation.map_or(String::new(), |(at, found)| format!("ppl {found:.2} @ {at} "));
+        format!("{}{perplexity}ε {:.3} {per_second:.0} units/s", loss(view.record), view.record.epsilon_spent)
+    }
+}
+
+/// The released loss, cut off at its public bounds, with its noise; a dash where noise is all of it.
+fn loss(record: &StepRecord) -> String {
+    let Some(loss) = record.loss else { return String::new() };
+    let deviation = record.loss_std.unwrap_or_default();
+    match readable_loss(loss, deviation, record.loss_bound) {
+        Some(loss) => format!("loss {loss:.2}±{deviation:.2} "),
+        None => "loss – (noise) ".to_owned(),
     }
 }
 
@@ -70,9 +77,7 @@ impl Progress for Terminal {
     }
 
     fn evaluated(&mut self, step: u64, evaluation: &Evaluation) {
-        let now = (step, evaluation.perplexity);
-        let first = self.evaluations.map_or(now, |[first, _]| first);
-        self.evaluations = Some([first, now]);
+        self.evaluation = Some((step, evaluation.perplexity));
     }
 
     fn warming(&mut self, updates: u64, held_out: &Evaluation) {
@@ -83,6 +88,52 @@ impl Progress for Terminal {
 
     fn should_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// All who watch a run: a person, and TensorBoard where it was asked for.
+pub(crate) struct Watching {
+    terminal: Terminal,
+    events: Option<LiveEvents>,
+}
+
+impl Watching {
+    pub(crate) fn new(terminal: Terminal, events: Option<LiveEvents>) -> Self {
+        Self { terminal, events }
+    }
+
+    /// After the run: what its last lines say, and the last state of the bar.
+    pub(crate) fn finish(&mut self) {
+        self.follow();
+        self.terminal.finish();
+    }
+
+    /// A folder of events that cannot be written ends no run, which would lose what was paid for.
+    fn follow(&mut self) {
+        if let Some(Err(error)) = self.events.as_mut().map(LiveEvents::follow) {
+            note("WARNING", &format!("no more TensorBoard events are written: {error}"));
+            self.events = None;
+        }
+    }
+}
+
+impl Progress for Watching {
+    fn step(&mut self, view: &StepView) {
+        self.terminal.step(view);
+        self.follow();
+    }
+
+    fn evaluated(&mut self, step: u64, evaluation: &Evaluation) {
+        self.terminal.evaluated(step, evaluation);
+        self.follow();
+    }
+
+    fn warming(&mut self, updates: u64, held_out: &Evaluation) {
+        self.terminal.warming(updates, held_out);
+    }
+
+    fn should_stop(&self) -> bool {
+        self.terminal.should_stop()
     }
 }
 

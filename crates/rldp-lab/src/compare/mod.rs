@@ -192,7 +192,11 @@ fn difference(own: &[&Entry], base: &BTreeMap<u64, &Entry>) -> Option<Difference
 }
 
 fn reach(own: &[&Entry], base: &BTreeMap<u64, &Entry>) -> Option<Reach> {
+    // Where no curve was kept, nothing is known.
     let steps = |entry: &&Entry| {
+        if entry.curve.is_empty() {
+            return None;
+        }
         let target = last_log(base.get(&entry.result.seed)?)?.exp();
         // The target went through a logarithm: the baseline itself must still reach it.
         Some(steps_to_reach(&entry.curve, target * (1.0 + 1e-12)))

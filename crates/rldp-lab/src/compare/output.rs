@@ -3,6 +3,8 @@
 use super::{Cell, MethodSummary, Reach};
 
 const DASH: &str = "–";
+/// In place of an interval from one or two seeds, which would be as wide as everything.
+const TOO_FEW: &str = "(too few seeds)";
 
 /// Heads of [`rows`].
 pub(crate) const HEADS: [&str; 10] = [
@@ -45,17 +47,24 @@ fn runs(method: &MethodSummary) -> String {
 }
 
 fn perplexity(method: &MethodSummary) -> String {
-    method.log_perplexity.as_ref().map_or(DASH.into(), |estimate| match estimate.interval() {
-        None => format!("{:.3}", estimate.mean.exp()),
+    method.log_perplexity.as_ref().map_or(DASH.into(), |estimate| match shown(estimate, estimate.interval()) {
+        None => format!("{:.3} {TOO_FEW}", estimate.mean.exp()),
         Some((low, high)) => format!("{:.3} [{:.3}, {:.3}]", estimate.mean.exp(), low.exp(), high.exp()),
     })
 }
 
 fn difference(method: &MethodSummary) -> String {
-    method.difference.as_ref().map_or(DASH.into(), |difference| match difference.percent_interval() {
-        None => format!("{:+.2}", difference.percent()),
-        Some((low, high)) => format!("{:+.2} [{low:+.2}, {high:+.2}]", difference.percent()),
+    method.difference.as_ref().map_or(DASH.into(), |difference| {
+        match shown(&difference.log_ratio, difference.percent_interval()) {
+            None => format!("{:+.2} {TOO_FEW}", difference.percent()),
+            Some((low, high)) => format!("{:+.2} [{low:+.2}, {high:+.2}]", difference.percent()),
+        }
     })
+}
+
+/// An interval, where there are enough values for one.
+fn shown(estimate: &super::Estimate, interval: Option<(f64, f64)>) -> Option<(f64, f64)> {
+    interval.filter(|_| estimate.is_enough())
 }
 
 fn reach(reach: &Reach) -> String {

@@ -3,6 +3,7 @@
 //! The same values as in the report, released or public; no clock time among them, which is a side channel.
 
 mod card;
+mod live;
 mod tensorboard;
 
 use std::{collections::BTreeMap, path::Path};
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Map, Value, json};
 
 pub use card::{CARD, model_card};
+pub use live::LiveEvents;
 
 use crate::{error::LabError, run::RunFolder};
 

@@ -17,8 +17,19 @@ const SIMPLE_VALUE: u32 = 2;
 /// A file of scalars. TensorBoard wants a wall time for each event; it is the step in seconds, since clock time stays with
 /// the operator.
 pub(super) fn events(scalars: &BTreeMap<u64, BTreeMap<String, f64>>) -> Vec<u8> {
+    [head(), more(scalars)].concat()
+}
+
+/// What such a file begins with.
+pub(super) fn head() -> Vec<u8> {
     let mut file = Vec::new();
     record(&mut file, &[fixed64(WALL_TIME, 0.0), bytes(FILE_VERSION, b"brain.Event:2")].concat());
+    file
+}
+
+/// Scalars that follow in a file.
+pub(super) fn more(scalars: &BTreeMap<u64, BTreeMap<String, f64>>) -> Vec<u8> {
+    let mut file = Vec::new();
     for (step, values) in scalars {
         let value = |(name, value): (&String, &f64)| {
             bytes(VALUE, &[bytes(TAG, name.as_bytes()), fixed32(SIMPLE_VALUE, *value as f32)].concat())

@@ -1,5 +1,7 @@
 //! How an axis is divided, and what stands at its ticks.
 
+use crate::number::short;
+
 /// Ticks that still leave room for their labels.
 const MOST: usize = 8;
 /// Ticks below which an axis says too little.
@@ -9,6 +11,8 @@ const FEWEST: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Axis {
     Linear,
+    /// Whole numbers.
+    Steps,
     /// By powers of ten; for values above 0.
     Logarithmic,
 }
@@ -24,10 +28,16 @@ impl Axis {
         short(if self == Self::Logarithmic { 10_f64.powf(place) } else { place })
     }
 
+    /// What an axis is called: `label`, and how it is divided where that is not to be expected.
+    pub(super) fn named(self, label: &str) -> String {
+        if self == Self::Logarithmic { format!("{label} (logarithmic)") } else { label.to_owned() }
+    }
+
     /// Places of round values between two places, in order.
     pub(super) fn ticks(self, (low, high): (f64, f64)) -> Vec<f64> {
         match self {
             Self::Linear => even(low, high),
+            Self::Steps => whole(low, high),
             Self::Logarithmic => {
                 // From dense to sparse; the first that has room is the best.
                 let digits: [&[u32]; 4] = [&[1, 2, 3, 4, 5, 6, 7, 8, 9], &[1, 2, 5], &[1, 3], &[1]];
@@ -37,11 +47,15 @@ impl Axis {
                     Some(ticks) if ticks.len() >= FEWEST => ticks,
                     // Less than a few digits: as good as linear. Or more than a few decades: every second or third.
                     Some(_) => even(10_f64.powf(low), 10_f64.powf(high)).into_iter().map(f64::log10).collect(),
-                    None => even(low, high).into_iter().filter(|place| place.fract() == 0.0).collect(),
+                    None => whole(low, high),
                 }
             }
         }
     }
+}
+
+fn whole(low: f64, high: f64) -> Vec<f64> {
+    even(low, high).into_iter().filter(|place| place.fract() == 0.0).collect()
 }
 
 /// Logarithms of digits times powers of ten.
@@ -64,20 +78,6 @@ fn even(low: f64, high: f64) -> Vec<f64> {
     (first..=last).map(|multiple| multiple as f64 * step).collect()
 }
 
-/// A number in at most about six characters.
-pub(super) fn short(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 {
-        "0".into()
-    } else if (0.001..100_000.0).contains(&size) {
-        let digits = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
-        let text = format!("{value:.digits$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-    } else {
-        format!("{value:.1e}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +91,8 @@ mod tests {
     fn ticks_are_round() {
         assert_eq!(labels(Axis::Linear, -0.02, 0.07), ["-0.02", "0", "0.02", "0.04", "0.06"]);
         assert_eq!(labels(Axis::Linear, 1.0, 60.0), ["10", "20", "30", "40", "50", "60"]);
+        assert_eq!(labels(Axis::Steps, 0.0, 1.0), ["0", "1"]);
+        assert_eq!(labels(Axis::Steps, 0.0, 40.0), ["0", "5", "10", "15", "20", "25", "30", "35", "40"]);
         assert_eq!(labels(Axis::Logarithmic, 9.4, 295.0), ["10", "20", "50", "100", "200"]);
         assert_eq!(labels(Axis::Logarithmic, 3.9, 11.0), ["4", "5", "6", "7", "8", "9", "10"]);
         assert_eq!(labels(Axis::Logarithmic, 1.49, 1.76), ["1.5", "1.55", "1.6", "1.65", "1.7", "1.75"]);

@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    axis::{Axis, short},
-    figure::escape,
-};
+use super::{axis::Axis, figure::escape};
+use crate::number::short;
 
 /// Geometry in units of the view box.
-const LEFT: f64 = 150.0;
-const WIDTH: f64 = 390.0;
+const LEFT: f64 = 118.0;
+const WIDTH: f64 = 300.0;
 const TOP: f64 = 34.0;
 const ROW: f64 = 20.0;
 
@@ -33,16 +31,20 @@ pub(super) fn boxes(title: &str, label: &str, rows: &[Row]) -> String {
     let x = |value: f64| along(Axis::Logarithmic.place(value));
     let bottom = TOP + ROW * rows.len() as f64;
     let mut svg = format!(
-        "<svg class=\"figure\" role=\"img\" aria-label=\"{0}\" viewBox=\"0 0 560 {1:.0}\"><text x=\"280\" y=\"18\" \
-         text-anchor=\"middle\" font-size=\"16\">{0}</text>",
+        "<svg class=\"figure\" role=\"img\" aria-label=\"{0}\" data-x=\"{2}\" data-y=\"method\" viewBox=\"0 0 440 {1:.0}\">\
+         <text x=\"220\" y=\"18\" text-anchor=\"middle\" font-size=\"15\">{0}</text>\
+         <text x=\"{3:.0}\" y=\"{4:.0}\" font-size=\"13\" text-anchor=\"end\">method</text>",
         escape(title),
-        bottom + 44.0
+        bottom + 44.0,
+        escape(label),
+        LEFT - 8.0,
+        bottom + 34.0
     );
     for place in Axis::Logarithmic.ticks((low, high)) {
         let _ = write!(
             svg,
             "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{bottom}\" stroke=\"currentColor\" stroke-opacity=\"0.2\"/>\
-             <text x=\"{0:.1}\" y=\"{1:.0}\" font-size=\"11\" text-anchor=\"middle\">{2}</text>",
+             <text x=\"{0:.1}\" y=\"{1:.0}\" font-size=\"12\" text-anchor=\"middle\">{2}</text>",
             along(place),
             bottom + 15.0,
             Axis::Logarithmic.label(place)

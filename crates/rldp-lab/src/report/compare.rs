@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use super::{
     Together,
-    axis::Axis,
     boxes::boxes,
-    figure::{Series, escape, lines_on},
-    page::{SCRIPT, STYLE, percent},
+    comparison_table,
+    figure::{Drawn, Figure, Series, escape},
+    page::{HINT, SCRIPT, STYLE, section},
     sensitivity,
 };
 use crate::{
-    compare::{Cell, Choice, Entry, HEADS, csv, rows},
+    compare::{Cell, Choice, Entry},
     error::LabError,
     statistics::Estimate,
 };
@@ -31,8 +31,8 @@ pub fn write_comparison(
     out: &Path,
 ) -> Result<(), LabError> {
     let sensitivity = sensitivity::figures(entries, &methods(cells))?;
-    let spreads: String = cells.iter().map(|cell| spread(entries, cell)).collect();
-    let figures: Vec<String> = cells.iter().map(|cell| curves(entries, cell)).collect::<Result<_, _>>()?;
+    let spreads: Vec<Drawn> = cells.iter().map(|cell| spread(entries, cell)).collect();
+    let curves: Vec<Drawn> = cells.iter().map(|cell| curves(entries, cell)).collect::<Result<_, _>>()?;
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\"/><title>rldp comparison</title><style>{STYLE}</style></head><body>\
@@ -40,14 +40,18 @@ pub fn write_comparison(
     );
     html.push_str(&promise(entries, together));
     html.push_str(&failures(failed));
-    html.push_str(&summary(cells, baseline));
+    html.push_str(&comparison_table::html(cells, baseline));
     html.push_str(&tuning(choices));
-    let _ = write!(html, "<h2>Spread over seeds</h2><div class=\"figures\">{spreads}</div>");
-    let _ = write!(html, "<h2>Learning curves</h2><div class=\"figures\">{}</div>", figures.concat());
-    html.push_str("<p>Lines are geometric means over seeds; bands are one standard deviation of log-perplexity.</p>");
-    if !sensitivity.is_empty() {
-        let _ = write!(html, "<h2>Sensitivity</h2><div class=\"figures\">{sensitivity}</div>");
+    html.push_str(&section("Spread over seeds", &spreads));
+    if entries.iter().any(|entry| entry.curve.len() > 1) {
+        html.push_str(&section("Learning curves", &curves));
+        html.push_str("<p class=\"note\">Lines are geometric means over seeds.</p>");
+    } else if !entries.is_empty() {
+        html.push_str(
+            "<h2>Learning curves</h2><p>Evaluations within these runs were not kept: there are none to draw.</p>",
+        );
     }
+    html.push_str(&section("Sensitivity", &sensitivity));
     let _ = writeln!(html, "<script>{SCRIPT}</script></body></html>");
     super::replace(out, &html)
 }
@@ -106,30 +110,6 @@ fn failures(failed: &[String]) -> String {
     )
 }
 
-fn summary(cells: &[Cell], baseline: &str) -> String {
-    let mut html = String::from("<h2>Summary</h2><div class=\"wide\"><table><thead><tr>");
-    for head in HEADS {
-        let _ = write!(html, "<th data-sort=\"none\">{head}</th>");
-    }
-    html.push_str("</tr></thead><tbody>");
-    for row in rows(cells) {
-        let line: String = row.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
-        let _ = write!(html, "<tr>{line}</tr>");
-    }
-    let comparisons = cells.iter().flat_map(|cell| &cell.methods).filter(|method| method.difference.is_some()).count();
-    let _ = write!(
-        html,
-        "</tbody></table></div><p>Perplexity is the geometric mean over seeds with a 95 % t interval. The baseline is {}; \
-         differences are paired by seed, negative is better, and the p-value is that of the two-sided sign-flip test, which \
-         cannot be below 2/2^n with n pairs. There are {comparisons} comparisons and no correction for their number. Steps \
-         to baseline: median over seeds until a method is where the baseline of the same seed ends.</p>\
-         <p><a download=\"summary.csv\" href=\"data:text/csv;charset=utf-8,{}\">Download as CSV</a></p>",
-        escape(baseline),
-        percent(&csv(cells))
-    );
-    html
-}
-
 /// What the rules of tuning chose.
 fn tuning(choices: &[Choice]) -> String {
     if choices.is_empty() {
@@ -147,24 +127,26 @@ fn tuning(choices: &[Choice]) -> String {
     format!(
         "<h2>Tuning</h2><p>The same candidates for every method. Within the budget, trials and final run share one epsilon, \
          and the trials of a seed choose by perplexity on the public file. In hindsight, every candidate had the whole \
-         budget and nobody paid for the choice.</p><div class=\"wide\"><table><thead><tr>{head}</tr></thead><tbody>{rows}\
-         </tbody></table></div>"
+         budget and nobody paid for the choice.</p>{HINT}<div class=\"wide\" tabindex=\"0\"><table><thead><tr>{head}</tr></thead>\
+         <tbody>{rows}</tbody></table></div>"
     )
 }
 
 /// Curves of one cell, one line a method.
-fn curves(entries: &[Entry], cell: &Cell) -> Result<String, LabError> {
+fn curves(entries: &[Entry], cell: &Cell) -> Result<Drawn, LabError> {
     let title = format!("{} on {} {}", cell.model, cell.dataset, cell.axes);
     let series: Vec<Series> = cell.methods.iter().map(|method| band(entries, cell, &method.method)).collect();
-    lines_on(Axis::Logarithmic, title.trim_end(), "perplexity", &series)
+    let figure = Figure::new(title.trim_end(), "perplexity").logarithmic();
+    figure.band("± one standard deviation of log-perplexity").draw(&series)
 }
 
 /// Final perplexities of one cell, a row a method.
-fn spread(entries: &[Entry], cell: &Cell) -> String {
+fn spread(entries: &[Entry], cell: &Cell) -> Drawn {
     let finals = |method: &str| own(entries, cell, method).filter_map(|entry| entry.result.perplexity_after).collect();
     let rows: Vec<_> = cell.methods.iter().map(|method| (method.method.clone(), finals(&method.method))).collect();
     let title = format!("{} on {} {}", cell.model, cell.dataset, cell.axes);
-    boxes(title.trim_end(), "perplexity after the last step, logarithmic", &rows)
+    let svg = boxes(title.trim_end(), "perplexity after the last step (logarithmic)", &rows);
+    if svg.is_empty() { Drawn::Nothing } else { Drawn::Plot(format!("<div>{svg}</div>")) }
 }
 
 /// The runs of a method in a cell.

@@ -1,6 +1,4 @@
-//! Figures as inline SVG that follows the page's colours.
-
-use std::fmt::Write as _;
+//! Figures as inline SVG that follows the page's colours. What has no shape to show is a sentence instead.
 
 use plotters::{
     coord::{
@@ -10,25 +8,36 @@ use plotters::{
     prelude::*,
 };
 
-use super::axis::{Axis, short};
-use crate::error::LabError;
+use super::{
+    axis::Axis,
+    legend::{self, Style},
+};
+use crate::{error::LabError, number::short};
 
-/// Colours of series, told apart in light and dark and by the colour-blind (Okabe and Ito).
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(128, 128, 128),
-];
+/// Size of a figure's view box.
+pub(super) const WIDTH: u32 = 440;
+const HEIGHT: u32 = 290;
 
 /// Stand-ins that the page replaces by its own text and line colours.
 const TEXT: RGBColor = RGBColor(1, 2, 3);
 const FAINT: RGBColor = RGBColor(3, 2, 1);
 
+/// Up to this many points of a line are marked.
+const MOST_MARKED: usize = 64;
+
+/// What came of a figure.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Drawn {
+    /// There was nothing to show.
+    Nothing,
+    /// Nothing varies: words say it better. As HTML.
+    Said(String),
+    /// SVG with its legend.
+    Plot(String),
+}
+
 /// One line, with an optional band of ± around it.
+#[derive(Clone, Debug)]
 pub(super) struct Series {
     pub(super) name: String,
     pub(super) points: Vec<(f64, f64)>,
@@ -46,38 +55,8 @@ impl Series {
     }
 }
 
-/// Up to this many lines are named within the figure; more below it.
-const MOST_IN_FIGURE: usize = 5;
-
-/// How a line is told from others.
-#[derive(Clone, Copy)]
-struct Style {
-    colour: RGBColor,
-    /// 0 is solid; then dashes, shorter and shorter.
-    dash: u32,
-}
-
-impl Style {
-    fn of(index: usize) -> Self {
-        Self { colour: COLOURS[index % COLOURS.len()], dash: (index / COLOURS.len()) as u32 }
-    }
-}
-
-/// Names of lines below a figure that has no room for them.
-fn legend(series: &[(Style, &Series)]) -> String {
-    if series.len() <= MOST_IN_FIGURE {
-        return String::new();
-    }
-    let entry = |(style, series): &(Style, &Series)| {
-        let RGBColor(red, green, blue) = style.colour;
-        let line = ["solid", "dashed", "dotted"][style.dash.min(2) as usize];
-        format!("<li><i style=\"border-top:2px {line} rgb({red},{green},{blue})\"></i>{}</li>", escape(&series.name))
-    };
-    format!("<ul class=\"legend\">{}</ul>", series.iter().map(entry).collect::<String>())
-}
-
 /// Both axes of a figure.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Axes<'a> {
     pub(super) x: Axis,
     pub(super) x_label: &'a str,
@@ -85,36 +64,186 @@ pub(super) struct Axes<'a> {
     pub(super) y_label: &'a str,
 }
 
-/// Lines over steps. Empty series are left out; without any point there is no figure.
-pub(super) fn lines(title: &str, y_label: &str, series: &[Series]) -> Result<String, LabError> {
-    lines_on(Axis::Linear, title, y_label, series)
+/// A figure before its lines.
+#[derive(Clone, Debug)]
+pub(super) struct Figure<'a> {
+    title: &'a str,
+    axes: Axes<'a>,
+    from_zero: bool,
+    /// Horizontal lines: name and value.
+    levels: Vec<(String, f64)>,
+    band: &'a str,
 }
 
-/// [`lines`] on an axis of choice.
-pub(super) fn lines_on(axis: Axis, title: &str, y_label: &str, series: &[Series]) -> Result<String, LabError> {
-    lines_over(axis, title, ("step", y_label), series)
+impl<'a> Figure<'a> {
+    /// A figure over steps.
+    pub(super) fn new(title: &'a str, y_label: &'a str) -> Self {
+        let axes = Axes { x: Axis::Steps, x_label: "step", y: Axis::Linear, y_label };
+        Self { title, axes, from_zero: false, levels: Vec::new(), band: "" }
+    }
+
+    /// On other axes.
+    pub(super) fn over(mut self, axes: Axes<'a>) -> Self {
+        self.axes = axes;
+        self
+    }
+
+    /// With values by powers of ten.
+    pub(super) fn logarithmic(mut self) -> Self {
+        self.axes.y = Axis::Logarithmic;
+        self
+    }
+
+    /// With 0 on the axis of values.
+    pub(super) fn from_zero(mut self) -> Self {
+        self.from_zero = true;
+        self
+    }
+
+    /// With horizontal lines.
+    pub(super) fn levels(mut self, levels: Vec<(String, f64)>) -> Self {
+        self.levels = levels;
+        self
+    }
+
+    /// Says what bands are.
+    pub(super) fn band(mut self, name: &'a str) -> Self {
+        self.band = name;
+        self
+    }
+
+    /// Lines of `series`; a sentence where none of them changes.
+    pub(super) fn draw(&self, series: &[Series]) -> Result<Drawn, LabError> {
+        let filled: Vec<&Series> = series.iter().filter(|series| !series.points.is_empty()).collect();
+        if filled.is_empty() {
+            return Ok(Drawn::Nothing);
+        }
+        if filled.len() <= MOST_SAID && filled.iter().all(|series| is_constant(series)) {
+            return Ok(Drawn::Said(said(self.title, self.axes.x_label, &filled)));
+        }
+        let placed: Vec<Series> = series.iter().map(|series| series.on(&self.axes)).collect();
+        // A series keeps its colour also where others have no points.
+        let styled = placed.iter().enumerate().map(|(at, series)| (Style::of(at), series));
+        let styled: Vec<(Style, &Series)> = styled.filter(|(_, series)| !series.points.is_empty()).collect();
+        let Some((x_range, y_range)) = self.ranges(&styled) else { return Ok(Drawn::Nothing) };
+        let mut svg = String::new();
+        self.draw_on(&mut svg, &styled, x_range, y_range).map_err(|error| LabError::Figure(error.to_string()))?;
+        let legend = legend::html(&styled, &self.levels, self.band);
+        Ok(Drawn::Plot(format!("<div>{}{legend}</div>", self.themed(&svg))))
+    }
+
+    fn draw_on(
+        &self,
+        svg: &mut String,
+        series: &[(Style, &Series)],
+        x_range: (f64, f64),
+        y_range: (f64, f64),
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let axes = self.axes;
+        let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
+        let mut chart = ChartBuilder::on(&root)
+            .caption(self.title, ("sans-serif", 18, &TEXT))
+            .margin(10)
+            .margin_right(20)
+            .x_label_area_size(42)
+            .y_label_area_size(64)
+            .build_cartesian_2d(Ticked::new(axes.x, x_range), Ticked::new(axes.y, y_range))?;
+        chart
+            .configure_mesh()
+            .x_desc(axes.x.named(axes.x_label))
+            .y_desc(axes.y.named(axes.y_label))
+            .axis_style(FAINT)
+            .bold_line_style(FAINT.mix(0.2))
+            .light_line_style(FAINT.mix(0.0))
+            .label_style(("sans-serif", 14, &TEXT))
+            .axis_desc_style(("sans-serif", 16, &TEXT))
+            .x_label_formatter(&|place| axes.x.label(*place))
+            .y_label_formatter(&|place| axes.y.label(*place))
+            .draw()?;
+        for (_, level) in &self.levels {
+            let ends = [x_range.0, x_range.1].map(|x| (x, axes.y.place(*level)));
+            chart.draw_series(DashedLineSeries::new(ends, 7, 5, FAINT.stroke_width(1)))?;
+        }
+        for (Style { colour, dash }, series) in series.iter().copied() {
+            if let Some(band) = &series.band {
+                let edge = |(x, y): &(f64, f64), b: f64| (*x, (y + b).clamp(y_range.0, y_range.1));
+                let upper = series.points.iter().zip(band).map(|(point, b)| edge(point, *b));
+                let lower = series.points.iter().zip(band).map(|(point, b)| edge(point, -b));
+                let outline: Vec<(f64, f64)> = upper.chain(lower.rev()).collect();
+                chart.draw_series(std::iter::once(Polygon::new(outline, colour.mix(0.18))))?;
+            }
+            let (points, stroke) = (series.points.iter().copied(), colour.stroke_width(2));
+            match dash {
+                0 => chart.draw_series(LineSeries::new(points, stroke))?,
+                dash => chart.draw_series(DashedLineSeries::new(points, 8 / dash, 4, stroke))?,
+            };
+            if series.points.len() <= MOST_MARKED {
+                chart.draw_series(series.points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
+            }
+        }
+        root.present()?;
+        Ok(())
+    }
+
+    /// Ranges of places with a little room; degenerate ones are widened.
+    fn ranges(&self, series: &[(Style, &Series)]) -> Option<((f64, f64), (f64, f64))> {
+        let points = || series.iter().flat_map(|(_, series)| series.points.iter()).filter(|(_, y)| y.is_finite());
+        points().next()?;
+        let span = |values: &mut dyn Iterator<Item = f64>| {
+            values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
+        };
+        let levels = self.levels.iter().map(|(_, level)| self.axes.y.place(*level));
+        let (x_low, x_high) = span(&mut points().map(|point| point.0));
+        let (y_low, y_high) = span(&mut points().map(|point| point.1).chain(levels));
+        let room = if y_high > y_low { 0.08 * (y_high - y_low) } else { 0.1 * y_high.abs().max(1e-9) };
+        let y_low = if self.from_zero { 0.0 } else { y_low - room };
+        Some(((x_low, if x_high > x_low { x_high } else { x_low + 1.0 }), (y_low, y_high + room)))
+    }
+
+    /// Makes an SVG follow the page: scales with its box, takes text and line colours from the theme. It says what its axes are, so that
+    /// a test can see whether they are named.
+    fn themed(&self, svg: &str) -> String {
+        let Axes { x, x_label, y, y_label } = self.axes;
+        let body = svg.find("<svg").map_or(svg, |start| &svg[start..]);
+        let open = format!(
+            "<svg class=\"figure\" role=\"img\" aria-label=\"{}\" data-x=\"{}\" data-y=\"{}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\"",
+            escape(self.title),
+            escape(&x.named(x_label)),
+            escape(&y.named(y_label))
+        );
+        let size = format!("width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\"");
+        body.replacen(&format!("<svg {size} xmlns=\"http://www.w3.org/2000/svg\""), &open, 1)
+            .replace("#010203", "currentColor")
+            .replace("#030201", "currentColor")
+    }
 }
 
-/// [`lines_on`] over something else than steps.
-pub(super) fn lines_over(axis: Axis, title: &str, labels: (&str, &str), series: &[Series]) -> Result<String, LabError> {
-    plot(title, Axes { x: Axis::Linear, x_label: labels.0, y: axis, y_label: labels.1 }, series)
+/// Up to this many lines that do not change are told in a sentence.
+const MOST_SAID: usize = 8;
+
+fn is_constant(series: &Series) -> bool {
+    let first = series.points.first().map_or(0.0, |point| point.1);
+    series.points.iter().all(|(_, y)| (y - first).abs() <= 1e-9 * first.abs())
 }
 
-/// Lines on any axes.
-pub(super) fn plot(title: &str, axes: Axes, series: &[Series]) -> Result<String, LabError> {
-    let placed: Vec<Series> = series.iter().map(|series| series.on(&axes)).collect();
-    // A series keeps its colour also where others have no points.
-    let series: Vec<(Style, &Series)> = placed
-        .iter()
-        .enumerate()
-        .map(|(at, series)| (Style::of(at), series))
-        .filter(|(_, s)| !s.points.is_empty())
-        .collect();
-    let Some((x_range, y_range)) = ranges(&series) else { return Ok(String::new()) };
-    let mut svg = String::new();
-    draw_lines(&mut svg, title, axes, &series, x_range, y_range)
-        .map_err(|error| LabError::Figure(error.to_string()))?;
-    Ok(format!("<div>{}{}</div>", themed(&svg, title), legend(&series)))
+/// Series that do not change, in words.
+fn said(title: &str, x_label: &str, series: &[&Series]) -> String {
+    let one = |series: &Series| {
+        let value = short(series.points.first().map_or(0.0, |point| point.1));
+        let deviation = series.band.as_ref().and_then(|band| band.first()).map(|band| format!(" ± {}", short(*band)));
+        let place = match &series.points[..] {
+            [(x, _)] => format!("at {x_label} {}", short(*x)),
+            _ => "throughout".to_owned(),
+        };
+        format!("{value}{} {place}", deviation.unwrap_or_default())
+    };
+    let mut words: Vec<String> = series.iter().map(|series| one(series)).collect();
+    if words.iter().all(|one| *one == words[0]) {
+        words.truncate(1);
+    } else {
+        words = words.iter().zip(series).map(|(words, series)| format!("{} {words}", series.name)).collect();
+    }
+    format!("<b>{}</b>: {}.", escape(title), escape(&words.join(", ")))
 }
 
 /// A range of places with ticks at round values.
@@ -146,156 +275,6 @@ impl Ranged for Ticked {
     }
 }
 
-fn draw_lines(
-    svg: &mut String,
-    title: &str,
-    axes: Axes,
-    series: &[(Style, &Series)],
-    x_range: (f64, f64),
-    y_range: (f64, f64),
-) -> Result<(), Box<dyn std::error::Error>> {
-    let series_count = series.len();
-    let root = SVGBackend::with_string(svg, (560, 320)).into_drawing_area();
-    let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 16, &TEXT))
-        .margin(10)
-        .x_label_area_size(38)
-        .y_label_area_size(62)
-        .build_cartesian_2d(Ticked::new(axes.x, x_range), Ticked::new(axes.y, y_range))?;
-    chart
-        .configure_mesh()
-        .x_desc(axes.x_label)
-        .y_desc(axes.y_label)
-        .axis_style(FAINT)
-        .bold_line_style(FAINT.mix(0.2))
-        .light_line_style(FAINT.mix(0.0))
-        .label_style(("sans-serif", 12, &TEXT))
-        .axis_desc_style(("sans-serif", 13, &TEXT))
-        .x_label_formatter(&|place| axes.x.label(*place))
-        .y_label_formatter(&|place| axes.y.label(*place))
-        .draw()?;
-    for (Style { colour, dash }, series) in series.iter().copied() {
-        if let Some(band) = &series.band {
-            let upper = series.points.iter().zip(band).map(|((x, y), b)| (*x, (y + b).min(y_range.1)));
-            let lower = series.points.iter().zip(band).map(|((x, y), b)| (*x, (y - b).max(y_range.0)));
-            let outline: Vec<(f64, f64)> = upper.chain(lower.rev()).collect();
-            chart.draw_series(std::iter::once(Polygon::new(outline, colour.mix(0.18))))?;
-        }
-        let (points, stroke) = (series.points.iter().copied(), colour.stroke_width(2));
-        let line = match dash {
-            0 => chart.draw_series(LineSeries::new(points, stroke))?,
-            dash => chart.draw_series(DashedLineSeries::new(points, 8 / dash, 4, stroke))?,
-        };
-        if !series.name.is_empty() && series_count <= MOST_IN_FIGURE {
-            line.label(&series.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
-        }
-    }
-    if series_count <= MOST_IN_FIGURE && series.iter().any(|(_, series)| !series.name.is_empty()) {
-        chart
-            .configure_series_labels()
-            .position(if rises(series) { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight })
-            .label_font(("sans-serif", 12, &TEXT))
-            .draw()?;
-    }
-    root.present()?;
-    Ok(())
-}
-
-/// Whether the lines end higher than they begin: then the legend goes below them.
-fn rises(series: &[(Style, &Series)]) -> bool {
-    let change = |(_, series): &(Style, &Series)| {
-        let (first, last) = (series.points.first(), series.points.last());
-        first.zip(last).map_or(0.0, |(first, last)| last.1 - first.1)
-    };
-    series.iter().map(change).sum::<f64>() > 0.0
-}
-
-/// Ranges with a little room; degenerate ones are widened.
-fn ranges(series: &[(Style, &Series)]) -> Option<((f64, f64), (f64, f64))> {
-    let points = || series.iter().flat_map(|(_, series)| series.points.iter()).filter(|(_, y)| y.is_finite());
-    points().next()?;
-    let span = |values: &mut dyn Iterator<Item = f64>| {
-        values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
-    };
-    let (x_low, x_high) = span(&mut points().map(|point| point.0));
-    let (y_low, y_high) = span(&mut points().map(|point| point.1));
-    let room = if y_high > y_low { 0.08 * (y_high - y_low) } else { 0.1 * y_high.abs().max(1e-9) };
-    Some(((x_low, if x_high > x_low { x_high } else { x_low + 1.0 }), (y_low - room, y_high + room)))
-}
-
-/// Adapters × time: each cell's colour is the value's place between the smallest and the largest.
-pub(super) fn heat_map(title: &str, rows: &[String], columns: &[f64], values: &[Vec<f64>]) -> String {
-    let (low, high) = values.iter().flatten().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
-    if rows.is_empty() || columns.is_empty() || !(low.is_finite() && high.is_finite()) {
-        return String::new();
-    }
-    let (left, top, cell, width) = (190.0, 44.0, 13.0_f64.min(420.0 / rows.len() as f64).max(4.0), 420.0);
-    let step = width / columns.len() as f64;
-    let varied = high - low > 1e-9 * high.abs();
-    let height = top + cell * rows.len() as f64 + 40.0;
-    let mut svg = format!(
-        "<svg class=\"figure\" role=\"img\" aria-label=\"{0}\" viewBox=\"0 0 640 {height:.0}\"><text class=\"t\" x=\"320\" y=\"18\" \
-         text-anchor=\"middle\" font-size=\"16\">{0}</text><text class=\"t\" x=\"{left}\" y=\"36\" font-size=\"11\">{1}</text>",
-        escape(title),
-        if varied {
-            format!("from {} (pale) to {} (deep)", short(low), short(high))
-        } else {
-            format!("{} throughout", short(low))
-        }
-    );
-    let every = (12.0 / cell).ceil() as usize;
-    for (index, (name, row)) in rows.iter().zip(values).enumerate() {
-        let y = top + cell * index as f64;
-        if index % every == 0 {
-            let label = name.replace("model.layers.", "").replace("transformer.h.", "").replace("self_attn.", "");
-            let _ = write!(
-                svg,
-                "<text class=\"t\" x=\"{:.0}\" y=\"{:.1}\" font-size=\"10\" text-anchor=\"end\">{}</text>",
-                left - 6.0,
-                y + cell * 0.8,
-                escape(&label)
-            );
-        }
-        for (column, value) in row.iter().enumerate() {
-            let depth = if varied { (value - low) / (high - low) } else { 0.5 };
-            let _ = write!(
-                svg,
-                "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{cell:.1}\" fill=\"rgb(0,114,178)\" fill-opacity=\"{:.2}\"><title>{} at step {}: {}</title></rect>",
-                left + step * column as f64,
-                step + 0.2,
-                0.06 + 0.94 * depth,
-                escape(name),
-                columns[column],
-                short(*value)
-            );
-        }
-    }
-    let _ = write!(
-        svg,
-        "<text class=\"t\" x=\"{left}\" y=\"{0:.0}\" font-size=\"11\">step {1}</text><text class=\"t\" x=\"{2:.0}\" y=\"{0:.0}\" font-size=\"11\" text-anchor=\"end\">step {3}</text></svg>",
-        height - 20.0,
-        columns[0],
-        left + width,
-        columns[columns.len() - 1]
-    );
-    svg
-}
-
-/// Makes an SVG follow the page: scales with its box, takes text and line colours from the theme.
-fn themed(svg: &str, title: &str) -> String {
-    let body = svg.find("<svg").map_or(svg, |start| &svg[start..]);
-    let open = format!("<svg class=\"figure\" role=\"img\" aria-label=\"{}\" viewBox=\"0 0 560 320\"", escape(title));
-    let body = body.replacen(
-        "<svg width=\"560\" height=\"320\" viewBox=\"0 0 560 320\" xmlns=\"http://www.w3.org/2000/svg\"",
-        &open,
-        1,
-    );
-    body.replace("#010203", "currentColor")
-        .replace("#030201", "currentColor")
-        .replace("xmlns=\"http://www.w3.org/2000/svg\"", "")
-}
-
 /// Text that may stand in HTML.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -307,10 +286,53 @@ mod tests {
 
     use super::*;
 
+    fn plot(figure: &Figure, series: &[Series]) -> String {
+        match figure.draw(series).unwrap() {
+            Drawn::Plot(html) => html,
+            other => panic!("no plot but {other:?}"),
+        }
+    }
+
     #[test]
     fn zero_on_an_axis_is_called_zero() {
-        let svg = lines("title", "y", &[Series::line("", vec![(10.0, -0.02), (40.0, 0.07)])]).unwrap();
+        let svg = plot(&Figure::new("title", "y"), &[Series::line("", vec![(10.0, -0.02), (40.0, 0.07)])]);
         assert!(svg.contains(">\n0\n<"), "no tick at 0:\n{svg}");
         assert!(!svg.contains("e-1"), "a tick next to 0:\n{svg}");
+        assert_eq!(svg.matches("<circle").count(), 2, "points are marked:\n{svg}");
+    }
+
+    #[test]
+    fn axes_are_named_with_how_they_are_divided() {
+        let svg =
+            plot(&Figure::new("t", "perplexity").logarithmic(), &[Series::line("", vec![(0.0, 9.0), (5.0, 8.0)])]);
+        assert!(
+            svg.contains("data-y=\"perplexity (logarithmic)\"") && svg.contains(">\nperplexity (logarithmic)\n<"),
+            "{svg}"
+        );
+        assert!(svg.contains("data-x=\"step\"") && svg.contains(">\nstep\n<"), "{svg}");
+    }
+
+    #[test]
+    fn what_does_not_vary_is_said() {
+        let line = |name: &str, y: f64, steps: usize| Series::line(name, (1..=steps).map(|x| (x as f64, y)).collect());
+        let figure = Figure::new("Clip & norm", "C");
+        let said = |series: &[Series]| match figure.draw(series).unwrap() {
+            Drawn::Said(words) => words,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said(&[line("", 0.5, 1)]), "<b>Clip &amp; norm</b>: 0.5 at step 1.");
+        assert_eq!(said(&[line("a", 0.5, 3), line("b", 0.5, 3)]), "<b>Clip &amp; norm</b>: 0.5 throughout.");
+        assert_eq!(
+            said(&[line("a", 0.5, 3), line("b", 2.0, 3)]),
+            "<b>Clip &amp; norm</b>: a 0.5 throughout, b 2 throughout."
+        );
+        assert_eq!(figure.draw(&[line("a", 0.5, 0)]).unwrap(), Drawn::Nothing);
+    }
+
+    #[test]
+    fn a_budget_begins_at_nothing_and_shows_its_target() {
+        let figure = Figure::new("Budget", "epsilon").from_zero().levels(vec![("target".into(), 4.0)]);
+        let svg = plot(&figure, &[Series::line("", vec![(0.0, 0.0), (1.0, 3.0)])]);
+        assert!(svg.contains(">\n0\n<") && svg.contains(">\n4\n<") && svg.contains("target"), "{svg}");
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Audited, Verdict, axis::short, figure::escape};
-use crate::run::RunFolder;
+use super::{Audited, Verdict, figure::escape};
+use crate::{number::short, run::RunFolder};
 
 /// What somebody may believe beforehand of a unit being in the data, in percent.
 const BELIEFS: [f64; 4] = [1.0, 10.0, 50.0, 90.0];
@@ -65,9 +65,9 @@ fn odds(run: &RunFolder) -> String {
     let Some(epsilon) = run.number("privacy", "epsilon") else { return "none was set".into() };
     let after = |percent: f64| {
         let odds = percent / (100.0 - percent) * epsilon.exp();
-        format!("{} %", percent_of(100.0 * odds / (1.0 + odds)))
+        format!("{}\u{a0}%", percent_of(100.0 * odds / (1.0 + odds)))
     };
-    let before: String = BELIEFS.iter().map(|belief| format!("<td>{belief} %</td>")).collect();
+    let before: String = BELIEFS.iter().map(|belief| format!("<td>{belief}\u{a0}%</td>")).collect();
     let then: String = BELIEFS.iter().map(|belief| format!("<td>{}</td>", after(*belief))).collect();
     format!(
         "ε = {epsilon}: whoever sees all that was released, and believed before that a certain unit is in the data with the first \
@@ -263,8 +263,12 @@ mod tests {
             let config = format!("[privacy]\nepsilon = {epsilon}\ndelta = 1e-5").parse().unwrap();
             odds(&RunFolder::empty(config, Value::Null))
         };
-        assert!(page("0.5").contains("<td>1.6 %</td>") && page("8.0").contains("<td>96.8 %</td>"), "{}", page("8.0"));
-        assert!(page("30.0").contains("more than 99.99 %"));
+        assert!(
+            page("0.5").contains("<td>1.6\u{a0}%</td>") && page("8.0").contains("<td>96.8\u{a0}%</td>"),
+            "{}",
+            page("8.0")
+        );
+        assert!(page("30.0").contains("more than 99.99\u{a0}%"));
     }
 
     #[test]

@@ -2,51 +2,30 @@
 
 use std::fmt::Write as _;
 
-use super::{Audited, Together, Verdict, axis::short, figure::escape, officer::officer};
-use crate::run::RunFolder;
-
-pub(super) const STYLE: &str = "
-:root { color-scheme: light dark; --ground: #fff; --text: #1c2430; --line: #d5dae1; --soft: #f4f6f9; --good: #0a7d57; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14181f; --text: #e6eaf0; --line: #39424f; --soft: #1d232d; --good: #4cc79a; --bad: #ff8a80; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 76rem; background: var(--ground); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 1rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; border-bottom: 1px solid var(--line); }
-.claim { background: var(--soft); border-left: 5px solid var(--good); padding: .8rem 1rem; margin: .8rem 0; overflow-wrap: anywhere; }
-.claim.bad { border-color: var(--bad); } .claim strong { display: block; } .good { color: var(--good); } .bad strong { color: var(--bad); }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 28rem), 1fr)); gap: 1rem; }
-.figure { width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--ground); color: var(--text); }
-.figure text { fill: var(--text); font-family: system-ui, sans-serif; } .figure > rect:first-of-type[opacity='0'] { fill: none; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; white-space: nowrap; padding: .3rem .7rem; border-bottom: 1px solid var(--line); } th[data-sort] { cursor: pointer; }
-.legend { list-style: none; padding: 0; margin: .3rem 0 0; display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; }
-.legend i { display: inline-block; width: 1.6rem; margin-right: .4rem; vertical-align: middle; }
-.officer { display: grid; grid-template-columns: minmax(7rem, 11rem) minmax(0, 1fr); gap: .5rem 1rem; margin: 0; }
-.officer dt { font-weight: 600; } .officer dd { margin: 0; overflow-wrap: anywhere; } .officer ul { margin: .2rem 0; }
-.officer code { font-size: .85em; } .alarm { color: var(--bad); font-weight: 600; }
-.odds { width: auto; margin: .3rem 0; } .fill { display: inline-block; width: min(100%, 24rem); height: 1.6rem; border-bottom: 1px solid var(--text); }
-.fill.short { width: 8rem; } .sign { margin: .6rem 0 1rem; } .sign .fill { margin-right: 1rem; } .sign small { display: block; }
-@media (max-width: 40rem) { .officer { grid-template-columns: minmax(0, 1fr); gap: .1rem; } .odds th, .odds td { white-space: normal; } .officer dd { margin-bottom: .6rem; } }
-ul { padding-left: 1.2rem; } a { color: inherit; } details { margin: .5rem 0; }
-@media print { :root { --ground: #fff; --text: #000; --line: #bbb; --soft: #f4f6f9; --good: #0a5c40; --bad: #a11; color-scheme: light; }
-body { max-width: none; padding: 0; font-size: 10.5pt; } .figure, .claim, .officer dd, .sign { break-inside: avoid; } h2 { break-after: avoid; }
-.wide { overflow-x: visible; } th, td { white-space: normal; } pre { white-space: pre-wrap; } }
-";
-
-pub(super) const SCRIPT: &str = "
-for (const head of document.querySelectorAll('th[data-sort]')) head.onclick = () => {
-  const body = head.closest('table').tBodies[0], at = head.cellIndex, up = head.dataset.sort !== 'up';
-  head.dataset.sort = up ? 'up' : 'down';
-  const key = row => { const text = row.cells[at].textContent, n = parseFloat(text); return isNaN(n) ? text : n; };
-  [...body.rows].sort((a, b) => (key(a) > key(b) ? 1 : -1) * (up ? 1 : -1)).forEach(row => body.append(row));
+use super::{
+    Audited, Together, Verdict,
+    curves::Section,
+    figure::{Drawn, escape},
+    officer::officer,
+    summary::summary,
 };
-";
+use crate::{
+    quality::{Quality, against_ceiling},
+    run::RunFolder,
+};
+
+pub(super) const STYLE: &str = include_str!("page.css");
+pub(super) const SCRIPT: &str = include_str!("page.js");
+
+/// Stands before what scrolls; the page's script hides it where nothing does.
+pub(super) const HINT: &str = "<p class=\"hint\">Scroll sideways for the other columns.</p>";
 
 /// The whole page.
 pub(super) fn page(
     runs: &[(RunFolder, Verdict)],
     together: Option<&Together>,
     audited: Option<&Audited>,
-    figures: &[(String, Vec<String>)],
+    figures: &[Section],
 ) -> String {
     let names: Vec<String> = runs.iter().map(|(run, _)| run.title()).collect();
     let title = format!("rldp report: {}", names.join(", "));
@@ -59,6 +38,7 @@ pub(super) fn page(
     );
     for (run, verdict) in runs {
         html.push_str(&claim(run, verdict));
+        html.push_str(&quality(runs, run));
     }
     if let Some(together) = together {
         let _ = write!(html, "<div class=\"claim\"><strong>Together</strong>{}</div>", escape(&together.words()));
@@ -67,12 +47,8 @@ pub(super) fn page(
         html.push_str(&officer(run, verdict, audited));
     }
     html.push_str(&summary(runs));
-    for (heading, figures) in figures {
-        let drawn: String = figures.iter().filter(|figure| !figure.is_empty()).cloned().collect();
-        if !drawn.is_empty() {
-            let _ = write!(html, "<h2>{}</h2><div class=\"figures\">{drawn}</div>", escape(heading));
-        }
-    }
+    html.push_str(&samples(runs));
+    figures.iter().for_each(|(heading, drawn)| html.push_str(&section(heading, drawn)));
     html.push_str(&scope());
     for (run, _) in runs {
         html.push_str(&settings(run));
@@ -101,62 +77,77 @@ fn claim(run: &RunFolder, verdict: &Verdict) -> String {
     )
 }
 
-/// One row a run.
-fn summary(runs: &[(RunFolder, Verdict)]) -> String {
-    const HEADS: [&str; 10] = [
-        "run",
-        "controller",
-        "epsilon",
-        "delta",
-        "unit",
-        "units",
-        "steps",
-        "batch",
-        "perplexity before",
-        "perplexity after",
-    ];
-    let rows: Vec<Vec<String>> = runs
-        .iter()
-        .map(|(run, _)| {
-            let perplexity =
-                |line: Option<&crate::run::EvalLine>| line.map_or("–".into(), |line| short(line.perplexity));
-            vec![
-                run.title(),
-                run.setting("control", "controller"),
-                run.setting("privacy", "epsilon"),
-                run.setting("privacy", "delta"),
-                run.fact("unit"),
-                run.fact("units"),
-                run.steps.last().map_or("0".into(), |line| format!("{}", line.step)),
-                run.setting("privacy", "batch_size"),
-                perplexity(run.evals.first()),
-                perplexity(run.evals.last()),
-            ]
-        })
-        .collect();
-    let csv = |cells: &[String]| {
-        cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect::<Vec<_>>().join(",")
+/// Whether a run is any good: loudly where it is not.
+fn quality(runs: &[(RunFolder, Verdict)], run: &RunFolder) -> String {
+    let Some(found) = Quality::of(run) else { return String::new() };
+    let class = if found.is_worse() { "claim bad" } else { "claim" };
+    let ceilings: Vec<String> = runs.iter().filter_map(|(other, _)| against_ceiling(run, other)).collect();
+    format!(
+        "<div class=\"{class}\"><strong>{}: {}</strong>{}. {}</div>",
+        escape(&run.title()),
+        found.heading(),
+        escape(&capital(&found.words())),
+        escape(&ceilings.join(" "))
+    )
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Public prompts with what followed them before and after.
+fn samples(runs: &[(RunFolder, Verdict)]) -> String {
+    let text = |text: Option<&String>| match text.map(|text| text.trim()) {
+        None => " (nothing: the model could not go on)".to_owned(),
+        Some("") => " (nothing: the text ends here)".to_owned(),
+        Some(_) => text.map_or_else(String::new, |text| format!("<mark>{}</mark>", escape(text))),
     };
-    let heads: Vec<String> = HEADS.iter().map(ToString::to_string).collect();
-    let lines: Vec<String> = std::iter::once(csv(&heads)).chain(rows.iter().map(|row| csv(row))).collect();
-    let mut html = String::from("<h2>Summary</h2><div class=\"wide\"><table><thead><tr>");
-    for head in HEADS {
-        let _ = write!(html, "<th data-sort=\"none\">{head}</th>");
-    }
-    html.push_str("</tr></thead><tbody>");
-    for row in &rows {
-        html.push_str("<tr>");
-        for cell in row {
-            let _ = write!(html, "<td>{}</td>", escape(cell));
+    let mut html = String::new();
+    for (run, _) in runs.iter().filter(|(run, _)| !run.samples.is_empty()) {
+        let _ = write!(html, "<h2>Before and after: {}</h2>", escape(&run.title()));
+        for line in &run.samples {
+            let prompt = escape(&line.prompt);
+            let _ = write!(
+                html,
+                "<div class=\"samples\"><p><b>before</b>{prompt}{}</p><p><b>after</b>{prompt}{}</p></div>",
+                text(line.before.as_ref()),
+                text(line.after.as_ref())
+            );
         }
-        html.push_str("</tr>");
     }
-    let _ = write!(
-        html,
-        "</tbody></table></div><p><a download=\"summary.csv\" href=\"data:text/csv;charset=utf-8,{}\">Download as CSV</a></p>",
-        percent(&lines.join("\n"))
-    );
+    if !html.is_empty() {
+        html.push_str(
+            "<p class=\"note\">Marked: what the model goes on with, the likeliest token each time. What stands before it are the first words \
+             of the first records of <code>--eval</code>, which was declared public. What an adapter writes is post-processing of what was \
+             released and costs nothing. Two texts are an impression, not a measurement.</p>",
+        );
+    }
     html
+}
+
+/// A heading with its sentences and figures; nothing without any.
+pub(super) fn section(heading: &str, drawn: &[Drawn]) -> String {
+    let (mut said, mut plots) = (String::new(), String::new());
+    for one in drawn {
+        match one {
+            Drawn::Nothing => {}
+            Drawn::Said(words) => {
+                let _ = write!(said, "<li>{words}</li>");
+            }
+            Drawn::Plot(svg) => plots.push_str(svg),
+        }
+    }
+    if said.is_empty() && plots.is_empty() {
+        return String::new();
+    }
+    if !said.is_empty() {
+        said = format!("<ul class=\"said\">{said}</ul>");
+    }
+    if !plots.is_empty() {
+        plots = format!("<div class=\"figures\">{plots}</div>");
+    }
+    format!("<h2>{}</h2>{said}{plots}", escape(heading))
 }
 
 /// What the statement covers.
@@ -175,11 +166,7 @@ fn scope() -> String {
 
 fn settings(run: &RunFolder) -> String {
     let text = toml::to_string_pretty(&run.config).unwrap_or_default();
-    format!(
-        "<details><summary>Settings of {}</summary><pre class=\"wide\">{}</pre></details>",
-        escape(&run.title()),
-        escape(&text)
-    )
+    format!("<details><summary>Settings of {}</summary><pre>{}</pre></details>", escape(&run.title()), escape(&text))
 }
 
 /// Percent-encoding for a data URL.

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::Path};
 
 use super::{
     axis::Axis,
-    figure::{Axes, Series, escape, plot},
+    figure::{Axes, Drawn, Figure, Series, escape},
     page::STYLE,
 };
 use crate::error::LabError;
@@ -26,7 +26,7 @@ pub fn write_audit(title: &str, lines: &[String], figures: &[RocFigure], out: &P
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\"/><title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>\
-         <div class=\"claim bad\"><strong>Not for release</strong>Scores of private records are private.</div><pre class=\"wide\">",
+         <div class=\"claim bad\"><strong>Not for release</strong>Scores of private records are private.</div><pre>",
         escape(title)
     );
     for line in lines {
@@ -34,14 +34,16 @@ pub fn write_audit(title: &str, lines: &[String], figures: &[RocFigure], out: &P
     }
     html.push_str("</pre><div class=\"figures\">");
     for figure in figures {
-        html.push_str(&roc(&figure.title, &figure.curves)?);
+        if let Drawn::Plot(svg) = roc(&figure.title, &figure.curves)? {
+            html.push_str(&svg);
+        }
     }
     let _ = writeln!(html, "</div></body></html>");
     super::replace(out, &html)
 }
 
 /// Curves with chance, both axes by powers of ten; rates below the smallest positive one stand at the edge.
-fn roc(title: &str, curves: &[(String, Vec<(f64, f64)>)]) -> Result<String, LabError> {
+fn roc(title: &str, curves: &[(String, Vec<(f64, f64)>)]) -> Result<Drawn, LabError> {
     let rates = curves.iter().flat_map(|(_, points)| points.iter().flat_map(|(x, y)| [*x, *y]));
     let least = rates.filter(|rate| *rate > 0.0).fold(1.0, f64::min);
     let place = |(x, y): &(f64, f64)| (x.max(least), y.max(least));
@@ -49,7 +51,9 @@ fn roc(title: &str, curves: &[(String, Vec<(f64, f64)>)]) -> Result<String, LabE
     let drawn = curves.iter().map(|(name, points)| Series::line(name.clone(), points.iter().map(place).collect()));
     let series: Vec<Series> = drawn.chain([Series::line("chance", chance)]).collect();
     let (x, y) = (Axis::Logarithmic, Axis::Logarithmic);
-    plot(title, Axes { x, x_label: "false positive rate", y, y_label: "true positive rate" }, &series)
+    Figure::new(title, "")
+        .over(Axes { x, x_label: "false positive rate", y, y_label: "true positive rate" })
+        .draw(&series)
 }
 
 #[cfg(test)]

@@ -25,6 +25,12 @@ impl Trainer {
     /// Writes adapter and policy, closes the ledger when the plan is done, and says what went wrong without failing.
     pub(crate) fn finish(&mut self) -> Result<Outcome, TrainError> {
         self.checkpoint()?;
+        let mut warnings = Vec::new();
+        let finished = self.has_finished();
+        // Texts take a while: what was paid for is safe before them.
+        if finished && self.write_samples(&mut warnings)? {
+            self.checkpoint()?;
+        }
         let Self { mechanism, learner, steering, run, .. } = self;
         let (folder, storage) = (run.recorder.folder(), run.recorder.storage());
         let (adapter, policy) = (folder.join(files::ADAPTER), folder.join(files::POLICY));
@@ -36,14 +42,12 @@ impl Trainer {
         let state = with_source(&steering.controller.state(StateFormat::Json)?, mechanism.spender.claim(), folder);
         replace(storage, &policy.join(POLICY_FILE), &[&state, b"\n"])?;
         let steps = mechanism.spender.steps_charged();
-        let finished = steps >= run.settings.privacy.steps || mechanism.spender.is_exhausted() || learner.post.stops();
         let digests = run.digests(finished)?;
         if finished {
             mechanism.spender.close(digests)?;
         } else {
             mechanism.spender.pause(digests)?;
         }
-        let mut warnings = Vec::new();
         if steps > 0 && learner.adapter.parameters() == learner.first_parameters {
             warnings.push("THE ADAPTER DID NOT MOVE although budget was spent; do not use it".to_owned());
         }
@@ -55,5 +59,11 @@ impl Trainer {
         }
         let evaluation = run.evaluation.map(|(_, evaluation)| evaluation);
         Ok(Outcome { steps, finished, evaluation, warnings })
+    }
+
+    fn has_finished(&self) -> bool {
+        let Self { mechanism, learner, run, .. } = self;
+        let steps = mechanism.spender.steps_charged();
+        steps >= run.settings.privacy.steps || mechanism.spender.is_exhausted() || learner.post.stops()
     }
 }

@@ -14,6 +14,7 @@ mod provenance;
 mod public;
 pub(crate) mod recorder;
 pub(crate) mod records;
+mod samples;
 pub(crate) mod secrets;
 pub(crate) mod session;
 pub(crate) mod state;

@@ -188,6 +188,15 @@ impl Recorder {
         Ok(())
     }
 
+    /// Whether the metrics hold a line of `kind`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn holds(&self, kind: &str) -> Result<bool, TrainError> {
+        let lines = metric_lines(&fs::read(self.folder.join(files::METRICS))?);
+        Ok(lines.iter().any(|(value, _)| value["kind"] == kind))
+    }
+
     /// Appends the time since the start, to the file that is not released.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ settings! {
         /// Private training records: CSV, TSV, JSON lines, a JSON array or Parquet; all but Parquet may be compressed (.gz, .zst); -
         /// reads standard input; hf://datasets/OWNER/NAME is a public set on the hub. May be given several times.
         train: RecordFiles = required(),
-        /// Evaluation records, assumed public.
+        /// Evaluation records, assumed public; the first words of two of them stand in the report.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         eval: Option<PathBuf> = unset(),
         /// Text that you declare public: the adapter is trained on it, without noise, before the first private step; may be given

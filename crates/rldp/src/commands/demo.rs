@@ -6,7 +6,10 @@ use anyhow::Result;
 use fs_err as fs;
 use rldp_train::{files, settings::TrainSettings};
 
-use super::{print_line, privacy, report, train::train};
+use super::{
+    print_line, privacy, report,
+    train::{tell_quality, train},
+};
 use crate::{
     cli::DemoArguments,
     exit::Wrong,
@@ -30,6 +33,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
     for controller in ["fixed", "sac"] {
         let settings = settings(&demo, out, controller)?;
         let outcome = train(&settings, controller, false)?;
+        tell_quality(&settings.output.out, controller, false)?;
         if !outcome.finished {
             note("stopped", &format!("in the {controller} run; remove {} to start the demo anew", out.display()));
             return Ok(ExitCode::FAILURE);

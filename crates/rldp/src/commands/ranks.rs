@@ -11,7 +11,7 @@ use rldp_train::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::train::{self, Job, engine_for, stop_flag};
+use super::train::{self, Job, Watch, engine_for, stop_flag};
 use crate::{
     cli::{RankArguments, WaitArguments},
     exit,
@@ -59,7 +59,7 @@ pub(super) fn train(
     mut group: Box<dyn Group>,
     job: &Job,
     arguments: &RankArguments,
-    quiet_run: bool,
+    watch: Watch,
 ) -> Result<Option<Outcome>> {
     let data = &job.located.data;
     let secret = data.canaries.is_some() || data.hold_out_members.is_some() || data.max_records_per_unit.is_some();
@@ -67,7 +67,7 @@ pub(super) fn train(
     if group.leads() {
         let inputs = job.inputs(&mut |warning| note("warning", warning));
         let inputs = prepared(group.as_mut(), &job.located, inputs, deals)?;
-        return lead(group, job, inputs, deals, quiet_run).map(Some);
+        return lead(group, job, inputs, deals, watch).map(Some);
     }
     let mut inputs = prepared_follower(group.as_mut(), follow_inputs(&job.located, deals), deals)?;
     let (layout, stop) = (Some(inputs.layout), stop_flag()?);
@@ -77,9 +77,9 @@ pub(super) fn train(
 }
 
 /// Rank 0 of a run. What fails after this began ends all ranks at once.
-fn lead(group: Box<dyn Group>, job: &Job, mut inputs: Inputs, deals: bool, quiet: bool) -> Result<Outcome> {
+fn lead(group: Box<dyn Group>, job: &Job, mut inputs: Inputs, deals: bool, watch: Watch) -> Result<Outcome> {
     let settings = &job.settings;
-    if !quiet {
+    if !watch.quiet {
         note("ranks", &format!("{}, {}", group.size(), group.describe()));
     }
     let here = settings.privacy.unsafe_non_private
@@ -92,7 +92,7 @@ fn lead(group: Box<dyn Group>, job: &Job, mut inputs: Inputs, deals: bool, quiet
     inputs.engine = Box::new(SpreadEngine::new(inputs.engine, team.clone()));
     let outcome = job.begin(inputs).and_then(|mut trainer| {
         trainer.sum_by(Box::new(team.clone()));
-        train::finish(trainer, settings, "train", quiet)
+        train::finish(trainer, settings, watch)
     });
     finish(&team, outcome)
 }

@@ -1,7 +1,7 @@
 //! `rldp train`: the main job.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc, OnceLock,
@@ -10,6 +10,8 @@ use std::{
 };
 
 use anyhow::Result;
+use fs_err as fs;
+use rldp_lab::{Quality, RunFolder, export::LiveEvents};
 use rldp_model::{
     Engine, ModelConfig, ModelFiles, ModelSource,
     cpu::{CpuOptions, MemoryLimit, Precision},
@@ -18,7 +20,7 @@ use rldp_train::{
     Forecast, Inputs, Outcome, Records, Trainer, files, load_records,
     recommend::PlanRow,
     resume,
-    settings::{EngineKind, Given, ModelSettings, PrecisionKind, TrainSettings},
+    settings::{EngineKind, Given, ModelSettings, OptimizerKind, PrecisionKind, TrainSettings, largest_learning_rate},
     start,
 };
 
@@ -30,7 +32,7 @@ use crate::{
     exit::Wrong,
     facade, models,
     origin::Origin,
-    progress::{Terminal, note},
+    progress::{Terminal, Watching, note},
 };
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
@@ -48,16 +50,20 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
         print_line(&format!("# ranks: {}, {}", group.size(), group.describe()))?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(folder) = arguments.tensorboard.as_ref().filter(|_| group.leads()) {
+        fs::create_dir_all(folder).map_err(Wrong::input)?;
+    }
     let outcome = if group.size() == 1 {
         let inputs = job.inputs(&mut |warning| note("warning", warning))?;
-        finish(job.begin(inputs)?, &job.settings, "train", arguments.quiet)?
+        finish(job.begin(inputs)?, &job.settings, Watch::of(arguments))?
     } else {
-        let outcome = ranks::train(group, &job, &arguments.ranks, arguments.quiet)?;
+        let outcome = ranks::train(group, &job, &arguments.ranks, Watch::of(arguments))?;
         let Some(outcome) = outcome else { return Ok(ExitCode::SUCCESS) };
         outcome
     };
     let out = settings.output.out.display();
     report::write_for(std::slice::from_ref(&settings.output.out), &settings.output.out.join(files::REPORT))?;
+    tell_quality(&settings.output.out, "train", arguments.quiet)?;
     if !outcome.finished {
         note("stopped", &format!("after {} steps; continue with `rldp train --resume {out}`", outcome.steps));
     }
@@ -68,7 +74,21 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
 /// One run from resolved settings to a finished folder; the report is the caller's.
 pub(crate) fn train(settings: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
     let inputs = load(settings, &mut |warning| note("warning", warning))?;
-    finish(start(settings.clone(), inputs)?, settings, label, quiet)
+    finish(start(settings.clone(), inputs)?, settings, Watch { label, quiet, tensorboard: None })
+}
+
+/// Who watches a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch<'a> {
+    label: &'a str,
+    pub(super) quiet: bool,
+    tensorboard: Option<&'a Path>,
+}
+
+impl<'a> Watch<'a> {
+    fn of(arguments: &'a TrainArguments) -> Self {
+        Self { label: "train", quiet: arguments.quiet, tensorboard: arguments.tensorboard.as_deref() }
+    }
 }
 
 /// What a command is to do: a new run, or one that goes on.
@@ -107,7 +127,10 @@ impl Job {
 }
 
 /// Runs to the end, and tells how it goes.
-pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, label: &str, quiet: bool) -> Result<Outcome> {
+pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, watch: Watch) -> Result<Outcome> {
+    let Watch { label, quiet, tensorboard } = watch;
+    let folder = &settings.output.out;
+    let events = tensorboard.map(|events| LiveEvents::begin(folder, events)).transpose().map_err(Wrong::input)?;
     if !quiet {
         note("claim", &trainer.statement());
         let forecast = trainer.forecast()?;
@@ -117,13 +140,25 @@ pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, label: &str
             tell_plan(&forecast, settings);
         }
     }
-    let mut terminal = Terminal::new(label, settings.privacy.steps, quiet, stop_flag()?);
-    let outcome = trainer.run(&mut terminal)?;
-    terminal.finish();
+    let terminal = Terminal::new(label, settings.privacy.steps, quiet, stop_flag()?);
+    let mut watching = Watching::new(terminal, events);
+    let outcome = trainer.run(&mut watching)?;
+    watching.finish();
     for warning in &outcome.warnings {
         note("WARNING", warning);
     }
     Ok(outcome)
+}
+
+/// Better or worse than the base, on the evaluation records: loudly when it is worse.
+pub(crate) fn tell_quality(run: &Path, label: &str, quiet: bool) -> Result<()> {
+    let run = RunFolder::open(run).map_err(Wrong::input)?;
+    match Quality::of(&run) {
+        Some(found) if found.is_worse() => note("WARNING", &format!("{}: {}", found.heading(), found.words())),
+        Some(found) if !quiet => note(label, &format!("{}: {}", found.heading(), found.words())),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// One line on what is about to be spent. Its duration depends on the records' lengths, so it goes to no file.
@@ -142,6 +177,25 @@ fn tell_plan(forecast: &Forecast, settings: &TrainSettings) {
     if let Some(warning) = forecast.plan.warning(settings.privacy.regime) {
         note("WARNING", &warning);
     }
+    if let Some(warning) = rate_warning(settings, forecast.plan.steps) {
+        note("WARNING", &warning);
+    }
+}
+
+/// Above this many times the rule's largest rate, AdamW leaves what the base has learned behind.
+const FAR_ABOVE: f64 = 20.0;
+
+/// What is to be said of a learning rate that no run can use.
+fn rate_warning(settings: &TrainSettings, steps: u64) -> Option<String> {
+    let usual = largest_learning_rate(steps, settings.model.scaled_alpha());
+    let rate = settings.optimizer.learning_rate.filter(|rate| *rate > FAR_ABOVE * usual)?;
+    (settings.optimizer.optimizer != OptimizerKind::Sgd).then(|| {
+        format!(
+            "--learning-rate {rate} is {:.0} times the {usual:.4} that the rule takes at most for {steps} steps; the adapter is likely to \
+             end worse than the base. Leave --learning-rate out to take the rule's",
+            rate / usual
+        )
+    })
 }
 
 /// Opens the model and reads the records; `warn` is told what somebody should know before anything is spent.
@@ -155,6 +209,7 @@ pub(crate) fn load(settings: &TrainSettings, warn: &mut dyn FnMut(&str)) -> Resu
     let engine = engine_for(settings, &files)?;
     let base_digests = base::local_digests(&settings.model.model)?.unwrap_or_default();
     let Records { units, secrets, eval, public, .. } = records;
+    let eval = eval.map(|eval| eval.read_by(tokenizer));
     Ok(Inputs { engine, controller: None, units, secrets, eval, public, base_name, base_digests })
 }
 

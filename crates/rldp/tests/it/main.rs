@@ -16,6 +16,7 @@ mod non_private;
 mod officer;
 mod plan;
 mod privacy;
+mod quality;
 mod ranks;
 mod reach;
 mod secrets;
