@@ -38,6 +38,11 @@ const CHECKS: &[Check] = &[
         cargo(root, &arguments, &[("CUSTOM_LIBFUZZER_PATH", "./none"), ("RUSTFLAGS", "-D warnings")])
     }),
     ("test", |root| cargo(root, &["test", "--workspace", "--release"], &[])),
+    // The CUDA back end, which the program has by a feature: that it compiles, and what bad drivers and cards are answered with.
+    ("cuda", |root| {
+        let features = ["--workspace", "--release", "--features", "rldp-gpu/cuda"];
+        cargo(root, &[&["test"], &features[..], &["--test", "cards"]].concat(), &[])
+    }),
 ];
 
 fn main() -> ExitCode {
