@@ -109,7 +109,7 @@ impl Tools {
             !line.is_empty() && !line.starts_with("//") && !line.starts_with(".pragma \"used_bytes_mask")
         });
         let lines = lines.map(|line| if line.starts_with(".version") { PTX_VERSION } else { line });
-        Ok(lines.flat_map(|line| [line, "\n"]).collect())
+        Ok(lines.flat_map(|line| [unplaced(line), "\n".into()]).collect())
     }
 
     /// Compiles PTX for a generation; tells how many registers the hungriest kernel takes.
@@ -135,6 +135,18 @@ impl Tools {
         let most = registers.iter().max().unwrap_or(&0);
         Ok(format!("{} kernels, at most {most} registers, no spills", registers.len()))
     }
+}
+
+/// A line without the digest in names of a kernel's own memory, which nvcc makes of where the source lies.
+fn unplaced(line: &str) -> String {
+    const BEFORE: &str = "_INTERNAL_";
+    const DIGITS: usize = 8;
+    let mut parts = line.split(BEFORE);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let rest = part.get(DIGITS..).filter(|_| part.bytes().take(DIGITS).all(|byte| byte.is_ascii_hexdigit()));
+        text + BEFORE + &rest.map_or_else(|| part.to_owned(), |rest| "0".repeat(DIGITS) + rest)
+    })
 }
 
 fn scratch(ending: &str) -> PathBuf {

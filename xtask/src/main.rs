@@ -43,6 +43,11 @@ const CHECKS: &[Check] = &[
     ("targets", dist::check_targets),
     ("test", |root| cargo(root, &["test", "--workspace", "--release"], &[])),
     ("pages", pages::check),
+    // The CUDA back end, which the program has by a feature: that it compiles, and what bad drivers and cards are answered with.
+    ("cuda", |root| {
+        let features = ["--workspace", "--release", "--features", "rldp-gpu/cuda"];
+        cargo(root, &[&["test"], &features[..], &["--test", "cards"]].concat(), &[])
+    }),
 ];
 
 fn main() -> ExitCode {

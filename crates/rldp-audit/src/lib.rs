@@ -19,6 +19,5 @@ pub mod one_run;
 pub mod roc;
 pub mod score;
 pub mod shadow;
-pub mod tokens;
 
 pub use error::AuditError;

@@ -1,16 +1,13 @@
 //! Membership scores of a record: higher means more likely a member.
 
-use std::{io::Write as _, sync::OnceLock};
+use std::io::Write as _;
 
 use flate2::{Compression, write::ZlibEncoder};
 use rldp_data::Block;
-use rldp_model::{Adapter, Engine};
+use rldp_model::{Adapter, Engine, Sequence, TokenStats};
 use serde::Serialize;
 
-use crate::{
-    error::AuditError,
-    tokens::{TokenStats, token_stats},
-};
+use crate::error::AuditError;
 
 /// The share of least likely tokens that Min-K % and Min-K%++ look at.
 pub const MIN_K_SHARE: f64 = 0.2;
@@ -89,20 +86,20 @@ pub fn score_records(
     Ok(found)
 }
 
+fn sequence(block: &Block) -> Sequence<'_> {
+    let Block { tokens, scored_from, skipped, .. } = block;
+    Sequence { tokens, scored_from: *scored_from, skipped, weight: 1.0 }
+}
+
 /// What a model says about the tokens of every record.
 fn statistics(
     engine: &mut dyn Engine,
     adapter: Option<&Adapter>,
     records: &[ScoredRecord],
 ) -> Result<Vec<Vec<TokenStats>>, AuditError> {
-    let blocks: Vec<&Block> = records.iter().flat_map(|record| &record.blocks).collect();
-    let found: Vec<OnceLock<Vec<TokenStats>>> = blocks.iter().map(|_| OnceLock::new()).collect();
-    let tokens: Vec<&[u32]> = blocks.iter().map(|block| block.tokens.as_slice()).collect();
-    engine.for_each_logits(adapter, &tokens, &|index, logits| {
-        let block = blocks[index];
-        found[index].get_or_init(|| token_stats(logits, &block.tokens, block.scored()));
-    })?;
-    let mut found = found.into_iter().map(|stats| stats.into_inner().expect("an engine visits every sequence"));
+    let blocks = records.iter().flat_map(|record| &record.blocks);
+    let sequences: Vec<Sequence> = blocks.map(sequence).collect();
+    let mut found = engine.token_statistics(adapter, &sequences)?.into_iter();
     let of = |record: &ScoredRecord| found.by_ref().take(record.blocks.len()).flatten().collect();
     Ok(records.iter().map(of).collect())
 }

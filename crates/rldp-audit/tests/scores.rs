@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
-use rldp_audit::{score::record_scores, tokens::token_stats};
+use rldp_audit::score::record_scores;
+use rldp_model::token_stats;
 use serde_json::Value;
 
 fn numbers(value: &Value) -> Vec<f64> {

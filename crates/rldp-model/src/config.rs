@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 mod json;
 mod keys;
 mod rope;
@@ -132,7 +134,7 @@ pub enum RopeScaling {
 }
 
 /// The role of a linear map inside a block; each may carry an adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LinearKind {
     /// GPT-2's `attn.c_attn`: query, key and value stacked, (C → 3C).
     QueryKeyValue,
@@ -153,7 +155,7 @@ pub enum LinearKind {
 }
 
 /// One linear map of the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinearSpec {
     /// Hugging Face module path, such as `model.layers.0.self_attn.q_proj` or `transformer.h.0.attn.c_attn`.
     pub name: String,

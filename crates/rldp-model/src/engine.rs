@@ -3,13 +3,14 @@
 //! An engine knows nothing of privacy. Its outputs are exact functions of the records; callers on the private path
 //! wrap them as sensitive at once.
 
-use std::ops::Range;
+use std::{ops::Range, sync::OnceLock};
 
 use crate::{
     Adapter, LinearSpec, ModelConfig, Pair,
     generate::{GenerateOptions, decode},
     sink::{InOrder, UnitGradient, UnitSinks},
     sum_rule::{SumRule, UnitSum},
+    token_stats::{TokenStats, token_stats},
 };
 
 /// A piece of a record: at most one block of tokens. It is not printed.
@@ -231,5 +232,22 @@ pub trait Engine: Send {
             visit(index, &self.logits(adapter, tokens)?);
         }
         Ok(())
+    }
+
+    /// What the model says of the scored tokens of every sequence, in input order; of a sequence alone, whoever else is asked about.
+    ///
+    /// # Errors
+    /// As [`Engine::losses`].
+    fn token_statistics(
+        &mut self,
+        adapter: Option<&Adapter>,
+        sequences: &[Sequence],
+    ) -> Result<Vec<Vec<TokenStats>>, EngineError> {
+        let found: Vec<OnceLock<Vec<TokenStats>>> = sequences.iter().map(|_| OnceLock::new()).collect();
+        let tokens: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.tokens).collect();
+        self.for_each_logits(adapter, &tokens, &|index, logits| {
+            found[index].get_or_init(|| token_stats(logits, tokens[index], sequences[index].scored()));
+        })?;
+        Ok(found.into_iter().map(|stats| stats.into_inner().expect("an engine visits every sequence")).collect())
     }
 }

@@ -19,6 +19,7 @@ mod sampling;
 mod sink;
 pub mod source;
 mod sum_rule;
+mod token_stats;
 pub mod weights;
 
 pub use adapter::{Adapter, AdapterLayout, LoraSettings, Pair, peft};
@@ -30,4 +31,5 @@ pub use merge::merge;
 pub use sink::{UnitGradient, UnitSink, UnitSinks};
 pub use source::{ModelFiles, ModelSource};
 pub use sum_rule::{NormRule, StatisticRule, SumRule, UnitSum};
+pub use token_stats::{TokenStats, token_stats};
 pub use weights::{BlockFormat, StoredType, TensorView, Weights};

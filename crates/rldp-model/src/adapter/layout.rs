@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::LinearSpec;
 
 /// One adapter pair (A, B) on one linear map.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     /// The adapted map.
     pub linear: LinearSpec,
@@ -30,7 +32,7 @@ impl Pair {
 }
 
 /// The K pairs of an adapter, in model order, laid out one after another.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdapterLayout {
     rank: usize,
     lora_alpha: f64,

@@ -21,8 +21,8 @@ const KEPT_BYTES: usize = 1 << 30;
 const BASE_BYTES: usize = 96 << 20;
 /// Buffers of one core whose size does not depend on the micro-batch: a chunk of logits, pieces of matrices, its stack.
 const WORKER_BYTES: usize = 16 << 20;
-/// Bytes of a parameter outside the engine: the adapter and its start, two moments, the sum, two releases, and layouts.
-const PARAMETER_BYTES: usize = 56;
+/// Bytes of a parameter outside the engine: the adapter and its start, two moments, the sum, its noise, two releases, and layouts.
+const PARAMETER_BYTES: usize = 64;
 
 /// A limit on the memory of the whole process, and what the engine cannot know of it.
 #[derive(Clone, Copy, Debug)]

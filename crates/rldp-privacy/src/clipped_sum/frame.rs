@@ -106,7 +106,7 @@ impl Frame {
     }
 
     /// Numbers that get noise: P and the statistic.
-    pub(super) fn coordinates(&self) -> usize {
+    pub fn coordinates(&self) -> usize {
         self.parameters() + self.statistic_length()
     }
 

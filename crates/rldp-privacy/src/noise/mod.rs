@@ -39,6 +39,7 @@
 //!   data. An attacker who times single draws could learn a little about the noise; whoever can must not be near.
 //! - Converting a noisy sum to `f64` or `f32` is post-processing.
 
+mod ahead;
 mod fixed;
 mod gaussian;
 mod reserve;
@@ -51,6 +52,7 @@ use rand_chacha::ChaCha12Rng;
 
 pub use reserve::{ideal_delta, largest_epsilon, noise_delta};
 
+use self::ahead::Ahead;
 use crate::{error::PrivacyError, secrecy::Secrecy};
 
 /// Spacings of the grid in a standard deviation of the noise: S = 2^32.
@@ -70,6 +72,7 @@ pub struct NoiseSource {
     rng: ChaCha12Rng,
     secrecy: Secrecy,
     silent: bool,
+    ahead: Ahead,
 }
 
 impl NoiseSource {
@@ -79,7 +82,7 @@ impl NoiseSource {
     /// When the operating system gives no randomness.
     pub fn os() -> Result<Self, PrivacyError> {
         let rng = ChaCha12Rng::try_from_os_rng().map_err(|error| PrivacyError::Randomness(error.to_string()))?;
-        Ok(Self { rng, secrecy: Secrecy::Secret, silent: false })
+        Ok(Self { rng, secrecy: Secrecy::Secret, silent: false, ahead: Ahead::default() })
     }
 
     /// A generator whose seed is known: for tests and paired research runs. **No privacy guarantee** holds for what it
@@ -87,7 +90,7 @@ impl NoiseSource {
     pub fn unsafe_seeded(seed: u64) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         rng.set_stream(1);
-        Self { rng, secrecy: Secrecy::Known, silent: false }
+        Self { rng, secrecy: Secrecy::Known, silent: false, ahead: Ahead::default() }
     }
 
     /// No noise at all, for tests of the arithmetic. **No privacy guarantee** holds.
@@ -114,9 +117,23 @@ impl NoiseSource {
         if self.silent {
             return;
         }
+        let rest = self.ahead.add_to(values);
         let tables = &*strips::TABLES;
-        for value in values {
+        for value in rest {
             *value = value.wrapping_add(gaussian::draw(tables, &mut self.rng));
         }
+    }
+
+    /// Makes the next `count` draws of [`Self::perturb`] now, while the sum that they are for is still being made. They are the same
+    /// draws in the same order: which bits come out does not depend on whether, or when, this was called.
+    ///
+    /// **Guarantee.** Draws depend on the generator alone, so when they are made tells nothing. Each leaves the store as it is added, and
+    /// is added once.
+    pub fn draw_ahead(&mut self, count: usize) {
+        if self.silent {
+            return;
+        }
+        let tables = &*strips::TABLES;
+        self.ahead.fill(count, || gaussian::draw(tables, &mut self.rng));
     }
 }

@@ -75,7 +75,7 @@ impl<H: Handle> World<H> {
 
     /// Waits until a request is done.
     fn finish(&self, mut request: H, asleep: bool, doing: &'static str) -> Result<(), RanksError> {
-        let mut wait = Wait::new();
+        let wait = Wait::new();
         let mut status = [0_u64; STATUS_WORDS];
         loop {
             let mut done = 0;

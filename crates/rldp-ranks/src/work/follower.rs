@@ -1,24 +1,25 @@
 //! Every other rank: does its part of what rank 0 asks. It has no ledger, no sampler, no noise and no run folder.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use rldp_data::PrivacyUnits;
-use rldp_model::{Adapter, AdapterLayout, Engine, Sequence};
+use rldp_model::{Adapter, Engine, Sequence};
 use rldp_privacy::{Frame, PartialSum};
 use rldp_train::{SumTask, sum_units};
 
-use super::message::{Reply, Request, Share, digest, read, received, set_parameters, write};
+use super::message::{Answer, Piece, Reply, Request, Share, Weights, digest, read, received, write};
 use crate::{Group, RanksError};
 
 /// What a rank works with.
 pub struct Follower<'a> {
     /// Its engine, over the same model as rank 0's.
     pub engine: &'a mut dyn Engine,
-    /// Layout of the adapter; `None` where only the base model is used.
-    pub layout: Option<AdapterLayout>,
     /// The units, where every rank reads them.
     pub units: Option<PrivacyUnits>,
     /// Set when somebody asks this process to stop; rank 0 hears of it with the next reply.
@@ -30,55 +31,49 @@ pub struct Follower<'a> {
 /// # Errors
 /// When rank 0 falls silent or sends what cannot be read. What fails in this rank's own work is told to rank 0, which ends the job.
 pub fn serve(group: &mut dyn Group, mut follower: Follower) -> Result<(), RanksError> {
-    let empty = AdapterLayout::new(1, 1.0, Vec::new(), Vec::new());
-    let layout = follower.layout.take();
-    let parameters = layout.as_ref().map_or(0, AdapterLayout::parameter_count);
-    let mut adapter = Adapter::from_parameters(layout.unwrap_or(empty), vec![0.0; parameters]);
     loop {
         let bytes = group.broadcast(Vec::new())?;
-        let digest = digest(&bytes);
         let request: Request = read(&bytes)?;
         if matches!(request, Request::End) {
             return Ok(());
         }
+        let digest = digest(&bytes);
+        drop(bytes);
         let share: Share = read(&group.scatter(Vec::new())?)?;
-        let mut reply = Reply { digest, stop: follower.stop.load(Ordering::Relaxed), ..Reply::default() };
-        let mut sum = None;
-        match follower.answer(&mut adapter, request, share) {
-            Ok(Answer::Sum(integers)) => sum = Some(integers),
-            Ok(Answer::Losses(losses)) => reply.losses = losses,
-            Err(error) => reply.failure = Some(error),
-        }
-        let failed = reply.failure.is_some();
-        group.gather(write(&reply)?)?;
-        if let Some(mut integers) = sum.filter(|_| !failed) {
+        let began = Instant::now();
+        let (answer, sum) = match follower.answer(request, share) {
+            Ok(Done::Sum(integers)) => (Answer::Kept, Some(integers)),
+            Ok(Done::Said(answer)) => (answer, None),
+            Err(why) => (Answer::Failed(why), None),
+        };
+        let (seconds, stop) = (began.elapsed().as_secs_f64(), follower.stop.load(Ordering::Relaxed));
+        group.gather(write(&Reply { digest, seconds, stop, answer })?)?;
+        if let Some(mut integers) = sum {
             group.reduce(&mut integers)?;
         }
     }
 }
 
-enum Answer {
+enum Done {
     Sum(Vec<u64>),
-    Losses(Vec<(f64, u64)>),
+    Said(Answer),
 }
 
 impl Follower<'_> {
     /// Does one part. What fails is said in words.
-    fn answer(&mut self, adapter: &mut Adapter, request: Request, share: Share) -> Result<Answer, String> {
-        let words = |error: &dyn std::error::Error| error.to_string();
+    fn answer(&mut self, request: Request, share: Share) -> Result<Done, String> {
         match (request, share) {
-            (Request::Sum { frame, parameters }, share @ (Share::Numbered(_) | Share::Dealt(_))) => {
-                set_parameters(adapter, &parameters).map_err(|error| words(&error))?;
-                self.sum(adapter, &Arc::new(*frame), share).map(Answer::Sum)
+            (Request::Sum { frame, adapter }, share @ (Share::Numbered(_) | Share::Dealt(_))) => {
+                self.sum(&adapter.adapter().map_err(words)?, &Arc::new(*frame), share).map(Done::Sum)
             }
-            (Request::Losses { parameters }, Share::Sequences(pieces)) => {
-                let sequences: Vec<Sequence> = pieces.iter().map(super::message::Piece::sequence).collect();
-                if let Some(parameters) = &parameters {
-                    set_parameters(adapter, parameters).map_err(|error| words(&error))?;
-                }
-                let adapter = parameters.is_some().then_some(&*adapter);
-                let losses = self.engine.losses(adapter, &sequences).map_err(|error| words(&error))?;
-                Ok(Answer::Losses(losses.iter().map(|loss| (loss.nll, loss.tokens as u64)).collect()))
+            (Request::Losses(adapter), Share::Sequences(pieces)) => {
+                let losses = self.engine.losses(opened(adapter)?.as_ref(), &sequences(&pieces)).map_err(words)?;
+                Ok(Done::Said(Answer::of_losses(&losses)))
+            }
+            (Request::Tokens(adapter), Share::Sequences(pieces)) => {
+                let found =
+                    self.engine.token_statistics(opened(adapter)?.as_ref(), &sequences(&pieces)).map_err(words)?;
+                Ok(Done::Said(Answer::of_tokens(&found)))
             }
             _ => Err("a share arrived that is not of its request".into()),
         }
@@ -107,10 +102,23 @@ impl Follower<'_> {
     }
 }
 
+fn words(error: impl std::error::Error) -> String {
+    error.to_string()
+}
+
+fn opened(adapter: Option<Weights>) -> Result<Option<Adapter>, String> {
+    adapter.map(Weights::adapter).transpose().map_err(words)
+}
+
+fn sequences(pieces: &[Piece]) -> Vec<Sequence<'_>> {
+    pieces.iter().map(Piece::sequence).collect()
+}
+
 /// The parts of this rank's workers as one vector of integers, as long as the frame's numbers.
 pub(super) fn own_sum(parts: Vec<PartialSum>, frame: &Arc<Frame>) -> Vec<u64> {
-    let mut total: Vec<u64> =
-        PartialSum::new(Arc::clone(frame)).to_wire().into_iter().map(i64::cast_unsigned).collect();
+    let mut parts = parts.into_iter();
+    let first = parts.next().unwrap_or_else(|| PartialSum::new(Arc::clone(frame)));
+    let mut total: Vec<u64> = first.to_wire().into_iter().map(i64::cast_unsigned).collect();
     for part in parts {
         for (total, value) in total.iter_mut().zip(part.to_wire()) {
             *total = total.wrapping_add(value.cast_unsigned());

@@ -1,36 +1,62 @@
 //! Rank 0: deals units, adds up what comes back.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use rldp_data::PrivacyUnits;
-use rldp_model::{Adapter, Engine, EngineError, Sequence, SequenceLoss};
+use rldp_model::{Adapter, Engine, EngineError, Sequence, SequenceLoss, TokenStats};
 use rldp_privacy::{Frame, PartialSum};
 use rldp_train::{SumTask, Summation, TrainError, sum_units};
 
 use super::{
     follower::own_sum,
-    message::{Piece, Reply, Request, Share, dealt, digest, parameters, read, write},
-    share::deal,
+    message::{Answer, Piece, Reply, Request, Share, Weights, dealt, digest, read, write},
+    share::{Pace, deal, loads},
 };
 use crate::{Group, RanksError};
 
 /// The ranks, as rank 0 has them. Clones share them.
 #[derive(Clone)]
 pub struct Team {
-    group: Arc<Mutex<Box<dyn Group>>>,
+    crew: Arc<Mutex<Crew>>,
     /// Set when somebody asked another rank to stop.
     stop: Arc<AtomicBool>,
     /// Whether units are sent instead of their numbers.
     deals: bool,
 }
 
+struct Crew {
+    group: Box<dyn Group>,
+    /// Of every kind of work by itself.
+    paces: [Pace; 3],
+}
+
+#[derive(Clone, Copy)]
+enum Work {
+    Sums,
+    Losses,
+    Tokens,
+}
+
+/// What came of a request.
+struct Divided<T> {
+    /// Items of each rank.
+    shares: Vec<Vec<usize>>,
+    /// What rank 0 made of its own.
+    own: T,
+    /// Of all ranks, which have done their part of this very request.
+    replies: Vec<Reply>,
+}
+
 impl Team {
     /// Leads `group`. `deals` says that the other ranks have not read the records, and get their tokens.
     pub fn new(group: Box<dyn Group>, stop: Arc<AtomicBool>, deals: bool) -> Self {
-        Self { group: Arc::new(Mutex::new(group)), stop, deals }
+        Self { crew: Arc::new(Mutex::new(Crew { group, paces: Default::default() })), stop, deals }
     }
 
     /// Tells the other ranks that nothing more will be asked.
@@ -38,18 +64,46 @@ impl Team {
     /// # Errors
     /// When one of them does not answer.
     pub fn end(&self) -> Result<(), RanksError> {
-        let message = write(&Request::End)?;
-        self.with(|group| group.broadcast(message).map(|_| ()))
+        self.crew().group.broadcast(write(&Request::End)?).map(|_| ())
     }
 
     /// Ends all ranks at once.
     pub fn abort(&self, code: i32) -> ! {
-        let mut group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
-        group.abort(code)
+        self.crew().group.abort(code)
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut dyn Group) -> T) -> T {
-        act(self.group.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
+    fn crew(&self) -> MutexGuard<'_, Crew> {
+        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request and each rank's share of items of these sizes, does rank 0's share, and collects the replies.
+    fn divide<T>(
+        &self,
+        (work, request): (Work, &Request),
+        sizes: &[usize],
+        share: &dyn Fn(&[usize]) -> Share,
+        own: impl FnOnce(&[usize]) -> Result<T, Error>,
+    ) -> Result<Divided<T>, Error> {
+        let request = write(request)?;
+        let mut crew = self.crew();
+        let Crew { group, paces } = &mut *crew;
+        let shares = deal(sizes, group.size(), &paces[work as usize]);
+        let request = group.broadcast(request)?;
+        // Rank 0 keeps its own part.
+        let parts = shares.iter().skip(1).map(|items| write(&share(items)));
+        group.scatter(std::iter::once(Ok(Vec::new())).chain(parts).collect::<Result<_, _>>()?)?;
+        let digest = digest(&request);
+        drop(request);
+        let began = Instant::now();
+        let own = own(&shares[0])?;
+        let seconds = began.elapsed().as_secs_f64();
+        let mine = Reply { digest: digest.clone(), seconds, stop: false, answer: Answer::Kept };
+        let replies: Vec<Reply> =
+            group.gather(write(&mine)?)?.iter().map(|bytes| read(bytes)).collect::<Result<_, _>>()?;
+        self.check(&digest, &replies)?;
+        let seconds: Vec<f64> = replies.iter().map(|reply| reply.seconds).collect();
+        paces[work as usize].learn(&loads(sizes, &shares), &seconds);
+        Ok(Divided { shares, own, replies })
     }
 
     /// The exact sum of a step's units, of which each rank makes a part.
@@ -59,24 +113,16 @@ impl Team {
     /// this very request; otherwise the step's charge stays spent and nothing is released.
     fn sum(&self, engine: &mut dyn Engine, task: &SumTask) -> Result<PartialSum, Error> {
         let SumTask { adapter, units, batch, frame } = *task;
-        let request = write(&Request::Sum { frame: Box::new(Frame::clone(frame)), parameters: parameters(adapter) })?;
+        let request = Request::Sum { frame: Box::new(Frame::clone(frame)), adapter: Weights::of(adapter) };
         let sizes: Vec<usize> = batch.iter().map(|&unit| tokens(units, unit)).collect();
-        self.with(|group| {
-            let shares = deal(&sizes, group.size());
-            let numbers: Vec<Vec<usize>> =
-                shares.iter().map(|share| share.iter().map(|&at| batch[at]).collect()).collect();
-            let request = group.broadcast(request)?;
-            let parts = numbers.iter().skip(1).map(|numbers| write(&self.share(units, numbers)));
-            // Rank 0 keeps its own part.
-            let parts = std::iter::once(Ok(Vec::new())).chain(parts).collect::<Result<_, _>>()?;
-            group.scatter(parts)?;
-            let own = SumTask { batch: &numbers[0], ..*task };
-            let mut sum = own_sum(sum_units(engine, &own)?, frame);
-            self.check(&request, &collect(group, &request, Vec::new())?)?;
-            group.reduce(&mut sum)?;
-            let sum = sum.into_iter().map(u64::cast_signed).collect();
-            Ok(PartialSum::from_wire(Arc::clone(frame), sum).map_err(TrainError::from)?)
-        })
+        let numbers = |items: &[usize]| -> Vec<usize> { items.iter().map(|&at| batch[at]).collect() };
+        let share = |items: &[usize]| self.share(units, &numbers(items));
+        let own =
+            |items: &[usize]| Ok(own_sum(sum_units(engine, &SumTask { batch: &numbers(items), ..*task })?, frame));
+        let mut sum = self.divide((Work::Sums, &request), &sizes, &share, own)?.own;
+        self.crew().group.reduce(&mut sum)?;
+        let sum = sum.into_iter().map(u64::cast_signed).collect();
+        Ok(PartialSum::from_wire(Arc::clone(frame), sum).map_err(TrainError::from)?)
     }
 
     fn share(&self, units: &PrivacyUnits, numbers: &[usize]) -> Share {
@@ -94,44 +140,58 @@ impl Team {
         adapter: Option<&Adapter>,
         sequences: &[Sequence],
     ) -> Result<Vec<SequenceLoss>, Error> {
-        let request = write(&Request::Losses { parameters: adapter.map(parameters) })?;
-        let sizes: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
-        self.with(|group| {
-            let shares = deal(&sizes, group.size());
-            let request = group.broadcast(request)?;
-            let pieces = |share: &Vec<usize>| share.iter().map(|&at| Piece::new(&sequences[at])).collect();
-            let parts = shares.iter().skip(1).map(|share| write(&Share::Sequences(pieces(share))));
-            let parts = std::iter::once(Ok(Vec::new())).chain(parts).collect::<Result<_, _>>()?;
-            group.scatter(parts)?;
-            let own: Vec<Sequence> = shares[0].iter().map(|&at| sequences[at]).collect();
-            let own = engine.losses(adapter, &own).map_err(TrainError::from)?;
-            let own = own.iter().map(|loss| (loss.nll, loss.tokens as u64)).collect();
-            let replies = collect(group, &request, own)?;
-            self.check(&request, &replies)?;
-            let mut losses = vec![SequenceLoss::default(); sequences.len()];
-            for (rank, (share, reply)) in shares.iter().zip(&replies).enumerate() {
-                if share.len() != reply.losses.len() {
-                    return Err(RanksError::Garbled(format!("rank {rank} lost a sequence")).into());
-                }
-                for (&at, &(nll, tokens)) in share.iter().zip(&reply.losses) {
-                    losses[at] = SequenceLoss { nll, tokens: tokens as usize };
-                }
-            }
-            Ok(losses)
-        })
+        let request = (Work::Losses, &Request::Losses(adapter.map(Weights::of)));
+        self.each(request, sequences, |own| engine.losses(adapter, own), Answer::losses)
     }
 
-    /// Whether every rank did its part of this request.
-    fn check(&self, request: &[u8], replies: &[Reply]) -> Result<(), RanksError> {
-        let ours = digest(request);
+    /// Statistics of scored tokens in input order, likewise.
+    pub(super) fn token_statistics(
+        &self,
+        engine: &mut dyn Engine,
+        adapter: Option<&Adapter>,
+        sequences: &[Sequence],
+    ) -> Result<Vec<Vec<TokenStats>>, Error> {
+        let request = (Work::Tokens, &Request::Tokens(adapter.map(Weights::of)));
+        self.each(request, sequences, |own| engine.token_statistics(adapter, own), Answer::tokens)
+    }
+
+    /// Something of each sequence, in input order.
+    fn each<T>(
+        &self,
+        request: (Work, &Request),
+        sequences: &[Sequence],
+        own: impl FnOnce(&[Sequence]) -> Result<Vec<T>, EngineError>,
+        said: impl Fn(Answer) -> Option<Vec<T>>,
+    ) -> Result<Vec<T>, Error> {
+        let sizes: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
+        let share = |items: &[usize]| Share::Sequences(items.iter().map(|&at| Piece::new(&sequences[at])).collect());
+        let own = |items: &[usize]| {
+            let mine: Vec<Sequence> = items.iter().map(|&at| sequences[at]).collect();
+            Ok(own(&mine).map_err(TrainError::from)?)
+        };
+        let Divided { shares, own, replies } = self.divide(request, &sizes, &share, own)?;
+        let others = replies.into_iter().skip(1).map(|reply| said(reply.answer).unwrap_or_default());
+        let mut found: Vec<Option<T>> = sequences.iter().map(|_| None).collect();
+        for (rank, (share, part)) in shares.iter().zip(std::iter::once(own).chain(others)).enumerate() {
+            if share.len() != part.len() {
+                return Err(RanksError::Garbled(format!("rank {rank} lost a sequence")).into());
+            }
+            share.iter().zip(part).for_each(|(&at, of)| found[at] = Some(of));
+        }
+        let all: Option<Vec<T>> = found.into_iter().collect();
+        all.ok_or_else(|| RanksError::Garbled("a sequence was dealt to nobody".into()).into())
+    }
+
+    /// Whether every rank did its part of the request of this digest.
+    fn check(&self, ours: &[u8], replies: &[Reply]) -> Result<(), RanksError> {
         for (rank, reply) in replies.iter().enumerate() {
-            if let Some(why) = &reply.failure {
+            if let Answer::Failed(why) = &reply.answer {
                 return Err(RanksError::Failed { rank, why: why.clone() });
             }
             if reply.digest != ours {
                 let hex = |bytes: &[u8]| bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
                 let what = "the digest of what was released".to_owned();
-                return Err(RanksError::Differs { what, rank, ours: hex(&ours), theirs: hex(&reply.digest) });
+                return Err(RanksError::Differs { what, rank, ours: hex(ours), theirs: hex(&reply.digest) });
             }
             if reply.stop {
                 self.stop.store(true, Ordering::Relaxed);
@@ -145,12 +205,6 @@ impl Summation for Team {
     fn sum(&mut self, engine: &mut dyn Engine, task: &SumTask) -> Result<Vec<PartialSum>, TrainError> {
         Ok(vec![Self::sum(self, engine, task)?])
     }
-}
-
-/// Everybody's replies, with rank 0's own.
-fn collect(group: &mut dyn Group, request: &[u8], losses: Vec<(f64, u64)>) -> Result<Vec<Reply>, RanksError> {
-    let own = Reply { digest: digest(request), losses, ..Reply::default() };
-    group.gather(write(&own)?)?.iter().map(|bytes| read(bytes)).collect()
 }
 
 fn tokens(units: &PrivacyUnits, unit: usize) -> usize {

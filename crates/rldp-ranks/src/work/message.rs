@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use rldp_data::{Block, PrivacyUnits, Unit};
-use rldp_model::{Adapter, Sequence};
+use rldp_model::{Adapter, AdapterLayout, Sequence, SequenceLoss, TokenStats};
 use rldp_privacy::Frame;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
@@ -14,20 +14,46 @@ use crate::RanksError;
 /// What rank 0 asks of all.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Sum the units of your share by this frame, at these parameters.
+    /// Sum the units of your share by this frame, at this adapter.
     Sum {
         /// The step's public rule.
         frame: Box<Frame>,
-        /// The adapter's, which were released.
-        parameters: ByteBuf,
+        /// What was released.
+        adapter: Weights,
     },
-    /// Losses of the sequences of your share; without parameters, of the base model.
-    Losses {
-        /// The adapter's.
-        parameters: Option<ByteBuf>,
-    },
+    /// Losses of the sequences of your share; without an adapter, under the base model.
+    Losses(Option<Weights>),
+    /// Statistics of their scored tokens, likewise.
+    Tokens(Option<Weights>),
     /// Nothing more will be asked.
     End,
+}
+
+/// An adapter on its way.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Weights {
+    layout: AdapterLayout,
+    parameters: ByteBuf,
+}
+
+impl Weights {
+    pub(super) fn of(adapter: &Adapter) -> Self {
+        let parameters = adapter.parameters();
+        let mut bytes = vec![0; 4 * parameters.len()];
+        bytes.as_chunks_mut::<4>().0.iter_mut().zip(parameters).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
+        Self { layout: adapter.layout().clone(), parameters: ByteBuf::from(bytes) }
+    }
+
+    pub(super) fn adapter(self) -> Result<Adapter, RanksError> {
+        let Self { layout, parameters } = self;
+        let (values, rest) = parameters.as_chunks::<4>();
+        if values.len() != layout.parameter_count() || !rest.is_empty() {
+            let (bytes, wanted) = (parameters.len(), layout.parameter_count());
+            return Err(RanksError::Garbled(format!("{bytes} bytes arrived for an adapter of {wanted} parameters")));
+        }
+        let parameters = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+        Ok(Adapter::from_parameters(layout, parameters))
+    }
 }
 
 /// One rank's part of a request. It names or holds records, and is not printed.
@@ -51,16 +77,50 @@ pub(super) struct Piece {
 }
 
 /// What a rank says when it has done its part, before its sum is looked at.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Reply {
     /// Of the request as it arrived.
     pub(super) digest: ByteBuf,
-    /// What went wrong.
-    pub(super) failure: Option<String>,
+    /// How long its part took.
+    pub(super) seconds: f64,
     /// Whether somebody asked this rank to stop.
     pub(super) stop: bool,
+    pub(super) answer: Answer,
+}
+
+/// What a rank found.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// Nothing: what went wrong.
+    Failed(String),
+    /// A sum, which is sent by itself; or what is not to be sent, on rank 0.
+    Kept,
     /// NLL and number of scored tokens of each sequence.
-    pub(super) losses: Vec<(f64, u64)>,
+    Losses(Vec<(f64, u64)>),
+    /// Of each scored token of each sequence: log-probability, and its mean and deviation.
+    Tokens(Vec<Vec<[f64; 3]>>),
+}
+
+impl Answer {
+    pub(super) fn of_losses(losses: &[SequenceLoss]) -> Self {
+        Self::Losses(losses.iter().map(|loss| (loss.nll, loss.tokens as u64)).collect())
+    }
+
+    pub(super) fn of_tokens(sequences: &[Vec<TokenStats>]) -> Self {
+        let numbers = |token: &TokenStats| [token.log_prob, token.mean, token.deviation];
+        Self::Tokens(sequences.iter().map(|tokens| tokens.iter().map(numbers).collect()).collect())
+    }
+
+    pub(super) fn losses(self) -> Option<Vec<SequenceLoss>> {
+        let Self::Losses(losses) = self else { return None };
+        Some(losses.into_iter().map(|(nll, tokens)| SequenceLoss { nll, tokens: tokens as usize }).collect())
+    }
+
+    pub(super) fn tokens(self) -> Option<Vec<Vec<TokenStats>>> {
+        let Self::Tokens(sequences) = self else { return None };
+        let token = |[log_prob, mean, deviation]: [f64; 3]| TokenStats { log_prob, mean, deviation };
+        Some(sequences.into_iter().map(|tokens| tokens.into_iter().map(token).collect()).collect())
+    }
 }
 
 impl Piece {
@@ -94,26 +154,6 @@ pub(super) fn dealt(units: &PrivacyUnits, numbers: &[usize]) -> Vec<Vec<Piece>> 
 pub(super) fn received(units: Vec<Vec<Piece>>) -> PrivacyUnits {
     let unit = |pieces: Vec<Piece>| Unit { blocks: pieces.into_iter().map(Piece::into_block).collect() };
     PrivacyUnits::dealt(units.into_iter().map(unit).collect())
-}
-
-/// Parameters as bytes.
-pub(super) fn parameters(adapter: &Adapter) -> ByteBuf {
-    ByteBuf::from(adapter.parameters().iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
-}
-
-/// Puts parameters that arrived into an adapter.
-pub(super) fn set_parameters(adapter: &mut Adapter, bytes: &[u8]) -> Result<(), RanksError> {
-    let (values, rest) = bytes.as_chunks::<4>();
-    let parameters = adapter.parameters_mut();
-    if values.len() != parameters.len() || !rest.is_empty() {
-        return Err(RanksError::Garbled(format!(
-            "{} bytes of parameters arrived for an adapter of {}",
-            bytes.len(),
-            parameters.len()
-        )));
-    }
-    parameters.iter_mut().zip(values).for_each(|(parameter, value)| *parameter = f32::from_le_bytes(*value));
-    Ok(())
 }
 
 pub(super) fn write<T: Serialize>(message: &T) -> Result<Vec<u8>, RanksError> {

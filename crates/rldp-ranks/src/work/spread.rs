@@ -1,13 +1,13 @@
-//! An engine whose losses are computed by all ranks.
+//! An engine whose losses and token statistics are computed by all ranks.
 
 use rldp_model::{
-    Adapter, Engine, EngineError, ModelConfig, Sequence, SequenceLoss, SumRule, UnitInput, UnitInvariance, UnitSinks,
-    UnitSum, generate::GenerateOptions,
+    Adapter, Engine, EngineError, ModelConfig, Sequence, SequenceLoss, SumRule, TokenStats, UnitInput, UnitInvariance,
+    UnitSinks, UnitSum, generate::GenerateOptions,
 };
 
 use super::leader::Team;
 
-/// Rank 0's engine: losses are divided among ranks, everything else is its own.
+/// Rank 0's engine: losses and token statistics are divided among ranks, everything else is its own.
 pub struct SpreadEngine {
     inner: Box<dyn Engine>,
     team: Team,
@@ -31,6 +31,14 @@ impl Engine for SpreadEngine {
 
     fn losses(&mut self, adapter: Option<&Adapter>, sequences: &[Sequence]) -> Result<Vec<SequenceLoss>, EngineError> {
         Ok(self.team.losses(self.inner.as_mut(), adapter, sequences)?)
+    }
+
+    fn token_statistics(
+        &mut self,
+        adapter: Option<&Adapter>,
+        sequences: &[Sequence],
+    ) -> Result<Vec<Vec<TokenStats>>, EngineError> {
+        Ok(self.team.token_statistics(self.inner.as_mut(), adapter, sequences)?)
     }
 
     fn unit_gradients(

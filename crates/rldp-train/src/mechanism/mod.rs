@@ -12,7 +12,7 @@ mod raw;
 mod summation;
 mod units;
 
-use rldp_data::{PoissonSampler, PrivacyUnits};
+use rldp_data::{PoissonSampler, PrivacyUnits, SampledBatch};
 use rldp_model::{Adapter, Engine};
 use rldp_privacy::{ClippedSum, NoiseSource, NoisyRelease, Past, Secrecy, Sensitive, Spender, StatisticSpec};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub(crate) use self::{
 };
 use self::{geometry::Geometry, passage::Passage, summation::sum_on_workers};
 use crate::error::TrainError;
+
+/// Fewer draws take less time than a thread that makes them.
+const WORTH_A_THREAD: usize = 1 << 14;
 
 /// The mechanism of a run, between two steps.
 pub(crate) struct Mechanism {
@@ -102,36 +105,18 @@ impl Mechanism {
         self.now.noise_multiplier = charge.noise_multiplier();
         let statistics = self.statistics.as_ref().map(|first| self.loss_bound.apply(first));
         let mut sum = ClippedSum::new(charge, &pair_sizes(adapter), allocation, statistics, self.units.len())?;
-        self.add_units(&mut sum, engine, adapter)?;
+        let batch = self.sampled();
+        let Self { noise, raw, units, geometry, summation, .. } = self;
+        let (geometry, draws) = (geometry.as_deref(), sum.frame().coordinates());
+        // Noise depends on nothing but its generator, so it is drawn while records are summed, here or in other processes.
+        std::thread::scope(|scope| {
+            if draws >= WORTH_A_THREAD {
+                scope.spawn(|| noise.draw_ahead(draws));
+            }
+            add_units(&mut sum, Source { raw, units, geometry, summation, batch: &batch }, engine, adapter)
+        })?;
         let release = sum.release(&mut self.noise, &mut self.past, self.batch_size)?;
         Ok(Some(self.learn(release, adapter)))
-    }
-
-    /// Draws a batch and adds its units, clipped, to `sum`.
-    fn add_units(
-        &mut self,
-        sum: &mut ClippedSum,
-        engine: &mut dyn Engine,
-        adapter: &Adapter,
-    ) -> Result<(), TrainError> {
-        let batch = self.sampled();
-        if let Some(raw) = &mut self.raw {
-            let inputs: Vec<_> = batch.indices().iter().map(|&unit| unit_input(&self.units, unit)).collect();
-            let mut passage = Passage::new(adapter.layout(), self.geometry.as_deref());
-            engine.for_each_unit_gradient(adapter, &inputs, &mut |_, unit| {
-                raw.add(adapter.layout(), unit.gradient, unit.loss);
-                sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
-            })?;
-            return Ok(());
-        }
-        let frame = sum.frame().clone();
-        let task = SumTask { adapter, units: &self.units, batch: batch.indices(), frame: &frame };
-        let parts = match self.geometry.as_deref() {
-            None => self.summation.sum(engine, &task)?,
-            geometry => sum_on_workers(engine, &task, geometry)?,
-        };
-        parts.into_iter().try_for_each(|part| sum.absorb(part))?;
-        Ok(())
     }
 
     /// Of noise and sampling together.
@@ -189,6 +174,42 @@ impl Mechanism {
         self.loss_bound = state.loss_bound;
         Ok(())
     }
+}
+
+/// Where a step's units come from, and where they are summed.
+struct Source<'a> {
+    raw: &'a mut Option<RawObserver>,
+    units: &'a PrivacyUnits,
+    geometry: Option<&'a dyn Geometry>,
+    summation: &'a mut Box<dyn Summation>,
+    batch: &'a SampledBatch,
+}
+
+/// Adds the units of a batch, clipped, to `sum`.
+fn add_units(
+    sum: &mut ClippedSum,
+    source: Source,
+    engine: &mut dyn Engine,
+    adapter: &Adapter,
+) -> Result<(), TrainError> {
+    let Source { raw, units, geometry, summation, batch } = source;
+    if let Some(raw) = raw {
+        let inputs: Vec<_> = batch.indices().iter().map(|&unit| unit_input(units, unit)).collect();
+        let mut passage = Passage::new(adapter.layout(), geometry);
+        engine.for_each_unit_gradient(adapter, &inputs, &mut |_, unit| {
+            raw.add(adapter.layout(), unit.gradient, unit.loss);
+            sum.add_unit(Sensitive::new(passage.forth(unit.gradient)), Sensitive::new(unit.loss));
+        })?;
+        return Ok(());
+    }
+    let frame = sum.frame().clone();
+    let task = SumTask { adapter, units, batch: batch.indices(), frame: &frame };
+    let parts = match geometry {
+        None => summation.sum(engine, &task)?,
+        geometry => sum_on_workers(engine, &task, geometry)?,
+    };
+    parts.into_iter().try_for_each(|part| sum.absorb(part))?;
+    Ok(())
 }
 
 /// d_i, parameters of each pair (K).

@@ -7,7 +7,7 @@ use rldp_audit::score::ScoreKind;
 use rldp_model::DeviceChoice;
 use rldp_train::settings::EngineKind;
 
-use super::{ColumnArguments, chosen};
+use super::{ColumnArguments, WaitArguments, chosen};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -86,6 +86,8 @@ pub(crate) struct AuditArguments {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) ranks: WaitArguments,
 }
 
 #[derive(Debug, Args)]

@@ -15,7 +15,8 @@ use crate::{
 
 pub(crate) fn run(arguments: &EvaluateArguments) -> Result<ExitCode> {
     let group = ranks::group(&arguments.ranks)?;
-    ranks::evaluating(group, Opened::new(&arguments.model), |opened| evaluated(arguments, opened))?;
+    let opened = Opened::new(&arguments.model).map(|opened| (opened, ()));
+    ranks::evaluating(group, opened, |opened, ()| evaluated(arguments, opened))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -36,7 +36,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     if matches!(arguments.command, Command::Train(_) | Command::Demo(_) | Command::Compare(_) | Command::Audit(_)) {
         shield::keep_files_private();
     }
-    if !matches!(arguments.command, Command::Train(_) | Command::Evaluate(_)) {
+    let shares = match &arguments.command {
+        Command::Train(_) | Command::Evaluate(_) => true,
+        Command::Audit(audit) => audit.kind.is_none(),
+        _ => false,
+    };
+    if !shares {
         ranks::refuse_several()?;
     }
     match arguments.command {

@@ -1,4 +1,4 @@
-//! One run in several processes: what rank 0 and the others do of `rldp train` and `rldp evaluate`.
+//! One run in several processes: what rank 0 and the others do of `rldp train`, `rldp evaluate` and `rldp audit`.
 
 use std::time::Duration;
 
@@ -70,8 +70,7 @@ pub(super) fn train(
         return lead(group, job, inputs, deals, watch).map(Some);
     }
     let mut inputs = prepared_follower(group.as_mut(), follow_inputs(&job.located, deals), deals)?;
-    let (layout, stop) = (Some(inputs.layout), stop_flag()?);
-    let follower = Follower { engine: inputs.engine.as_mut(), layout, units: inputs.units, stop };
+    let follower = Follower { engine: inputs.engine.as_mut(), units: inputs.units, stop: stop_flag()? };
     serve(group.as_mut(), follower).map_err(Wrong::input)?;
     Ok(None)
 }
@@ -179,15 +178,19 @@ fn values(
     layout: &AdapterLayout,
     units: Option<&rldp_data::PrivacyUnits>,
 ) -> Result<Vec<(&'static str, String)>> {
-    let mut values = vec![
-        ("the program", format!("{} {}", env!("CARGO_PKG_VERSION"), hex(&Sha256::digest(program()?)))),
-        ("the base model (its weights, precision or processor)", hex(&engine_digest(engine)?)),
-        ("the adapter's size", layout.parameter_count().to_string()),
-    ];
+    let mut values = base_values(engine)?;
+    values.push(("the adapter's size", layout.parameter_count().to_string()));
     if let Some(units) = units {
         values.push(("the training file, or how it is read,", hex(&units_digest(units))));
     }
     Ok(values)
+}
+
+fn base_values(engine: &mut dyn Engine) -> Result<Vec<(&'static str, String)>> {
+    Ok(vec![
+        ("the program", format!("{} {}", env!("CARGO_PKG_VERSION"), hex(&Sha256::digest(program()?)))),
+        ("the base model (its weights, precision or processor)", hex(&engine_digest(engine)?)),
+    ])
 }
 
 fn program() -> Result<Vec<u8>> {
@@ -198,29 +201,28 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Evaluates by all ranks: rank 0's engine divides its losses; on the others `None` comes back when there is nothing more to do.
-pub(crate) fn evaluating<T>(
+/// Evaluates by all ranks: rank 0's engine divides its losses and token statistics; on the others `None` comes back when there is nothing
+/// more to do. `opened` has what else `evaluate` needs, which only rank 0 uses.
+pub(crate) fn evaluating<X, T>(
     mut group: Box<dyn Group>,
-    opened: Result<Opened>,
-    evaluate: impl FnOnce(Opened) -> Result<T>,
+    opened: Result<(Opened, X)>,
+    evaluate: impl FnOnce(Opened, X) -> Result<T>,
 ) -> Result<Option<T>> {
     if group.size() == 1 {
-        return opened.and_then(evaluate).map(Some);
+        return opened.and_then(|(opened, with)| evaluate(opened, with)).map(Some);
     }
-    let opened = opened.and_then(|mut opened| {
-        let layout = opened.adapter.as_ref().map(|adapter| adapter.layout().clone());
-        let empty = AdapterLayout::new(1, 1.0, Vec::new(), Vec::new());
-        let values = values(opened.engine.as_mut(), layout.as_ref().unwrap_or(&empty), None)?;
-        Ok((opened, values))
+    let opened = opened.and_then(|(mut opened, with)| {
+        // Adapters come from rank 0.
+        let values = base_values(opened.engine.as_mut())?;
+        Ok(((opened, with), values))
     });
-    let mut opened = ready(group.as_mut(), opened)?;
+    let (mut opened, with) = ready(group.as_mut(), opened)?;
     if group.leads() {
         let team = Team::new(group, stop_flag()?, true);
         opened.engine = Box::new(SpreadEngine::new(opened.engine, team.clone()));
-        return finish(&team, evaluate(opened)).map(Some);
+        return finish(&team, evaluate(opened, with)).map(Some);
     }
-    let layout = opened.adapter.as_ref().map(|adapter| adapter.layout().clone());
-    let follower = Follower { engine: opened.engine.as_mut(), layout, units: None, stop: stop_flag()? };
+    let follower = Follower { engine: opened.engine.as_mut(), units: None, stop: stop_flag()? };
     serve(group.as_mut(), follower).map_err(Wrong::input)?;
     Ok(None)
 }
@@ -231,8 +233,8 @@ pub(crate) fn refuse_several() -> Result<()> {
         Some(launch) if launch.size.is_none_or(|size| size > 1) => {
             let (launcher, size) = (launch.launcher, launch.size.map_or("several".to_owned(), |size| size.to_string()));
             anyhow::bail!(Wrong::usage(anyhow!(
-                "this command works in one process, but {launcher} started {size}; start it alone (`rldp train` and `rldp evaluate` \
-                 share their work)"
+                "this command works in one process, but {launcher} started {size}; start it alone (`rldp train`, `rldp evaluate` \
+                 and `rldp audit RUN` share their work)"
             )))
         }
         _ => Ok(()),

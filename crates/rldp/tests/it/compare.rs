@@ -156,6 +156,17 @@ fn a_plan_is_printed_and_exported_without_running() {
         assert_eq!(ran.stdout.trim(), format!("cmp/{file}"));
         assert!(scene.read(&format!("cmp/{file}")).contains(says));
     }
+    // Several processes a run, and a script that a shell can read; without a cluster a stand-in for its launcher says what was asked.
+    scene.rldp("compare grid.toml --out several --export slurm --ranks 2").expect(0);
+    scene.shell("bash -n several/slurm.sh && sh -n several/task.sh").expect(0);
+    assert!(scene.read("several/slurm.sh").contains("#SBATCH --ntasks=2\n"));
+    scene.write("srun", "#!/bin/sh\necho srun \"$1\" \"$2\" >&2\nshift 2\nexec \"$@\" --show-settings\n");
+    scene.shell("chmod +x srun").expect(0);
+    let asked = scene
+        .shell("PATH=$PWD:$PATH RLDP=\"$0\" SLURM_CPUS_PER_TASK=3 SLURM_ARRAY_TASK_ID=2 sh several/slurm.sh")
+        .expect(0);
+    assert_eq!(asked.stderr.lines().next(), Some("srun --mpi=pmix --cpus-per-task=3"));
+    assert!(asked.stdout.contains("[privacy]"), "{}", asked.stdout);
     // What a task of the cluster does, twice; then the comparison takes the run over.
     for _ in 0..2 {
         scene.shell("RLDP=\"$0\" SLURM_ARRAY_TASK_ID=2 sh cmp/slurm.sh").expect(0);

@@ -2,22 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Ran, Scene};
-
-/// Launchers that are installed, with what they need to start any number of processes as any user on any machine.
-fn launchers() -> Vec<String> {
-    let known = [
-        ("mpirun.openmpi", "--allow-run-as-root --oversubscribe --bind-to none --mca btl_base_warn_component_unused 0"),
-        ("mpirun.mpich", ""),
-    ];
-    let found =
-        known.iter().filter(|(name, _)| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
-    let found: Vec<String> = found.map(|(name, flags)| format!("{name} {flags}")).collect();
-    if found.is_empty() {
-        eprintln!("skipped: neither mpirun.openmpi nor mpirun.mpich is installed");
-    }
-    found
-}
+use crate::support::{Ran, Scene, launchers, processes};
 
 /// Flags of a run whose batches and noise are known, so that it can be repeated.
 fn train(name: &str, more: &str) -> String {
@@ -110,20 +95,6 @@ fn planted_canaries_are_dealt_and_give_the_same_bits() {
     }
 }
 
-/// Processes of the program that work on the run `name`, which no other test may have.
-fn processes(name: &str) -> Vec<u32> {
-    let ours = |entry: std::fs::DirEntry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let words = fs_err::read(entry.path().join("cmdline")).ok()?;
-        let exe = fs_err::read_link(entry.path().join("exe")).ok()?;
-        let names = words.split(|byte| *byte == 0).any(|word| word == name.as_bytes());
-        (names && exe.as_path() == std::path::Path::new(env!("CARGO_BIN_EXE_rldp"))).then_some(pid)
-    };
-    let mut found: Vec<u32> = std::fs::read_dir("/proc").unwrap().filter_map(|entry| ours(entry.unwrap())).collect();
-    found.sort_unstable();
-    found
-}
-
 /// Starts a run, sends a signal to its last process when the first steps are made, and waits for the end.
 fn signalled(scene: &Scene, launcher: &str, name: &str, signal: &str) -> Ran {
     let words = train(name, "--steps 40 --noise-bands 2 --eval-every 40");
@@ -211,23 +182,56 @@ fn evaluation_is_divided_and_gives_the_same_number() {
 }
 
 #[test]
+fn scores_of_audits_are_divided_and_give_the_same_numbers() {
+    let scene = Scene::new();
+    for (name, more) in
+        [("members", "--hold-out-members 0.5"), ("shadow", "--hold-out-members 0.5"), ("planted", "--canaries 8")]
+    {
+        scene.rldp(&train(name, &format!("--steps 2 {more}"))).expect(0);
+    }
+    for words in [
+        "audit members --shadow shadow --bootstrap 20 --json",
+        "audit planted --candidates 12 --bootstrap 20 --json",
+        "audit --model model --adapter members/adapter --members train.csv --non-members eval.csv --bootstrap 20 --json",
+    ] {
+        let alone = scene.rldp(words).expect(0).json();
+        for launcher in launchers() {
+            for ranks in [2, 3] {
+                let ran = by_ranks(&scene, &launcher, ranks, words).expect(0);
+                assert_eq!(ran.json(), alone, "{launcher}, {ranks} ranks: {words}");
+            }
+        }
+    }
+}
+
+#[test]
 fn ranks_that_do_not_agree_are_refused_by_name() {
     let scene = Scene::new();
     // The second rank finds another training file, or another model, at the same path.
     scene.write("other.csv", scene.read("train.csv").replacen("mg", "ml", 3));
+    let mut weights = fs_err::read(scene.path("model/model.safetensors")).unwrap();
+    // The sign of one of the last weights.
+    let at = weights.len() - 1;
+    weights[at] ^= 0x80;
+    scene.write("other.safetensors", weights);
     let words = train("run", "--steps 2");
+    let cases = [
+        ("cp other.csv two/train.csv", "the training file, or how it is read, of rank 1 is not that of rank 0"),
+        (
+            "cp other.safetensors two/model/model.safetensors",
+            "the base model (its weights, precision or processor) of rank 1 is not that of rank 0",
+        ),
+    ];
     for launcher in launchers() {
-        let second = format!(
-            "sh -c 'mkdir -p two && cp -r model eval.csv two/ && cp other.csv two/train.csv && cd two && exec \"$0\" {words}' \"$0\""
-        );
-        let ran = scene.shell(&format!("{launcher} -n 1 \"$0\" {words} : -n 1 {second}"));
-        assert_ne!(ran.code, 0, "{launcher}: {}", ran.stderr);
-        assert!(
-            ran.stderr.contains("the training file, or how it is read, of rank 1 is not that of rank 0"),
-            "{}",
-            ran.stderr
-        );
-        assert!(!scene.path("run/ledger.jsonl").exists(), "nothing was begun");
+        for (change, says) in cases {
+            let second = format!(
+                "sh -c 'rm -rf two && mkdir two && cp -r model train.csv eval.csv two/ && {change} && cd two && exec \"$0\" {words}' \"$0\""
+            );
+            let ran = scene.shell(&format!("{launcher} -n 1 \"$0\" {words} : -n 1 {second}"));
+            assert_ne!(ran.code, 0, "{launcher}: {}", ran.stderr);
+            assert!(ran.stderr.contains(says), "{}", ran.stderr);
+            assert!(!scene.path("run/ledger.jsonl").exists(), "nothing was begun");
+        }
     }
 }
 

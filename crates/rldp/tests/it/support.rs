@@ -109,3 +109,32 @@ pub(crate) fn shared() -> Option<PathBuf> {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
     root.join("models").exists().then_some(root)
 }
+
+/// Launchers that are installed, with what they need to start any number of processes as any user on any machine.
+pub(crate) fn launchers() -> Vec<String> {
+    let known = [
+        ("mpirun.openmpi", "--allow-run-as-root --oversubscribe --bind-to none --mca btl_base_warn_component_unused 0"),
+        ("mpirun.mpich", ""),
+    ];
+    let found =
+        known.iter().filter(|(name, _)| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
+    let found: Vec<String> = found.map(|(name, flags)| format!("{name} {flags}")).collect();
+    if found.is_empty() {
+        eprintln!("skipped: neither mpirun.openmpi nor mpirun.mpich is installed");
+    }
+    found
+}
+
+/// Processes of the program that work on the run `name`, which no other test may have.
+pub(crate) fn processes(name: &str) -> Vec<u32> {
+    let ours = |entry: std::fs::DirEntry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let words = fs_err::read(entry.path().join("cmdline")).ok()?;
+        let exe = fs_err::read_link(entry.path().join("exe")).ok()?;
+        let names = words.split(|byte| *byte == 0).any(|word| word == name.as_bytes());
+        (names && exe.as_path() == std::path::Path::new(env!("CARGO_BIN_EXE_rldp"))).then_some(pid)
+    };
+    let mut found: Vec<u32> = std::fs::read_dir("/proc").unwrap().filter_map(|entry| ours(entry.unwrap())).collect();
+    found.sort_unstable();
+    found
+}

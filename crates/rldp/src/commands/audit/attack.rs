@@ -18,11 +18,11 @@ use serde::Serialize;
 use super::{
     members::audit_members,
     planted::{Planted, audit_planted},
-    target::{Target, without_guarantee},
+    target::{Named, Target, without_guarantee},
 };
 use crate::{
     cli::AuditArguments,
-    commands::{print_json, print_line},
+    commands::{print_json, print_line, ranks},
     exit::Wrong,
 };
 
@@ -77,24 +77,53 @@ fn hidden_in_a_book<'a>(
     arguments.run.as_deref().filter(|_| reads_coins).zip(settings?.output.book.as_deref())
 }
 
+/// What is attacked with: files that the run or the arguments name.
+struct Hidden {
+    membership: Option<PathBuf>,
+    canaries: Option<PathBuf>,
+    /// Whether the canaries are the run's own.
+    own: bool,
+}
+
+impl Hidden {
+    fn find(arguments: &AuditArguments) -> Result<Self> {
+        let hidden = |name: &str| {
+            let run = arguments.run.as_ref().filter(|_| arguments.members.is_none() && arguments.canaries.is_none());
+            run.map(|run| run.join(files::PRIVATE).join(name)).filter(|path| path.exists())
+        };
+        let (membership, own_canaries) = (hidden(files::MEMBERSHIP), hidden(files::CANARIES));
+        let own = own_canaries.is_some();
+        let canaries = arguments.canaries.clone().or(own_canaries);
+        if arguments.members.is_none() && canaries.is_none() && membership.is_none() {
+            anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+                "give a run that was trained with --hold-out-members or --canaries, or --members with --non-members, or \
+                 --canaries"
+            )));
+        }
+        if !arguments.shadow.is_empty() && membership.is_none() {
+            anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+                "--shadow needs a run that was trained with --hold-out-members"
+            )));
+        }
+        Ok(Self { membership, canaries, own })
+    }
+}
+
+/// Where several processes were started, all compute scores; rank 0 alone reads records and says what it found.
 pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
-    let hidden = |name: &str| {
-        let run = arguments.run.as_ref().filter(|_| arguments.members.is_none() && arguments.canaries.is_none());
-        run.map(|run| run.join(files::PRIVATE).join(name)).filter(|path| path.exists())
-    };
-    let (membership, own_canaries) = (hidden(files::MEMBERSHIP), hidden(files::CANARIES));
-    let own = own_canaries.is_some();
-    let canaries: Option<PathBuf> = arguments.canaries.clone().or(own_canaries);
-    if arguments.members.is_none() && canaries.is_none() && membership.is_none() {
-        anyhow::bail!(Wrong::usage(anyhow::anyhow!(
-            "give a run that was trained with --hold-out-members or --canaries, or --members with --non-members, or \
-             --canaries"
-        )));
-    }
-    if !arguments.shadow.is_empty() && membership.is_none() {
-        anyhow::bail!(Wrong::usage(anyhow::anyhow!("--shadow needs a run that was trained with --hold-out-members")));
-    }
-    let mut target = Target::open(arguments)?;
+    let group = ranks::group(&arguments.ranks)?;
+    let opened = Hidden::find(arguments).and_then(|hidden| {
+        let (opened, named) = Named::open(arguments)?;
+        Ok((opened, (named, hidden)))
+    });
+    ranks::evaluating(group, opened, |opened, (named, hidden)| {
+        attacked(arguments, Target::new(opened, named, arguments)?, hidden)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn attacked(arguments: &AuditArguments, mut target: Target, hidden: Hidden) -> Result<()> {
+    let Hidden { membership, canaries, own } = hidden;
     if let Some((run, book)) = hidden_in_a_book(arguments, target.settings.as_ref(), membership.is_some() || own) {
         BookFile::open(book)?.enter_audit(run)?;
     }
@@ -127,7 +156,7 @@ pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
     } else {
         lines.iter().try_for_each(|line| print_line(line))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Two files that the caller names.

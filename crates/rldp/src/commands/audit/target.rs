@@ -30,8 +30,15 @@ pub(super) struct Target {
     reading: Reading,
 }
 
-impl Target {
-    pub(super) fn open(arguments: &AuditArguments) -> Result<Self> {
+/// What names a target, before its model is opened.
+pub(super) struct Named {
+    settings: Option<TrainSettings>,
+    adapter_path: PathBuf,
+}
+
+impl Named {
+    /// Opens what the arguments name.
+    pub(super) fn open(arguments: &AuditArguments) -> Result<(Opened, Self)> {
         let settings = arguments.run.as_deref().map(settings).transpose()?;
         let model = match (&arguments.model, &arguments.run, &settings) {
             (Some(model), ..) => Some(model.clone()),
@@ -49,12 +56,19 @@ impl Target {
                 model.display()
             )));
         }
-        let mut opened = Opened::new(&ModelArguments {
+        let opened = Opened::new(&ModelArguments {
             model,
             adapter: Some(adapter_path.clone()),
             engine: arguments.engine,
             device: arguments.device,
         })?;
+        Ok((opened, Self { settings, adapter_path }))
+    }
+}
+
+impl Target {
+    pub(super) fn new(mut opened: Opened, named: Named, arguments: &AuditArguments) -> Result<Self> {
+        let Named { settings, adapter_path } = named;
         let Some(adapter) = opened.adapter.take() else { anyhow::bail!("an adapter was given but not loaded") };
         let beside = reading::trained_with(Some(&adapter_path))?;
         let trained = settings.as_ref().map(|run| &run.data).or(beside.as_ref());

@@ -6,14 +6,18 @@ use anyhow::Result;
 
 use super::{Export, grid::Planned, results::replace, state::Layout};
 
+/// What is asked of the cluster.
+pub(super) struct Shape {
+    /// Tasks at a time.
+    pub(super) slots: usize,
+    /// Cores of a process.
+    pub(super) threads: usize,
+    /// Processes of a run.
+    pub(super) ranks: u32,
+}
+
 /// Writes the plan, the task and the job, and returns the job's path.
-pub(super) fn write(
-    target: Export,
-    layout: &Layout,
-    runs: &[Planned],
-    slots: usize,
-    threads: usize,
-) -> Result<PathBuf> {
+pub(super) fn write(target: Export, layout: &Layout, runs: &[Planned], shape: &Shape) -> Result<PathBuf> {
     let names: String = runs.iter().map(|run| format!("{}\n", run.name)).collect();
     replace(&layout.file("plan.txt"), &names)?;
     let seeded: String = runs
@@ -25,8 +29,8 @@ pub(super) fn write(
     replace(&layout.file("task.sh"), TASK)?;
     let folder = layout.out.display().to_string();
     let (name, text) = match target {
-        Export::Slurm => ("slurm.sh", slurm(&folder, runs.len(), slots, threads)),
-        Export::Kubernetes => ("kubernetes.yaml", kubernetes(&folder, runs.len(), slots, threads)),
+        Export::Slurm => ("slurm.sh", slurm(&folder, runs.len(), shape)),
+        Export::Kubernetes => ("kubernetes.yaml", kubernetes(&folder, runs.len(), shape)),
     };
     let path = layout.file(name);
     replace(&path, &text)?;
@@ -36,6 +40,7 @@ pub(super) fn write(
 /// The same rules as on one machine: finished runs are left, charged ones resumed, seeded ones started anew.
 const TASK: &str = r#"#!/bin/sh
 # Runs one line of plan.txt: task.sh INDEX, counted from 0, from the folder in which the comparison was planned.
+# LAUNCH may hold a launcher with its flags, such as srun, for runs of several processes.
 set -eu
 here=$(dirname "$0")
 name=$(sed -n "$(($1 + 1))p" "$here/plan.txt")
@@ -53,32 +58,42 @@ if [ -e "$ledger" ] && grep -q '"kind":"close"' "$ledger"; then
   exit 0
 fi
 if [ -e "$ledger" ] && sed 1d "$ledger" | grep -q . && ! grep -qxF "$name" "$here/seeded.txt"; then
-  exec "${RLDP:-rldp}" train --quiet --resume "$run"
+  exec ${LAUNCH:-} "${RLDP:-rldp}" train --quiet --resume "$run"
 fi
 rm -rf "$run"
-exec "${RLDP:-rldp}" train --quiet --config "$here/configs/$name.toml"
+exec ${LAUNCH:-} "${RLDP:-rldp}" train --quiet --config "$here/configs/$name.toml"
 "#;
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-fn slurm(folder: &str, runs: usize, slots: usize, threads: usize) -> String {
+fn slurm(folder: &str, runs: usize, shape: &Shape) -> String {
+    let Shape { slots, threads, ranks } = shape;
+    let (tasks, launch) = if *ranks > 1 {
+        let launch = format!("export LAUNCH=\"srun --mpi=pmix --cpus-per-task=${{SLURM_CPUS_PER_TASK:-{threads}}}\"\n");
+        (format!("#SBATCH --ntasks={ranks}\n"), launch)
+    } else {
+        Default::default()
+    };
     format!(
         "#!/bin/sh\n\
          # sbatch it from the folder in which it was planned. At most {slots} tasks at a time: change the number after %.\n\
          #SBATCH --job-name=rldp-compare\n\
          #SBATCH --array=0-{}%{slots}\n\
+         {tasks}\
          #SBATCH --cpus-per-task={threads}\n\
          set -eu\n\
          export RAYON_NUM_THREADS=\"${{SLURM_CPUS_PER_TASK:-{threads}}}\"\n\
+         {launch}\
          exec sh {} \"$SLURM_ARRAY_TASK_ID\"\n",
         runs - 1,
         quoted(&format!("{folder}/task.sh"))
     )
 }
 
-fn kubernetes(folder: &str, runs: usize, slots: usize, threads: usize) -> String {
+fn kubernetes(folder: &str, runs: usize, shape: &Shape) -> String {
+    let Shape { slots, threads, .. } = shape;
     let script = format!("exec sh {} \"$JOB_COMPLETION_INDEX\"", quoted(&format!("{folder}/task.sh")));
     format!(
         "# Set the image and the claim of the volume that holds the folder in which this was planned.\n\
@@ -111,4 +126,29 @@ fn kubernetes(folder: &str, runs: usize, slots: usize, threads: usize) -> String
         version = env!("CARGO_PKG_VERSION"),
         command = serde_json::Value::from(script),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_as_many_processes_as_were_asked_for() {
+        let script = |ranks| slurm("it's/cmp", 12, &Shape { slots: 3, threads: 8, ranks });
+        assert_eq!(
+            script(4),
+            "#!/bin/sh\n\
+             # sbatch it from the folder in which it was planned. At most 3 tasks at a time: change the number after %.\n\
+             #SBATCH --job-name=rldp-compare\n\
+             #SBATCH --array=0-11%3\n\
+             #SBATCH --ntasks=4\n\
+             #SBATCH --cpus-per-task=8\n\
+             set -eu\n\
+             export RAYON_NUM_THREADS=\"${SLURM_CPUS_PER_TASK:-8}\"\n\
+             export LAUNCH=\"srun --mpi=pmix --cpus-per-task=${SLURM_CPUS_PER_TASK:-8}\"\n\
+             exec sh 'it'\\''s/cmp/task.sh' \"$SLURM_ARRAY_TASK_ID\"\n"
+        );
+        let one = script(1);
+        assert!(!one.contains("ntasks") && !one.contains("LAUNCH"), "one process needs no launcher: {one}");
+    }
 }

@@ -31,6 +31,7 @@ use serde_json::json;
 
 use self::{
     board::Board,
+    export::Shape,
     grid::{Grid, Planned},
     results::{Results, replace, write_manifest},
     schedule::{Ended, Slots},
@@ -55,6 +56,9 @@ pub(crate) struct CompareArguments {
     /// Write an array job of these runs into the folder and stop; --slots tasks run at a time
     #[arg(long)]
     pub(crate) export: Option<Export>,
+    /// Processes of each run, started by srun; with --export slurm
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) ranks: u32,
 }
 
 /// Who runs an exported plan.
@@ -65,6 +69,13 @@ pub(crate) enum Export {
 }
 
 pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode> {
+    anyhow::ensure!(
+        arguments.ranks == 1 || matches!(arguments.export, Some(Export::Slurm)),
+        Wrong::usage(anyhow::anyhow!(
+            "--ranks is {}, but only the job that --export slurm writes starts several processes a run; add it, or leave --ranks out",
+            arguments.ranks
+        ))
+    );
     let grid = Grid::read(&arguments.grid)?;
     let threads = threads(arguments.slots, arguments.export.is_some())?;
     let runs = grid.expand(&arguments.out)?;
@@ -84,7 +95,8 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode> {
     }
     fs::copy(&arguments.grid, layout.file("grid.toml"))?;
     if let Some(target) = arguments.export {
-        print_line(&export::write(target, &layout, &runs, arguments.slots, threads)?.display().to_string())?;
+        let shape = Shape { slots: arguments.slots, threads, ranks: arguments.ranks };
+        print_line(&export::write(target, &layout, &runs, &shape)?.display().to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
     warn(&grid, &runs);
