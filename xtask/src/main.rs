@@ -3,6 +3,7 @@
 mod deny;
 mod kernels;
 mod layers;
+mod python;
 mod tidy;
 
 use std::{
@@ -38,6 +39,7 @@ const CHECKS: &[Check] = &[
         cargo(root, &arguments, &[("CUSTOM_LIBFUZZER_PATH", "./none"), ("RUSTFLAGS", "-D warnings")])
     }),
     ("test", |root| cargo(root, &["test", "--workspace", "--release"], &[])),
+    ("python", python::check),
 ];
 
 fn main() -> ExitCode {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct PublicRecords {
     blocks: Vec<Block>,
     records: usize,
+    sha256: String,
 }
 
 /// What an evaluation found.
@@ -28,7 +29,19 @@ impl PublicRecords {
     /// Declares `records` public and cuts them into blocks of at most `max_length` tokens, as in training.
     pub fn declare(records: &[TokenRecord], max_length: usize) -> Self {
         let blocks = records.iter().flat_map(|record| record.blocks(max_length)).collect();
-        Self { blocks, records: records.len() }
+        let contents: Vec<u8> = records.iter().flat_map(|record| record.content).collect();
+        Self { blocks, records: records.len(), sha256: rldp_privacy::digest(&contents) }
+    }
+
+    /// Number of records.
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// SHA-256, in hexadecimal, over the digests of what each record holds, in their order: the same for the same records, whether they
+    /// came from a file or from memory.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// Scored tokens.
