@@ -50,8 +50,7 @@ fn call(
         .collect::<PyResult<Vec<(String, ArrowTable)>>>()?;
     let options: Vec<(String, Word)> = options.into_iter().map(|(name, given)| (name, given.into())).collect();
     let (called, lines, raised) = py.detach(move || {
-        let loans: Vec<_> =
-            tables.into_iter().map(|(name, table)| rldp::data::lend(&name, Rc::new(table))).collect();
+        let loans: Vec<_> = tables.into_iter().map(|(name, table)| rldp::data::lend(&name, Rc::new(table))).collect();
         let caller = Rc::new(Caller::new(listener));
         let called = rldp::call(&command, &positional, &options, Rc::<Caller>::clone(&caller));
         drop(loans);

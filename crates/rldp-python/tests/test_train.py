@@ -90,6 +90,16 @@ def test_a_table_trains_the_bits_of_its_file(
         assert evaluations(rldp.train(**seeded, train=train, eval=public, out=tmp_path / name)) == file, name
 
 
+def test_a_polars_frame_trains_the_bits_of_its_file(
+    small: dict[str, object], demo: rldp.Demo, notes: pandas.DataFrame, tmp_path: Path
+) -> None:
+    polars = pytest.importorskip("polars")
+    seeded = {**small, "unsafe_noise_seed": 3, "quiet": True, "eval": demo.eval}
+    frame = polars.DataFrame({"text": list(notes.text), "patient": list(notes.patient)})
+    found = evaluations(rldp.train(**seeded, train=frame, out=tmp_path / "polars"))
+    assert found == evaluations(rldp.train(**seeded, train=demo.train, out=tmp_path / "file"))
+
+
 def test_a_dataset_trains_the_rows_that_it_shows(
     small: dict[str, object], demo: rldp.Demo, notes: pandas.DataFrame, tmp_path: Path
 ) -> None:

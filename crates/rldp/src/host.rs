@@ -146,7 +146,8 @@ fn words(command: &[String], positional: &[OsString], options: &[(String, Word)]
 /// A text that means itself: where the command line lets `\n` stand for a line break, a backslash is written twice.
 fn escaped(flag: &str, value: &OsString) -> OsString {
     let is_escaped = |setting: &&settings::Setting| {
-        setting.flag.as_deref() == Some(flag) && (matches!(setting.reader, Reader::Escaped) || setting.key == "delimiter")
+        setting.flag.as_deref() == Some(flag)
+            && (matches!(setting.reader, Reader::Escaped) || setting.key == "delimiter")
     };
     match (settings::all().iter().find(is_escaped), value.to_str()) {
         (Some(_), Some(text)) => text.replace('\\', "\\\\").into(),
@@ -211,22 +212,34 @@ mod tests {
     fn wrong_words_are_told_as_on_the_command_line() {
         let failure = called(&["train"], &[("stepz", text("3"))]).unwrap_err();
         assert_eq!(failure.code, 2);
-        assert!(failure.message.starts_with("unexpected argument '--stepz' found") && !failure.message.contains("Usage"));
+        assert!(
+            failure.message.starts_with("unexpected argument '--stepz' found") && !failure.message.contains("Usage")
+        );
         let failure = called(&["train"], &[("epsilon", text("4"))]).unwrap_err();
         assert_eq!(failure.message, "missing --model, --train, --delta, --out; give it as a flag or in --config");
     }
 
     #[test]
     fn texts_mean_themselves() {
-        let words = words(&["train".into()], &[], &[
-            ("prompt_end".into(), text("\\n")),
-            ("delimiter".into(), text("\t")),
-            ("quiet".into(), Word::Switch(false)),
-            ("frozen_policy".into(), Word::Switch(false)),
-            ("target_modules".into(), Word::Several(vec!["a".into(), "b".into()])),
-        ]);
+        let words = words(
+            &["train".into()],
+            &[],
+            &[
+                ("prompt_end".into(), text("\\n")),
+                ("delimiter".into(), text("\t")),
+                ("quiet".into(), Word::Switch(false)),
+                ("frozen_policy".into(), Word::Switch(false)),
+                ("target_modules".into(), Word::Several(vec!["a".into(), "b".into()])),
+            ],
+        );
         let expected = [
-            "rldp", "train", "--prompt-end=\\\\n", "--delimiter=\t", "--frozen-policy=false", "--target-modules=a", "--target-modules=b",
+            "rldp",
+            "train",
+            "--prompt-end=\\\\n",
+            "--delimiter=\t",
+            "--frozen-policy=false",
+            "--target-modules=a",
+            "--target-modules=b",
         ];
         assert_eq!(words, expected);
     }

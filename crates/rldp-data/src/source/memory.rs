@@ -162,12 +162,14 @@ mod tests {
             assert_eq!(units(&path), ["8"]);
         }
         assert_eq!(units(&path), ["7", "7"]);
-        assert!(std::thread::spawn({
-            let path = path.clone();
-            move || read_records(&path, &columns()).is_err()
-        })
-        .join()
-        .unwrap());
+        assert!(
+            std::thread::spawn({
+                let path = path.clone();
+                move || read_records(&path, &columns()).is_err()
+            })
+            .join()
+            .unwrap()
+        );
         drop(loan);
         let gone = read_records(&path, &columns()).err().unwrap().to_string();
         assert!(gone.starts_with("memory:notes: these records were in the memory"), "{gone}");

@@ -44,7 +44,9 @@ fn read_columns(path: &Path, choose: Choose) -> Result<Vec<Row>, DataError> {
         let value = |wanted: &super::Wanted| {
             let field = record.get_column_iter().find(|(column, _)| **column == wanted.name);
             field.map_or(Ok(Cell::Absent), |(name, field)| {
-                datum(field).and_then(Datum::cell).map_err(|reason| row_error(path, place, format!("column `{name}` {reason}")))
+                datum(field)
+                    .and_then(Datum::cell)
+                    .map_err(|reason| row_error(path, place, format!("column `{name}` {reason}")))
             })
         };
         let cells = wanted.iter().map(value).collect::<Result<_, _>>()?;

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from ._settings import Settings
 
-    Paths = "str | os.PathLike[str] | list[str | os.PathLike[str]]"
-
 #: Settings that may be tables in memory.
 TABLES = ("train", "eval")
 

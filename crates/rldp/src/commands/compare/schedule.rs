@@ -130,7 +130,9 @@ impl Slots {
             .stdin(Stdio::from(lock))
             .stdout(Stdio::null())
             .stderr(Stdio::from(log));
-        Ok(Started::Child(command.spawn().with_context(|| format!("{} could not be started", binary.to_string_lossy()))?))
+        Ok(Started::Child(
+            command.spawn().with_context(|| format!("{} could not be started", binary.to_string_lossy()))?,
+        ))
     }
 
     /// The folder decides whether a run is finished; the exit code and the log say what else happened.
