@@ -35,6 +35,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rldp-audit",
         ],
     ),
+    // `rldp-gpu` only as tests have it: the library is `rldp`.
+    ("rldp-python", &["rldp", "rldp-gpu"]),
 ];
 
 /// Crates that must build without tensor libraries.

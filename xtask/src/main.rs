@@ -5,6 +5,7 @@ mod dist;
 mod kernels;
 mod layers;
 mod pages;
+mod python;
 mod site;
 mod tidy;
 
@@ -48,6 +49,7 @@ const CHECKS: &[Check] = &[
         let features = ["--workspace", "--release", "--features", "rldp-gpu/cuda"];
         cargo(root, &[&["test"], &features[..], &["--test", "cards"]].concat(), &[])
     }),
+    ("python", python::check),
 ];
 
 fn main() -> ExitCode {

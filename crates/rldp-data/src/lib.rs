@@ -24,8 +24,8 @@ pub use error::DataError;
 pub use overlap::shared_records;
 pub use sampler::{PoissonSampler, SampledBatch};
 pub use source::{
-    Chat, Columns, Content, RawRecord, TextColumns, UnitColumn, is_standard_input, read_more_records, read_records,
-    read_table,
+    Chat, Columns, Content, Datum, Loan, RawRecord, Table, TextColumns, UnitColumn, columns_in_memory, is_in_memory,
+    is_standard_input, lend, read_more_records, read_records, read_table,
 };
 pub use tokenize::{PROMPT_END, TextLayout, TokenRecord, tokenize};
 pub use tokenizer::TextTokenizer;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct PublicRecords {
     blocks: Vec<Block>,
     records: usize,
+    sha256: String,
     /// How the first records begin.
     openings: Vec<Vec<u32>>,
     tokenizer: Option<Arc<TextTokenizer>>,
@@ -75,7 +76,9 @@ impl PublicRecords {
     /// Declares `records` public and cuts them into blocks of at most `max_length` tokens, as in training.
     pub fn declare(records: &[TokenRecord], max_length: usize) -> Self {
         let blocks = records.iter().flat_map(|record| record.blocks(max_length)).collect();
-        Self { blocks, records: records.len(), openings: Vec::new(), tokenizer: None }
+        let contents: Vec<u8> = records.iter().flat_map(|record| record.content).collect();
+        let sha256 = rldp_privacy::digest(&contents);
+        Self { blocks, records: records.len(), sha256, openings: Vec::new(), tokenizer: None }
     }
 
     /// Keeps how the first of `records` begin: prompts as they are, of texts the first words.
@@ -95,6 +98,17 @@ impl PublicRecords {
         let Some(tokenizer) = &self.tokenizer else { return Vec::new() };
         let opening = |tokens: &Vec<u32>| Opening { tokens: tokens.clone(), tokenizer: Arc::clone(tokenizer) };
         self.openings.iter().map(opening).collect()
+    }
+
+    /// Number of records.
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// SHA-256, in hexadecimal, over the digests of what each record holds, in their order: the same for the same records, whether they
+    /// came from a file or from memory.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// Scored tokens.

@@ -7,7 +7,7 @@ use std::{
 
 use rldp_control::Controller;
 use rldp_data::{
-    Columns, IdBook, PrivacyUnits, TextLayout, TextTokenizer, TokenRecord, UnitPolicy, is_standard_input,
+    Columns, IdBook, PrivacyUnits, TextLayout, TextTokenizer, TokenRecord, UnitPolicy, is_in_memory, is_standard_input,
     read_more_records, shared_records, tokenize,
 };
 use rldp_model::{Engine, EngineError, ModelConfig};
@@ -18,7 +18,7 @@ use crate::{
     error::TrainError,
     evaluate::PublicRecords,
     learner::PublicText,
-    overlap::{refuse_more_units, refuse_same_file, shared_eval, unit_warnings},
+    overlap::{refuse_more_units, refuse_same_file, refuse_same_records, shared_eval, unit_warnings},
     run::secrets::{Secrets, plant},
     settings::{CanarySettings, DataSettings, TrainSettings},
 };
@@ -117,6 +117,9 @@ fn evaluated(
         data.train.paths().iter().try_for_each(|train| refuse_same_file(train, path))?;
     }
     let records = tokenized(std::slice::from_ref(path), data, false, tokenizer, config)?;
+    if promises && is_in_memory(path) {
+        refuse_same_records(data.train.first(), train, path, &records)?;
+    }
     if promises && !data.allow_shared_eval && shared_records(train, &records) > 0 {
         return Err(shared_eval(settings, path));
     }
@@ -135,9 +138,10 @@ fn public_text(
 ) -> Result<Option<PublicText>, TrainError> {
     let (mut files, mut records) = (Vec::new(), Vec::new());
     for path in &data.public {
-        if is_standard_input(path) {
+        if is_standard_input(path) || is_in_memory(path) {
             return Err(TrainError::Usage(
-                "--public names files, which the claim tells apart by their digests; it reads no standard input".into(),
+                "--public names files, which the claim tells apart by their digests; it reads no standard input and no table in memory"
+                    .into(),
             ));
         }
         let found = tokenized(std::slice::from_ref(path), data, false, tokenizer, config)?;

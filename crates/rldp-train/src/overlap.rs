@@ -4,22 +4,38 @@
 use std::{io, path::Path};
 
 use fs_err as fs;
-use rldp_data::is_standard_input;
+use rldp_data::{TokenRecord, is_in_memory, is_standard_input};
 use rldp_privacy::digest_of;
 
 use crate::{error::TrainError, settings::TrainSettings};
 
 /// Refuses an evaluation file that is the training file, by its place on disk or by what it holds.
 pub(crate) fn refuse_same_file(train: &Path, eval: &Path) -> Result<(), TrainError> {
-    if is_standard_input(train) || is_standard_input(eval) || !same_file(train, eval)? {
+    let no_file = |path: &Path| is_standard_input(path) || is_in_memory(path);
+    if no_file(train) || no_file(eval) || !same_file(train, eval)? {
         return Ok(());
     }
-    Err(TrainError::Refused(format!(
-        "--eval {} is the training file {}: perplexity on it would write exact losses of private records into the metrics; name a \
-         file of public records, or none",
+    Err(same(train, eval, "file"))
+}
+
+/// The same of a table in memory, which is known by what its records hold.
+pub(crate) fn refuse_same_records(
+    train: &Path,
+    private: &[TokenRecord],
+    eval: &Path,
+    public: &[TokenRecord],
+) -> Result<(), TrainError> {
+    let contents = |records: &[TokenRecord]| records.iter().map(|record| record.content).collect::<Vec<_>>();
+    if contents(private) == contents(public) { Err(same(train, eval, "table")) } else { Ok(()) }
+}
+
+fn same(train: &Path, eval: &Path, what: &str) -> TrainError {
+    TrainError::Refused(format!(
+        "--eval {} is the training {what} {}: perplexity on it would write exact losses of private records into the metrics; name a \
+         {what} of public records, or none",
         eval.display(),
         train.display()
-    )))
+    ))
 }
 
 fn same_file(one: &Path, two: &Path) -> Result<bool, TrainError> {

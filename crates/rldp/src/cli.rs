@@ -15,7 +15,7 @@ mod privacy;
 mod shape_tests;
 mod tools;
 
-use std::{io::IsTerminal as _, path::PathBuf};
+use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf};
 
 use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint,
@@ -47,9 +47,14 @@ pub(crate) struct Arguments {
 }
 
 /// The command line as it was given; a wrong one ends the process with a word on what would be right.
-pub(crate) fn parse() -> Arguments {
-    let read = command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
-    read.unwrap_or_else(|error| with_hint(error).exit())
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Arguments {
+    read(words).unwrap_or_else(|error| error.exit())
+}
+
+/// The command line, or what is wrong with it.
+pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let read = command().try_get_matches_from(words).and_then(|matches| Arguments::from_arg_matches(&matches));
+    read.map_err(with_hint)
 }
 
 /// The command with help that fits where it is shown: clap asks the terminal, and whatever is no terminal gets narrow lines.

@@ -1,8 +1,22 @@
 //! Exit codes: 0 done, 1 a check failed or the input was refused, 2 wrong usage, 3 internal error.
 
-use std::{fmt, process::ExitCode};
+use std::{ffi::OsString, fmt, sync::OnceLock};
 
 use rldp_train::TrainError;
+
+static PROGRAM: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// Words that start this program anew, where it is not its own file.
+pub(crate) fn set_program(words: Vec<OsString>) {
+    if !words.is_empty() {
+        PROGRAM.get_or_init(|| words);
+    }
+}
+
+/// Words that start this program anew.
+pub(crate) fn program() -> std::io::Result<Vec<OsString>> {
+    PROGRAM.get().cloned().map_or_else(|| Ok(vec![std::env::current_exe()?.into()]), Ok)
+}
 
 /// An error with the side that can mend it.
 #[derive(Debug)]
@@ -38,14 +52,14 @@ pub(crate) struct Told;
 
 /// Prints an error and turns it into an exit code.
 #[expect(clippy::print_stderr, reason = "the one place that reports errors")]
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn report(error: &anyhow::Error) -> u8 {
     if is_broken_pipe(error) {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     if !error.downcast_ref::<Wrong>().is_some_and(|wrong| wrong.source.is::<Told>()) {
         eprintln!("error: {error:#}");
     }
-    ExitCode::from(code_of(error))
+    code_of(error)
 }
 
 pub(crate) fn code_of(error: &anyhow::Error) -> u8 {

@@ -17,20 +17,25 @@
 //! # }
 //! ```
 
+use std::ffi::OsString;
+
 mod base;
 mod cli;
 mod commands;
 mod device;
 mod exit;
 mod facade;
+mod host;
 mod hub;
 mod models;
 mod origin;
 mod progress;
 mod reading;
 mod shield;
+mod watched;
 
 pub use facade::{Demo, fine_tune, resolve, unpack_demo, verify};
+pub use host::{Failure, Host, Word, call, epsilon_of};
 pub use rldp_control as control;
 pub use rldp_data as data;
 pub use rldp_gpu as gpu;
@@ -42,12 +47,19 @@ pub use rldp_train as train;
 
 /// The command line.
 pub fn main() -> std::process::ExitCode {
-    let arguments = cli::parse();
+    main_of(std::env::args_os(), Vec::new()).into()
+}
+
+/// The command line of a program that holds this library: its words, the first of which names the command. `itself` are the words by
+/// which the program is started anew, where its file is not enough. Returns the exit code.
+pub fn main_of(words: impl IntoIterator<Item = OsString>, itself: Vec<OsString>) -> u8 {
+    exit::set_program(itself);
+    let arguments = cli::parse(words);
     shield::raise();
     // A panic is a defect of ours; its message says where, never what the records held, and the exit code says internal.
     match std::panic::catch_unwind(|| commands::run(arguments)) {
-        Ok(Ok(code)) => code,
+        Ok(Ok(code)) => u8::from(code != std::process::ExitCode::SUCCESS),
         Ok(Err(error)) => exit::report(&error),
-        Err(_) => std::process::ExitCode::from(3),
+        Err(_) => 3,
     }
 }

@@ -13,7 +13,7 @@ use rldp_model::{
 use rldp_reference::ReferenceEngine;
 use rldp_train::settings::EngineKind;
 
-use crate::{cli::ModelArguments, device, exit::Wrong, hub, progress::note};
+use crate::{cli::ModelArguments, device, exit::Wrong, hub, progress::note, watched::watched};
 
 /// A model ready for use.
 pub(crate) struct Opened {
@@ -28,6 +28,7 @@ impl Opened {
     pub(crate) fn new(arguments: &ModelArguments) -> Result<Self> {
         let (files, tokenizer) = open(&arguments.model)?;
         let engine = engine(&files, arguments.engine, arguments.device, CpuOptions::default(), None)?;
+        let engine = watched(engine);
         let adapter = adapter(arguments.adapter.as_deref(), &files)?;
         Ok(Self { files, tokenizer, engine, adapter })
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
-use rldp_data::is_standard_input;
+use rldp_data::{is_in_memory, is_standard_input};
 use rldp_model::ModelSource;
 use rldp_train::{files, settings::TrainSettings};
 
@@ -35,7 +35,7 @@ impl Origin {
     /// A path of the settings as it is reached from here.
     fn reached(&self, path: &Path) -> PathBuf {
         match &self.folder {
-            Some(folder) if path.is_relative() && !is_standard_input(path) => folder.join(path),
+            Some(folder) if path.is_relative() && !is_standard_input(path) && !is_in_memory(path) => folder.join(path),
             _ => path.to_owned(),
         }
     }

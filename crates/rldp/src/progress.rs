@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, plain lines elsewhere.
+//! Progress on standard error: a bar on a terminal, plain lines elsewhere; or to the program that called.
 
 use std::{
     io::{IsTerminal as _, stderr},
@@ -12,6 +12,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use rldp_lab::{export::LiveEvents, readable_loss};
 use rldp_train::{Progress, StepRecord, StepView, evaluate::Evaluation};
+
+use crate::host;
 
 /// Shows a run to a person.
 pub(crate) struct Terminal {
@@ -28,7 +30,7 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// A bar over `steps`, labelled `label`. `stop` is set by a signal.
     pub(crate) fn new(label: &str, steps: u64, quiet: bool, stop: Arc<AtomicBool>) -> Self {
-        let interactive = stderr().is_terminal() && !quiet;
+        let interactive = stderr().is_terminal() && !quiet && host::current().is_none();
         let bar = if interactive { ProgressBar::new(steps) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {msg} eta {eta}") {
             bar.set_style(style);
@@ -69,25 +71,46 @@ impl Progress for Terminal {
         if self.interactive {
             self.bar.set_position(view.step);
             self.bar.set_message(message);
-        } else if !self.quiet && (view.step == view.steps || view.step.is_multiple_of((view.steps / 10).max(1))) {
-            let left = self.started.elapsed().as_secs_f64() * (view.steps - view.step) as f64
-                / (view.step - self.first_step.unwrap_or(0)).max(1) as f64;
-            eprintln!("{} step {}/{} {message} eta {left:.0}s", self.bar.prefix(), view.step, view.steps);
+            return;
+        }
+        let milestone = view.step == view.steps || view.step.is_multiple_of((view.steps / 10).max(1));
+        let left = self.started.elapsed().as_secs_f64() * (view.steps - view.step) as f64
+            / (view.step - self.first_step.unwrap_or(0)).max(1) as f64;
+        let line = format!("{} step {}/{} {message} eta {left:.0}s", self.bar.prefix(), view.step, view.steps);
+        if let Some(host) = host::current() {
+            let mut event = serde_json::to_value(view.record).unwrap_or_default();
+            event["steps"] = view.steps.into();
+            host.progress(&event, &line, milestone);
+        } else if !self.quiet && milestone {
+            eprintln!("{line}");
         }
     }
 
     fn evaluated(&mut self, step: u64, evaluation: &Evaluation) {
         self.evaluation = Some((step, evaluation.perplexity));
+        let words = format!("{} step {step} perplexity {:.2}", self.bar.prefix(), evaluation.perplexity);
+        tell("eval", step, evaluation, &words);
     }
 
     fn warming(&mut self, updates: u64, held_out: &Evaluation) {
+        let words = format!("public text, step {updates}: perplexity {:.2}", held_out.perplexity);
+        tell("public", updates, held_out, &words);
         if !self.quiet {
-            note(&self.bar.prefix(), &format!("public text, step {updates}: perplexity {:.2}", held_out.perplexity));
+            note(&self.bar.prefix(), &words);
         }
     }
 
     fn should_stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || host::wants_to_stop()
+    }
+}
+
+/// Hands what was found on public records to the program that called.
+fn tell(kind: &str, step: u64, found: &Evaluation, words: &str) {
+    if let Some(host) = host::current() {
+        let mut event = serde_json::to_value(found).unwrap_or_default();
+        (event["kind"], event["step"]) = (kind.into(), step.into());
+        host.progress(&event, words, false);
     }
 }
 
@@ -140,6 +163,9 @@ impl Progress for Watching {
 /// Tells a person something, beside the data on standard output.
 #[expect(clippy::print_stderr, reason = "notes go to standard error")]
 pub(crate) fn note(label: &str, text: &str) {
+    if let Some(host) = host::current() {
+        return host.note(label, text);
+    }
     eprintln!("{label}: {text}");
 }
 

@@ -1,11 +1,60 @@
 //! What keeps records inside the process when things go wrong: no memory dumps, and panics that do not quote values.
 
-use std::{any::Any, panic::PanicHookInfo};
+use std::{any::Any, panic::PanicHookInfo, sync::Once};
 
 /// Puts both in place, first thing.
 pub(crate) fn raise() {
     forbid_dumps();
     std::panic::set_hook(Box::new(report));
+}
+
+/// The same for one call of a program that goes on afterwards, whose own ways are given back to it at the end.
+pub(crate) fn raise_for_call(private: bool) -> Raised {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| std::panic::set_hook(Box::new(report)));
+    Raised::new(private)
+}
+
+/// What a call changed of its process; only one that reads private records changes anything.
+pub(crate) struct Raised {
+    #[cfg(unix)]
+    umask: Option<rustix::fs::Mode>,
+    #[cfg(target_os = "linux")]
+    dumpable: Option<rustix::process::DumpableBehavior>,
+}
+
+impl Raised {
+    fn new(private: bool) -> Self {
+        Self {
+            #[cfg(unix)]
+            umask: private.then(|| rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077))),
+            #[cfg(target_os = "linux")]
+            dumpable: private.then(forbid_dumps_until_later).flatten(),
+        }
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(umask) = self.umask {
+            rustix::process::umask(umask);
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(dumpable) = self.dumpable {
+            // It was allowed before.
+            let _ = rustix::process::set_dumpable_behavior(dumpable);
+        }
+    }
+}
+
+/// Returns what was allowed before. The limit on dumps cannot be lifted again, so it stays as it is.
+#[cfg(target_os = "linux")]
+fn forbid_dumps_until_later() -> Option<rustix::process::DumpableBehavior> {
+    use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
+    let before = dumpable_behavior().ok()?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).ok()?;
+    Some(before)
 }
 
 /// Files and folders that are made from here on are the user's alone: runs tell of private records.

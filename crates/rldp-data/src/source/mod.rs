@@ -1,9 +1,11 @@
-//! Records from CSV, JSON and Parquet, from files or standard input.
+//! Records from CSV, JSON and Parquet, from files or standard input, and from tables in memory.
 
 mod cell;
 mod columns;
 mod csv;
+mod datum;
 mod json;
+mod memory;
 mod open;
 mod parquet;
 mod quotes;
@@ -13,6 +15,8 @@ use std::path::Path;
 use crate::{error::DataError, unit_ids::IdBook};
 use cell::{Cell, Role, Value, Wanted};
 pub use columns::{Columns, TextColumns, UnitColumn};
+pub use datum::Datum;
+pub use memory::{Loan, Table, columns_in_memory, is_in_memory, lend};
 use open::Format;
 pub use open::is_standard_input;
 
@@ -102,7 +106,7 @@ struct TakenRow {
 type Choose<'a> = &'a mut dyn FnMut(&[&str]) -> Vec<Wanted>;
 
 /// Reads all records of a file; the format follows from the extension `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet`. All but Parquet
-/// may be compressed by gzip or zstd; `-` is standard input, CSV or JSON.
+/// may be compressed by gzip or zstd; `-` is standard input, CSV or JSON; `memory:NAME` is a table that this thread was lent.
 ///
 /// # Errors
 /// When the file cannot be read, is empty, lacks a column or holds a row that cannot be used. No message shows content.
@@ -162,7 +166,9 @@ fn read_rows(path: &Path, delimiter: Option<u8>, choose: Choose) -> Result<Vec<T
         wanted = choose(found);
         wanted.clone()
     };
-    let rows = if is_standard_input(path) {
+    let rows = if is_in_memory(path) {
+        memory::read(path, choose)?
+    } else if is_standard_input(path) {
         let (format, source) = open::standard_input(label)?;
         match format {
             Format::Json => json::read(label, source, choose)?,
@@ -179,7 +185,7 @@ fn read_rows(path: &Path, delimiter: Option<u8>, choose: Choose) -> Result<Vec<T
     if rows.is_empty() {
         return Err(DataError::File {
             path: label.to_owned(),
-            reason: "the file is empty: it holds no records".into(),
+            reason: format!("the {} is empty: it holds no records", if is_in_memory(path) { "table" } else { "file" }),
         });
     }
     rows.into_iter().map(|row| taken(label, row, &wanted)).collect()

@@ -1,15 +1,15 @@
 //! Parquet files.
 
-use std::{fmt::Write as _, panic, path::Path};
+use std::{panic, path::Path};
 
 use parquet::{
     errors::ParquetError,
     file::reader::{FileReader as _, SerializedFileReader},
-    record::{Field, Row as Record},
+    record::Field,
     schema::types::Type,
 };
 
-use super::{Cell, Choose, Row, missing_column, row_error};
+use super::{Cell, Choose, Datum, Row, missing_column, row_error};
 use crate::error::DataError;
 
 /// The parquet crate panics on some damaged files. Their bytes are somebody else's, so that is an answer like another, and its
@@ -44,7 +44,9 @@ fn read_columns(path: &Path, choose: Choose) -> Result<Vec<Row>, DataError> {
         let value = |wanted: &super::Wanted| {
             let field = record.get_column_iter().find(|(column, _)| **column == wanted.name);
             field.map_or(Ok(Cell::Absent), |(name, field)| {
-                cell(field).map_err(|reason| row_error(path, place, format!("column `{name}` {reason}")))
+                datum(field)
+                    .and_then(Datum::cell)
+                    .map_err(|reason| row_error(path, place, format!("column `{name}` {reason}")))
             })
         };
         let cells = wanted.iter().map(value).collect::<Result<_, _>>()?;
@@ -65,10 +67,10 @@ fn cause(error: &ParquetError) -> String {
     format!("not a readable Parquet file ({words})")
 }
 
-fn cell(field: &Field) -> Result<Cell, &'static str> {
+fn datum(field: &Field) -> Result<Datum, &'static str> {
     Ok(match field {
-        Field::Null => Cell::Null,
-        Field::Bool(value) => Cell::Bool(*value),
+        Field::Null => Datum::Null,
+        Field::Bool(value) => Datum::Bool(*value),
         Field::Byte(_)
         | Field::Short(_)
         | Field::Int(_)
@@ -76,84 +78,31 @@ fn cell(field: &Field) -> Result<Cell, &'static str> {
         | Field::UByte(_)
         | Field::UShort(_)
         | Field::UInt(_)
-        | Field::ULong(_) => Cell::Number(field.to_string()),
-        Field::Float16(value) => Cell::Float(f64::from(*value)),
-        Field::Float(value) => Cell::Float(f64::from(*value)),
-        Field::Double(value) => Cell::Float(*value),
-        Field::Str(text) => Cell::Text(text.clone()),
+        | Field::ULong(_) => Datum::Number(field.to_string()),
+        Field::Float16(value) => Datum::Float(f64::from(*value)),
+        Field::Float(value) => Datum::Float(f64::from(*value)),
+        Field::Double(value) => Datum::Float(*value),
+        Field::Str(text) => Datum::Text(text.clone()),
         Field::Bytes(bytes) => {
-            Cell::Text(std::str::from_utf8(bytes.data()).map_err(|_| "is not valid UTF-8")?.to_owned())
+            Datum::Text(std::str::from_utf8(bytes.data()).map_err(|_| "is not valid UTF-8")?.to_owned())
         }
-        Field::ListInternal(_) => Cell::Array(json(field)?),
-        Field::Group(_) | Field::MapInternal(_) => Cell::Object,
-        Field::Decimal(_) => Cell::Other("a decimal"),
-        _ => Cell::Other("a date or a time"),
-    })
-}
-
-/// A nested value as JSON, with the order of its keys.
-fn json(field: &Field) -> Result<String, &'static str> {
-    let mut out = String::new();
-    write_json(field, &mut out)?;
-    Ok(out)
-}
-
-fn write_json(field: &Field, out: &mut String) -> Result<(), &'static str> {
-    match field {
-        Field::ListInternal(list) => {
-            out.push('[');
-            for (index, element) in list.elements().iter().enumerate() {
-                separate(index, out);
-                write_json(element, out)?;
+        Field::ListInternal(list) => Datum::List(list.elements().iter().map(datum).collect::<Result<_, _>>()?),
+        Field::Group(group) => {
+            let mut fields = Vec::with_capacity(group.len());
+            for (key, value) in group.get_column_iter() {
+                fields.push((key.clone(), datum(value)?));
             }
-            out.push(']');
+            Datum::Object(fields)
         }
-        Field::Group(group) => write_group(group, out)?,
         Field::MapInternal(map) => {
-            out.push('{');
-            for (index, (key, value)) in map.entries().iter().enumerate() {
-                separate(index, out);
-                let Field::Str(key) = key else { return Err("holds a map whose keys are no strings") };
-                write_key(key, out);
-                write_json(value, out)?;
+            let mut fields = Vec::with_capacity(map.entries().len());
+            for (key, value) in map.entries() {
+                let Field::Str(key) = key else { return Ok(Datum::OddMap) };
+                fields.push((key.clone(), datum(value)?));
             }
-            out.push('}');
+            Datum::Object(fields)
         }
-        plain => write_plain(plain, out)?,
-    }
-    Ok(())
-}
-
-fn write_plain(field: &Field, out: &mut String) -> Result<(), &'static str> {
-    // Writing into a string cannot fail.
-    let _ = match cell(field)? {
-        Cell::Null => write!(out, "null"),
-        Cell::Bool(value) => write!(out, "{value}"),
-        Cell::Number(number) => write!(out, "{number}"),
-        Cell::Float(value) if value.is_finite() => write!(out, "{value:?}"),
-        Cell::Text(text) => write!(out, "{}", serde_json::Value::from(text)),
-        _ => return Err("holds a value that is no text, number or boolean"),
-    };
-    Ok(())
-}
-
-fn write_group(group: &Record, out: &mut String) -> Result<(), &'static str> {
-    out.push('{');
-    for (index, (key, value)) in group.get_column_iter().enumerate() {
-        separate(index, out);
-        write_key(key, out);
-        write_json(value, out)?;
-    }
-    out.push('}');
-    Ok(())
-}
-
-fn separate(index: usize, out: &mut String) {
-    if index > 0 {
-        out.push_str(", ");
-    }
-}
-
-fn write_key(key: &str, out: &mut String) {
-    let _ = write!(out, "{}: ", serde_json::Value::from(key));
+        Field::Decimal(_) => Datum::Other("a decimal"),
+        _ => Datum::Other("a date or a time"),
+    })
 }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use rldp_data::{columns_in_memory, is_in_memory};
 use rldp_model::{Adapter, ModelSource};
 use rldp_privacy::{Claim, Digests, digest};
 use serde_json::{Value, json};
@@ -81,7 +82,26 @@ pub(crate) fn manifest(
     if !plan.claim.public_text.is_empty() {
         manifest["public_text"] = json!({"declared_by": "whoever started the run", "files": plan.claim.public_text});
     }
+    if let Some(tables) = in_memory(settings, inputs) {
+        manifest["in_memory"] = tables;
+    }
     manifest
+}
+
+/// Which records were handed over in memory, and in which columns. Of public ones also how many they are, and their digest; of private ones
+/// neither, as of private files: a digest would tell whoever guesses the records that the guess is right.
+fn in_memory(settings: &TrainSettings, inputs: &Inputs) -> Option<Value> {
+    let data = &settings.data;
+    let mut tables = serde_json::Map::new();
+    let columns = |path: &Path, private| columns_in_memory(path, &data.columns(private));
+    for path in data.train.paths().iter().filter(|path| is_in_memory(path)) {
+        tables.insert("train".into(), json!({"columns": columns(path, true)}));
+    }
+    if let Some((path, eval)) = data.eval.as_ref().filter(|path| is_in_memory(path)).zip(inputs.eval.as_ref()) {
+        let (records, sha256) = (eval.records(), eval.sha256());
+        tables.insert("eval".into(), json!({"columns": columns(path, false), "records": records, "sha256": sha256}));
+    }
+    (!tables.is_empty()).then_some(Value::Object(tables))
 }
 
 /// The way from the run folder to the one in which it is started: relative paths in its settings are meant from there.

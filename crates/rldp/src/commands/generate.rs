@@ -22,6 +22,7 @@ use crate::{
     exit::Wrong,
     models,
     progress::{ask, note},
+    watched::watched,
 };
 
 /// What continues texts.
@@ -40,7 +41,13 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<ExitCode> {
         files,
         tokenizer,
         adapter: models::adapter(arguments.adapter.as_deref(), files)?,
-        engine: RefCell::new(models::engine(files, EngineKind::Cpu, arguments.device, CpuOptions::default(), None)?),
+        engine: RefCell::new(watched(models::engine(
+            files,
+            EngineKind::Cpu,
+            arguments.device,
+            CpuOptions::default(),
+            None,
+        )?)),
         options: GenerateOptions {
             max_new_tokens: arguments.max_new_tokens,
             sampling,

@@ -25,15 +25,26 @@ use std::{
 
 use anyhow::Result;
 
-pub(crate) use self::{compare::CompareArguments, privacy::verify_run, train::load, utility::Metric};
+pub(crate) use self::{
+    compare::CompareArguments,
+    privacy::{epsilon_of, verify_run},
+    train::load,
+    utility::Metric,
+};
 use crate::{
     cli::{Arguments, Command, InspectCommand, PolicyCommand, PrivacyCommand},
-    shield,
+    host, shield,
 };
+
+/// Whether a command reads records that are private, and makes files of them.
+pub(crate) fn reads_private_records(arguments: &Arguments) -> bool {
+    matches!(arguments.command, Command::Train(_) | Command::Demo(_) | Command::Compare(_) | Command::Audit(_))
+}
 
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
-    if matches!(arguments.command, Command::Train(_) | Command::Demo(_) | Command::Compare(_) | Command::Audit(_)) {
+    let called = host::current().is_some();
+    if !called && reads_private_records(&arguments) {
         shield::keep_files_private();
     }
     let shares = match &arguments.command {
@@ -41,7 +52,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Audit(audit) => audit.kind.is_none(),
         _ => false,
     };
-    if !shares {
+    if called || !shares {
         ranks::refuse_several()?;
     }
     match arguments.command {
@@ -70,8 +81,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     }
 }
 
-/// Writes data to standard output; a closed pipe ends the command quietly.
+/// Writes data to standard output, or hands it to the program that called; a closed pipe ends the command quietly.
 fn print_line(text: &str) -> io::Result<()> {
+    if let Some(host) = host::current() {
+        host.data(text);
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")?;

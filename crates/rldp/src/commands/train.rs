@@ -30,7 +30,7 @@ use crate::{
     cli::TrainArguments,
     device,
     exit::Wrong,
-    facade, models,
+    facade, host, models,
     origin::Origin,
     progress::{Terminal, Watching, note},
 };
@@ -63,8 +63,10 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
     };
     let out = settings.output.out.display();
     report::write_for(std::slice::from_ref(&settings.output.out), &settings.output.out.join(files::REPORT))?;
-    tell_quality(&settings.output.out, "train", arguments.quiet)?;
-    if !outcome.finished {
+    if host::current().is_none() {
+        tell_quality(&settings.output.out, "train", arguments.quiet)?;
+    }
+    if !outcome.finished && host::current().is_none() {
         note("stopped", &format!("after {} steps; continue with `rldp train --resume {out}`", outcome.steps));
     }
     print_line(&format!("{out}"))?;
@@ -346,7 +348,11 @@ fn run_to_resume(arguments: &TrainArguments) -> Result<Option<PathBuf>> {
 }
 
 /// Set by the first SIGINT or SIGTERM: the step in progress is finished and saved.
+/// A program that called keeps its own handlers, and is asked instead.
 pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
+    if host::current().is_some() {
+        return Ok(Arc::default());
+    }
     static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     if let Some(flag) = FLAG.get() {
         return Ok(Arc::clone(flag));

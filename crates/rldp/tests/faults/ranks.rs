@@ -136,7 +136,7 @@ impl<'a> Torment<'a> {
         self.sound(run);
         let verified = self.scene.rldp(&format!("privacy verify {name}"));
         assert_eq!(verified.code, 0, "{name} does not verify: {}{}", verified.stdout, verified.stderr);
-        assert_eq!(charged_steps(&run.ledger), Ok(STEPS as u64), "{name}: the plan has {STEPS} steps");
+        assert_eq!(charged_steps(&run.ledger).unwrap(), STEPS as u64, "{name}: the plan has {STEPS} steps");
     }
 
     /// What holds at any time: no charge is taken back, what is saved or released is charged, and no release comes twice.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
+    ffi::OsString,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -19,6 +19,7 @@ use super::{
     grid::Planned,
     state::{Layout, State, take},
 };
+use crate::exit;
 
 /// How often children are looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -66,7 +67,7 @@ impl Slots {
         mut queue: VecDeque<&'a Planned>,
         on_end: &mut dyn FnMut(&'a Planned, Ended) -> Result<()>,
     ) -> Result<()> {
-        let binary = std::env::current_exe().context("this program cannot find its own file")?;
+        let program = exit::program().context("this program cannot find its own file")?;
         let mut running: Vec<Running<'a>> = Vec::new();
         let mut told = false;
         loop {
@@ -83,7 +84,7 @@ impl Slots {
                     break;
                 }
                 let Some(run) = queue.pop_front() else { break };
-                match self.start(&binary, run)? {
+                match self.start(&program, run)? {
                     Started::Held => queue.push_back(run),
                     Started::Done => on_end(run, Ended::Finished)?,
                     Started::Child(child) => running.push(Running { run, child }),
@@ -105,11 +106,12 @@ impl Slots {
         }
     }
 
-    fn start(&self, binary: &PathBuf, run: &Planned) -> Result<Started> {
+    fn start(&self, program: &[OsString], run: &Planned) -> Result<Started> {
         let folder = &run.settings.output.out;
         let Some(lock) = take(&self.layout.run_lock(&run.name), folder)? else { return Ok(Started::Held) };
+        let Some((binary, words)) = program.split_first() else { anyhow::bail!("this program has no name") };
         let mut command = Command::new(binary);
-        command.arg("train").arg("--quiet");
+        command.args(words).arg("train").arg("--quiet");
         // A seeded run repeats its noise when it resumes, and is no longer paired; it promises nothing, so it may start anew.
         let seeded = run.settings.privacy.unsafe_noise_seed.is_some();
         match State::of(folder)? {
@@ -128,7 +130,9 @@ impl Slots {
             .stdin(Stdio::from(lock))
             .stdout(Stdio::null())
             .stderr(Stdio::from(log));
-        Ok(Started::Child(command.spawn().with_context(|| format!("{} could not be started", binary.display()))?))
+        Ok(Started::Child(
+            command.spawn().with_context(|| format!("{} could not be started", binary.to_string_lossy()))?,
+        ))
     }
 
     /// The folder decides whether a run is finished; the exit code and the log say what else happened.

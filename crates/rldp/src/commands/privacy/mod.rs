@@ -50,11 +50,7 @@ struct Calibrated {
 pub(crate) fn epsilon(arguments: &EpsilonArguments) -> Result<ExitCode> {
     let events = events(arguments)?;
     let kind = arguments.accountant;
-    let accountant = accountant(kind);
-    for event in &events {
-        accountant.supports(event, Adjacency::AddRemove, Adaptivity::Committed).map_err(Wrong::input)?;
-    }
-    let epsilon = accountant.epsilon(&events, arguments.delta).map_err(Wrong::input)?;
+    let epsilon = epsilon_of(&events, arguments.delta, kind)?;
     let steps = events.iter().fold(0_u64, |sum, event| sum.saturating_add(event.steps));
     let spent = Spent { epsilon, delta: arguments.delta, accountant: kind, steps };
     if arguments.json {
@@ -63,6 +59,15 @@ pub(crate) fn epsilon(arguments: &EpsilonArguments) -> Result<ExitCode> {
         print_line(&format!("epsilon {epsilon:.6} at delta {} over {steps} steps ({kind})", arguments.delta))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Epsilon of committed events, where neighbours differ by one unit that comes or goes.
+pub(crate) fn epsilon_of(events: &[Event], delta: f64, kind: AccountantKind) -> Result<f64> {
+    let accountant = accountant(kind);
+    for event in events {
+        accountant.supports(event, Adjacency::AddRemove, Adaptivity::Committed).map_err(Wrong::input)?;
+    }
+    Ok(accountant.epsilon(events, delta).map_err(Wrong::input)?)
 }
 
 fn events(arguments: &EpsilonArguments) -> Result<Vec<Event>> {

@@ -1,0 +1,5 @@
+"""``python -m rldp``."""
+
+from ._cli import main
+
+main()
