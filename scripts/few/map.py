@@ -7,7 +7,7 @@ MODELS has the folders stories260k and demo (the demo's GPT-2); DATA is what cor
 expected batch and model; its settings are paired: one seed for noise and batches (public data; no run promises anything). What stands in
 RESULTS is not run again, so the same command goes on after a stop.
 
-rate: the rule's learning rate times 1, 1/2, 1/4 and 2, then what lies around the best, half an octave apart; and AdamW as usual (flat
+rate: the first rule's learning rate, then what lies around the best, an octave and then half an octave apart; and AdamW as usual (flat
 clipping, beta1 0.9, one band) at rate 0.004.
 knobs: at the best of those rates, momentum, bands and decay, one at a time; and AdamW at 0.002 and 0.008.
 """
@@ -60,6 +60,10 @@ def tasks(count, held_out):
         if task not in found:
             found.append(task)
     return [{"task": f"{'t' if held_out else 'f'}{i:03}", **task} for i, task in enumerate(found)]
+
+
+def tokens(task):
+    return task["steps"] * task["batch"] * (FOUND_ON | TESTED_ON)[task["corpus"]]
 
 
 def rule(task):
@@ -165,15 +169,15 @@ def rate_stage(lab, task):
             tried[half_octaves] = lab.run(task, {"learning_rate": rate}).get("nll") or math.inf
         return tried[half_octaves]
 
-    for start in (0, -2, -4, 2):
-        attempt(start)
-    for _ in range(6):
-        best = min(tried, key=tried.get)
-        around = [step for step in (best - 1, best + 1) if step not in tried and -8 <= step <= 5]
-        if not around:
-            break
-        for step in around:
-            attempt(step)
+    attempt(0)
+    for width in (2, 1):
+        while True:
+            best = min(tried, key=tried.get)
+            around = [step for step in (best - width, best + width) if step not in tried and -8 <= step <= 5]
+            if not around:
+                break
+            for step in around:
+                attempt(step)
     lab.run(task, usual(0.004))
     return float(f"{base * 2 ** (min(tried, key=tried.get) / 2):.5g}")
 
@@ -197,6 +201,7 @@ def main():
         parser.add_argument(name, type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("--tasks", type=int, default=60)
     parser.add_argument("--from", type=int, default=0, dest="first")
+    parser.add_argument("--most-tokens", type=int, default=MOST_TOKENS, help="leave out larger tasks, and begin with the smallest")
     parser.add_argument("--stage", choices=["rate", "knobs"], default="rate")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -205,7 +210,8 @@ def main():
     lab = Lab(given)
     stage = {"rate": rate_stage, "knobs": knob_stage}[given.stage]
     with concurrent.futures.ThreadPoolExecutor(given.workers) as pool:
-        list(pool.map(lambda task: stage(lab, task), tasks(given.tasks, given.held_out)[given.first :]))
+        chosen = sorted(tasks(given.tasks, given.held_out)[given.first :], key=tokens)
+        list(pool.map(lambda task: stage(lab, task), [task for task in chosen if tokens(task) <= given.most_tokens]))
 
 
 if __name__ == "__main__":

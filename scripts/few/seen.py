@@ -6,7 +6,8 @@ usage: seen.py RESULTS.jsonl [RESULTS.jsonl ...] [--steps K]
 
 Wanted is log2 of the best rate over 1.6/(alpha sqrt T). Known is what is public before the first step (log2 of the signal bound s, of T); or what
 the run at that rate released in its first K steps (mean signal-to-noise over all pairs, the largest of a pair, the change of the paid loss
-over its deviation, persistence of the gradient); or both. The yardstick is the mean of the other tasks.
+over its deviation, persistence of the gradient); or both; or the slope of the paid loss over a first part of the run. The yardstick is the
+mean of the other tasks.
 """
 
 import argparse
@@ -33,6 +34,17 @@ def released(task, steps):
     intervals = max(1, steps // 5)
     largest = mean([pair[1] for pair in row["pair_snr"][:intervals]])
     return [mean(snr) * math.sqrt(task.parameters * len(snr) / 2), largest, change, mean(row["persistence"][:intervals])]
+
+
+def slope(loss):
+    """Change over these steps by the line of least squares, in nats; what noise alone makes larger is cut."""
+    middle = (len(loss) - 1) / 2
+    change = sum((i - middle) * value for i, value in enumerate(loss)) / sum((i - middle) ** 2 for i in range(len(loss)))
+    return max(-3.0, min(0.5, change * len(loss)))
+
+
+def first_part(loss, part):
+    return slope(loss[: max(4, int(part * len(loss)))])
 
 
 def solve(matrix, wanted):
@@ -74,6 +86,9 @@ def main():
         "released": released,
         "both": lambda task, steps: public(task, steps) + released(task, steps),
     }
+    for part in (0.1, 0.25, 0.5):
+        sets[f"slope of the loss, {part:.0%} of the steps"] = lambda task, _, part=part: [first_part(task.first["loss"], part)]
+    sets["public and slope, 50%"] = lambda task, _: public(task, 0) + [first_part(task.first["loss"], 0.5)]
     print("| known | error of log2(rate), root mean square | perplexity over the best, %, mean | worst |\n|---|---|---|---|")
     for name, features in sets.items():
         guesses = []

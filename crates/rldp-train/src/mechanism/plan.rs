@@ -103,6 +103,7 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         batch_size: privacy.batch_size,
         noise_multiplier,
         noise_bands: claim.noise_bands,
+        both_factors: settings.trains_both_factors_of_a_warm_start(),
     };
     let learning_rate = noise.learning_rate(settings.model.scaled_alpha())?;
     Ok(Plan { claim, controls: Controls::even(privacy, pairs, noise_multiplier), learning_rate })

@@ -119,6 +119,12 @@ impl TrainSettings {
         toml::Value::Table(table).try_into()
     }
 
+    /// Whether A is trained beside a B that is not zero from the first private step on.
+    pub(crate) fn trains_both_factors_of_a_warm_start(&self) -> bool {
+        let warm = !self.data.public.is_empty() || self.model.adapter.is_some();
+        warm && self.model.trainable == Trainable::Both
+    }
+
     /// Why a run of these settings guarantees nothing; empty when it does.
     pub fn unsafe_reasons(&self) -> Vec<&'static str> {
         let reasons = [

@@ -23,6 +23,8 @@ pub struct RunNoise {
     pub noise_multiplier: f64,
     /// b.
     pub noise_bands: u64,
+    /// Whether A is trained where B is not zero: after a warm-up on public text, or from an adapter that was given.
+    pub both_factors: bool,
 }
 
 impl RunNoise {
@@ -38,17 +40,21 @@ impl RunNoise {
         Ok(self.batch_size * taken_back / self.noise_multiplier)
     }
 
-    /// Learning rate of AdamW, 1.6 / (`lora_alpha` √T) · min(1, √(s/100)).
+    /// Learning rate of AdamW, 1.6 / (`lora_alpha` √T) · min(1, √(s/100)), and 1/√2 of it where noise reaches the model by both factors.
     ///
     /// AdamW brings noise to one size whatever its own, so that 1.6/√T keeps what all steps carry into the adapter the same. Where there is
     /// little signal that is too much: what a step gains falls with s, what its noise costs does not.
+    ///
+    /// Of noise (δA, δB) the model sees δB·A + B·δA. A fresh B is zero, and only the first half is there. A warm one is about as large as A,
+    /// so that the noise has twice the energy.
     ///
     /// # Errors
     /// When there are no such bands.
     pub fn learning_rate(&self, lora_alpha: f64) -> Result<f64, PrivacyError> {
         let share =
             if self.noise_multiplier > 0.0 { (self.signal_bound()? / ENOUGH_SIGNAL).sqrt().min(1.0) } else { 1.0 };
-        Ok(share * largest_learning_rate(self.steps, lora_alpha))
+        let factors = if self.both_factors { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
+        Ok(share * factors * largest_learning_rate(self.steps, lora_alpha))
     }
 }
 
@@ -64,7 +70,8 @@ mod tests {
 
     use super::*;
 
-    const RUN: RunNoise = RunNoise { steps: 60, batch_size: 128.0, noise_multiplier: 2.0, noise_bands: 1 };
+    const RUN: RunNoise =
+        RunNoise { steps: 60, batch_size: 128.0, noise_multiplier: 2.0, noise_bands: 1, both_factors: false };
 
     /// Bands of four take back 1/Σc of the noise.
     #[test]
@@ -83,5 +90,12 @@ mod tests {
         assert_eq!((rate(0.0), rate(0.5), rate(1.28)), (most, most, most));
         assert!((rate(2.0) / most - 0.8).abs() < 1e-9);
         assert!((rate(16.0) / rate(4.0) - 0.5).abs() < 1e-9);
+    }
+
+    /// Noise through B and A, which are about of one size, has the energy of two.
+    #[test]
+    fn a_warm_start_asks_for_the_energy_of_one_factor() {
+        let rate = |both_factors| RunNoise { both_factors, ..RUN }.learning_rate(16.0).unwrap();
+        assert!((2.0 * rate(true).powi(2) / rate(false).powi(2) - 1.0).abs() < 1e-12);
     }
 }
