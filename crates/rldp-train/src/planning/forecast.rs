@@ -102,6 +102,8 @@ impl Trainer {
         // The first call reads weights and lays out matrices, which the run then has.
         time(WARMING.min(inputs.len()))?;
         let (mut count, began) = (FEW.min(inputs.len()), Instant::now());
+        // The next one makes room for the gradients of every worker.
+        time(count)?;
         loop {
             let unit = time(count)?;
             let spent = began.elapsed().as_secs_f64();

@@ -6,7 +6,7 @@ use super::Arguments;
 use clap::CommandFactory as _;
 
 /// Who says the messages of a file: the first prefix that fits.
-const SPEAKERS: [(&str, &[&str]); 29] = [
+const SPEAKERS: [(&str, &[&str]); 30] = [
     ("rldp-audit/", &["audit"]),
     ("rldp-control/", &["train"]),
     ("rldp-train/src/planning", &["train", "plan"]),
@@ -34,6 +34,7 @@ const SPEAKERS: [(&str, &[&str]); 29] = [
     ("rldp/src/commands/export.rs", &["export", "train"]),
     ("rldp/src/commands/ranks.rs", &["train"]),
     ("rldp/src/commands/report.rs", &["audit"]),
+    ("rldp/src/hub/datasets.rs", &["train"]),
     ("rldp/src/models.rs", &["train", "evaluate", "generate", "audit"]),
     ("rldp/src/commands/train.rs", &["train"]),
     ("rldp/src/commands/utility.rs", &["evaluate"]),
@@ -49,7 +50,7 @@ const IN_PARTS: [&str; 7] = [
     "rldp/src/models.rs",
 ];
 /// Programs beside this one that messages tell people to use.
-const OTHERS: [&str; 3] = ["`hf download", "`llama-gguf-split", "#SBATCH "];
+const OTHERS: [&str; 4] = ["`hf download", "`llama-gguf-split", "#SBATCH ", "srun --mpi="];
 
 /// Files below a folder.
 fn sources(folder: &Path) -> Vec<PathBuf> {

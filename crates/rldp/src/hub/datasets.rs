@@ -77,8 +77,8 @@ fn find(whole: &str, rest: &str, splits: &[&str]) -> Result<Vec<PathBuf>> {
     let refuse = |reason: String| Wrong::input(anyhow!("{whole}: {reason}"));
     if offline() {
         anyhow::bail!(refuse(format!(
-            "the cache {} does not have it, and HF_HUB_OFFLINE forbids fetching it; fetch it where there is a network with `hf download \
-             --repo-type dataset {}`",
+            "the cache {} does not have it, and HF_HUB_OFFLINE forbids fetching it; fetch it where there is a network with \
+             `hf download --repo-type dataset {}`",
             cache.path().display(),
             named.id
         )));
