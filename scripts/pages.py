@@ -297,7 +297,7 @@ def main():
     parser.add_argument("pages", nargs="*", type=pathlib.Path)
     parser.add_argument("--shots", type=pathlib.Path)
     parser.add_argument("--keep", type=pathlib.Path)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     names = [os.environ["RLDP_CHROMIUM"]] if "RLDP_CHROMIUM" in os.environ else BROWSERS
     program = next((path for path in map(shutil.which, names) if path), None)
     if program is None:

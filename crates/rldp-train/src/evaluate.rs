@@ -20,7 +20,7 @@ pub struct PublicRecords {
 /// Records whose openings are kept.
 const OPENINGS: usize = 2;
 /// Tokens of a text's opening.
-const FIRST_TOKENS: usize = 6;
+const FIRST_TOKENS: usize = 8;
 /// Most tokens of a prompt, which is an opening as it is.
 const LAST_TOKENS: usize = 64;
 

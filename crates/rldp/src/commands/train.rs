@@ -135,6 +135,12 @@ pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, watch: Watc
     let events = tensorboard.map(|events| LiveEvents::begin(folder, events)).transpose().map_err(Wrong::input)?;
     if !quiet {
         note("claim", &trainer.statement());
+        if quotes_eval(settings) {
+            note(
+                "public",
+                "--eval is declared public: the first words of its first two records stand in metrics and report",
+            );
+        }
         let forecast = trainer.forecast()?;
         if forecast.steps_left == 0 {
             note("finished", "this run has taken all its steps; nothing is left to do, and nothing is spent");
@@ -150,6 +156,11 @@ pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, watch: Watc
         note("WARNING", warning);
     }
     Ok(outcome)
+}
+
+/// Whether texts before and after begin with words of --eval: of records that are known to be apart from the private ones.
+fn quotes_eval(settings: &TrainSettings) -> bool {
+    settings.data.eval.is_some() && !settings.data.allow_shared_eval && settings.unsafe_reasons().is_empty()
 }
 
 /// Better or worse than the base, on the evaluation records: loudly when it is worse.
