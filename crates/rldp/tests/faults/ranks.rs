@@ -131,12 +131,13 @@ impl<'a> Torment<'a> {
     /// Brings a run to its end with some number of ranks.
     fn finish(&mut self, run: &mut Run, ranks: u64) {
         let done = self.start(run, ranks).wait_with_output().unwrap();
-        let (name, said) = (&run.name, String::from_utf8_lossy(&done.stderr).into_owned());
-        assert!(done.status.success(), "{} cannot be resumed by {ranks} ranks of {}: {said}", name, self.launcher);
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{} cannot be resumed by {ranks} ranks of {}: {said}", run.name, self.launcher);
         self.sound(run);
+        let name = &run.name;
         let verified = self.scene.rldp(&format!("privacy verify {name}"));
         assert_eq!(verified.code, 0, "{name} does not verify: {}{}", verified.stdout, verified.stderr);
-        assert_eq!(charged_steps(&run.ledger), Ok(STEPS as u64), "{name}: the plan has {STEPS} steps");
+        assert_eq!(charged_steps(&run.ledger).unwrap(), STEPS as u64, "{name}: the plan has {STEPS} steps");
     }
 
     /// What holds at any time: no charge is taken back, what is saved or released is charged, and no release comes twice.
