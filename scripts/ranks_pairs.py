@@ -26,7 +26,7 @@ WARM_UP = 2
 
 def steps(out):
     lines = [json.loads(line) for line in (out / "private" / "timing.jsonl").read_text().splitlines()]
-    at = [line["elapsed_secs"] for line in lines]
+    at = [line["elapsed_secs"] for line in lines if "step" in line]
     return [after - before for before, after in zip(at, at[1:])][WARM_UP - 1:]
 
 
