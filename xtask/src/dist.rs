@@ -32,14 +32,14 @@ pub(crate) fn dist(root: &Path, targets: &[String]) -> Result<()> {
     let targets = if targets.is_empty() { vec![host.clone()] } else { targets.to_vec() };
     let out = root.join("target/dist");
     fs::create_dir_all(&out)?;
-    let mut sums = String::new();
+    let mut sums = Vec::new();
     for target in &targets {
         let archive = pack(root, &out, target, *target == host)?;
         let digest: String = Sha256::digest(fs::read(&archive)?).iter().map(|byte| format!("{byte:02x}")).collect();
-        sums += &format!("{digest}  {}\n", archive.file_name().unwrap_or_default().to_string_lossy());
+        sums.push(format!("{digest}  {}\n", archive.file_name().unwrap_or_default().to_string_lossy()));
         say(&format!("{} ({:.1} MB)", archive.display(), fs::metadata(&archive)?.len() as f64 / 1e6));
     }
-    fs::write(out.join("SHA256SUMS"), sums)?;
+    fs::write(out.join("SHA256SUMS"), sums.concat())?;
     Ok(())
 }
 

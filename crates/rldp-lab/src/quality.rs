@@ -39,7 +39,7 @@ impl Quality {
     /// Whether somebody is better off without the adapter.
     pub fn is_worse(&self) -> bool {
         // Whatever is no number is no gain.
-        !(self.after <= self.before)
+        self.after.is_nan() || self.before.is_nan() || self.after > self.before
     }
 
     /// Better or worse, in a few words.

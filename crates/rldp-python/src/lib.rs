@@ -2,6 +2,9 @@
 //!
 //! What people see is the Python beside it, in `python/rldp`.
 
+// What Python hands over is owned.
+#![allow(clippy::needless_pass_by_value)]
+
 mod caller;
 mod table;
 

@@ -48,6 +48,7 @@ def small(demo: rldp.Demo) -> dict[str, object]:
         "eval_every": 3,
         "checkpoint_every": 2,
         "precision": "f32",
+        "quiet": True,
     }
 
 

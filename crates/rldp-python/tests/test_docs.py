@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,11 @@ def test_the_five_line_example_runs(demo: rldp.Demo, tmp_path: Path, monkeypatch
     assert len([line for line in example.splitlines() if line and not line.startswith("import")]) <= 5
     exec(compile(example, "python.md", "exec"), {})  # noqa: S102
     assert rldp.Run("run").verify(strict=True)["closed"]
+
+
+def test_examples_in_docstrings_give_what_they_say() -> None:
+    found = doctest.testmod(rldp.privacy)
+    assert found.attempted > 0 and found.failed == 0
 
 
 def test_the_notebook_runs(tmp_path: Path) -> None:

@@ -72,11 +72,11 @@ def test_ctrl_c_ends_an_evaluation(demo: rldp.Demo) -> None:
 
 def test_ctrl_c_stops_the_command_line_of_the_wheel(small: dict[str, object], demo: rldp.Demo, tmp_path: Path) -> None:
     """Its own handler saves the run; Python's must not stand in its way."""
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in {**small, "steps": 4000}.items()]
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in {**small, "steps": 60, "quiet": False}.items()]
     command = [sys.executable, "-m", "rldp", "train", *flags, f"--train={demo.train}", f"--out={tmp_path / 'run'}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    told = [next(line for line in process.stderr if "plan: " in line)]
+    told = [next(line for line in process.stderr if " step 6/60 " in line)]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0 and f"rldp train --resume {tmp_path}/run" in err, (told, err)

@@ -57,7 +57,7 @@ def test_refused_input_has_the_command_lines_words(demo: rldp.Demo, small: dict[
 
 def refused(error: type[Exception], small: dict[str, object], train: object, tmp_path: Path, **more: object) -> str:
     with pytest.raises(error) as caught:
-        rldp.train(**{**small, **more}, train=train, out=tmp_path / "run", quiet=True)
+        rldp.train(**{**small, **more}, train=train, out=tmp_path / "run")
     shown = "".join(traceback.format_exception(caught.type, caught.value, caught.value.__traceback__))
     assert SECRET not in shown, "an error shows a record"
     return str(caught.value)
@@ -86,7 +86,7 @@ def test_numbers_of_one_value_are_one_unit(small: dict[str, object], notes: pand
     as_text = notes.assign(patient=[f"{number}.0" for number in numbers])
     for index, frame in enumerate((mixed, pandas.concat([notes.assign(patient=numbers.astype(str)), as_text]))):
         out = tmp_path / str(index)
-        assert rldp.train(**small, train=frame, out=out, quiet=True).manifest["units"] == 60
+        assert rldp.train(**small, train=frame, out=out).manifest["units"] == 60
 
 
 def test_columns_are_named(small: dict[str, object], notes: pandas.DataFrame, tmp_path: Path) -> None:

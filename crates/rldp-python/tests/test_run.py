@@ -108,7 +108,7 @@ def typed_settings() -> str:
     ]
     for name, _, sentence, kind, _ in _rldp.settings_list():
         if name not in NAMED:
-            lines += [f"    {name}: {kind}", f'    """{sentence}."""']
+            lines += [f"    {name}: {kind}", f'    r"""{sentence}."""']
     text = "\n".join(lines).replace("import Any, Literal", "import Literal") + "\n"
     if os.environ.get("RLDP_BLESS") == "1":
         SETTINGS.write_text(text, "utf-8")

@@ -49,7 +49,7 @@ def test_accounting_is_the_command_lines() -> None:
     assert privacy.epsilon(segments=[(0.01, 1.0, 500), (0.01, 2.0, 500)], delta=1e-5) < found
     needed = privacy.calibrate(epsilon=found, delta=1e-5, steps=1000, units=1000, batch_size=10)
     assert abs(needed["noise_multiplier"] - 1) < 1e-3 and needed["epsilon"] <= found
-    with pytest.raises(rldp.SettingError, match="cannot be used with '--sampling-rate"):
+    with pytest.raises(rldp.SettingError, match="'--sampling-rate <SAMPLING_RATE>' cannot be used with"):
         privacy.epsilon(segments=[(0.01, 1.0, 1000)], sampling_rate=0.01, delta=1e-5)
     with pytest.raises(rldp.SettingError, match="required arguments were not provided"):
         privacy.epsilon(delta=1e-5)
@@ -119,7 +119,7 @@ def test_an_audit_reads_tables(run: rldp.Run, demo: rldp.Demo, notes: pandas.Dat
 
 
 def test_a_run_of_tables_is_audited_with_them(small: dict[str, object], notes: pandas.DataFrame, tmp_path: Path) -> None:
-    run = rldp.train(**small, train=notes, out=tmp_path / "run", hold_out_members=True, quiet=True)
+    run = rldp.train(**small, train=notes, out=tmp_path / "run", hold_out_members=True)
     with pytest.raises(rldp.RefusedError, match="memory of a Python program"):
         rldp.audit(run.path, bootstrap=20)
     found = rldp.audit(run.path, train=notes, bootstrap=20)

@@ -74,7 +74,7 @@ def test_a_table_trains_the_bits_of_its_file(
     small: dict[str, object], demo: rldp.Demo, notes: pandas.DataFrame, public: pandas.DataFrame, tmp_path: Path
 ) -> None:
     """Frames, Arrow tables in several batches, categories and views of text are the file that they came from."""
-    seeded = {**small, "unsafe_noise_seed": 3, "quiet": True}
+    seeded = {**small, "unsafe_noise_seed": 3}
     file = evaluations(rldp.train(**seeded, train=demo.train, eval=demo.eval, out=tmp_path / "file"))
     assert len(file) == 3
     table = pyarrow.Table.from_pandas(notes, preserve_index=False)
@@ -94,7 +94,7 @@ def test_a_polars_frame_trains_the_bits_of_its_file(
     small: dict[str, object], demo: rldp.Demo, notes: pandas.DataFrame, tmp_path: Path
 ) -> None:
     polars = pytest.importorskip("polars")
-    seeded = {**small, "unsafe_noise_seed": 3, "quiet": True, "eval": demo.eval}
+    seeded = {**small, "unsafe_noise_seed": 3, "eval": demo.eval}
     frame = polars.DataFrame({"text": list(notes.text), "patient": list(notes.patient)})
     found = evaluations(rldp.train(**seeded, train=frame, out=tmp_path / "polars"))
     assert found == evaluations(rldp.train(**seeded, train=demo.train, out=tmp_path / "file"))
@@ -106,7 +106,7 @@ def test_a_dataset_trains_the_rows_that_it_shows(
     datasets = pytest.importorskip("datasets")
     whole = datasets.Dataset.from_pandas(notes, preserve_index=False)
     backwards = whole.select(range(len(whole) - 1, -1, -1))
-    seeded = {**small, "unsafe_noise_seed": 3, "quiet": True, "eval": demo.eval}
+    seeded = {**small, "unsafe_noise_seed": 3, "eval": demo.eval}
     found = evaluations(rldp.train(**seeded, train=backwards, out=tmp_path / "dataset"))
     expected = evaluations(rldp.train(**seeded, train=notes.iloc[::-1], out=tmp_path / "frame"))
     assert found == expected
@@ -174,7 +174,7 @@ def test_two_runs_at_once_do_not_mix(
     half = notes[notes.patient.isin(notes.patient.drop_duplicates().head(30))]
     tables = {"whole": notes, "half": half}
     threads = [
-        threading.Thread(target=lambda name=name: rldp.train(**small, train=tables[name], out=tmp_path / name, quiet=True))
+        threading.Thread(target=lambda name=name: rldp.train(**small, train=tables[name], out=tmp_path / name))
         for name in tables
     ]
     [thread.start() for thread in threads]
@@ -185,10 +185,10 @@ def test_two_runs_at_once_do_not_mix(
 def test_progress_is_told_in_lines(
     small: dict[str, object], notes: pandas.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rldp.train(**small, train=notes, out=tmp_path / "run")
+    rldp.train(**{**small, "quiet": False}, train=notes, out=tmp_path / "run")
     told = capsys.readouterr().err
     assert "claim: " in told and "plan: 6 steps" in told and "train step 6/6" in told
-    rldp.train(**small, train=notes, out=tmp_path / "quiet", quiet=True)
+    rldp.train(**small, train=notes, out=tmp_path / "quiet")
     assert "step" not in capsys.readouterr().err
 
 

@@ -95,7 +95,7 @@ impl<'a> Figure<'a> {
     }
 
     /// With 0 on the axis of values.
-    pub(super) fn from_zero(mut self) -> Self {
+    pub(super) fn starting_at_zero(mut self) -> Self {
         self.from_zero = true;
         self
     }
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_budget_begins_at_nothing_and_shows_its_target() {
-        let figure = Figure::new("Budget", "epsilon").from_zero().levels(vec![("target".into(), 4.0)]);
+        let figure = Figure::new("Budget", "epsilon").starting_at_zero().levels(vec![("target".into(), 4.0)]);
         let svg = plot(&figure, &[Series::line("", vec![(0.0, 0.0), (1.0, 3.0)])]);
         assert!(svg.contains(">\n0\n<") && svg.contains(">\n4\n<") && svg.contains("target"), "{svg}");
     }

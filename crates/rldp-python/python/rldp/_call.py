@@ -23,7 +23,8 @@ def call(
 ) -> list[str]:
     """Runs a command; the options named in ``tables`` may be tables in memory, and those ``beside`` are, for files that a run names.
     Returns the lines that it printed."""
-    lent, words = [], []
+    lent: list[tuple[str, object]] = []
+    words: list[tuple[str, bool | str | list[str]]] = []
     for name, value in (beside or {}).items():
         table = as_table(name, value)
         if table is not None:

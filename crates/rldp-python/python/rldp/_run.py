@@ -64,7 +64,7 @@ class Run:
         """
         lines = self._lines("metrics.jsonl")
         try:
-            import pandas
+            import pandas  # type: ignore[import-untyped]
         except ImportError:
             return lines
         return pandas.DataFrame(lines)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict, Optional
 
-Event = dict
-Callback = Callable[[Event], Optional[bool]]
+Callback = Callable[[Dict[str, Any]], Optional[bool]]
 
 
 def in_notebook() -> bool:

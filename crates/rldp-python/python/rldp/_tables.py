@@ -63,7 +63,7 @@ def stream_of(value: Any) -> Any:
         # Its rows as they are now, after select and shuffle.
         value = value.with_format("arrow")[:]
     elif not hasattr(value, "__arrow_c_stream__"):
-        import pyarrow
+        import pyarrow  # type: ignore[import-untyped]
 
         value = pyarrow.Table.from_pandas(value)
     return value.__arrow_c_stream__()

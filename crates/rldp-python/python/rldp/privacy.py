@@ -22,7 +22,7 @@ def epsilon(
     """Epsilon of a plan: of ``steps`` at one ``sampling_rate`` and ``noise_multiplier``, or of ``segments`` of them.
 
     >>> round(epsilon(sampling_rate=0.01, noise_multiplier=1.0, steps=1000, delta=1e-5), 3)
-    1.886
+    1.828
     """
     if segments is not None and sampling_rate is noise_multiplier is steps is None:
         kinds = [(float(q), float(z), int(count)) for q, z, count in segments]
@@ -31,6 +31,7 @@ def epsilon(
         "sampling_rate": sampling_rate,
         "noise_multiplier": noise_multiplier,
         "steps": steps,
+        # Given beside the others it is refused, in the command line's words.
         "segments": segments if segments is None else "-",
         "delta": delta,
         "accountant": accountant,

@@ -5,7 +5,7 @@
 //! only those of single ranks of a run of several processes, a hundred under each MPI.
 //! The program is its own child: `faults child FOLDER …` is one process of a run. docs/decisions/0006 says why it is so.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod calls;
 mod checks;
