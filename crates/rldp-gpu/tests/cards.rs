@@ -41,9 +41,9 @@ const CASES: &[(&str, &[(&str, &str)], usize, &[&str])] = &[
     ),
     (
         "too little memory",
-        &[("FAKE_FREE", "100000")],
+        &[("FAKE_FREE", "20000")],
         0,
-        &["has 100000 bytes of memory free", "the model takes", "GGUF", "--device cpu"],
+        &["has 20000 bytes of memory free", "the model takes", "GGUF", "--device cpu"],
     ),
     ("memory that is refused", &[("FAKE_REFUSES", "1")], 0, &["card 0 (Fake card) ran out of memory", "resume"]),
     (

@@ -47,10 +47,18 @@ int cuMemcpyHtoD_v2(unsigned long long to, const void *from, size_t bytes) {
   memcpy((void *)to, from, bytes);
   return (int)asked("FAKE_COPY", 0);
 }
+int cuMemcpyDtoDAsync_v2(unsigned long long to, unsigned long long from, size_t bytes, void *stream) {
+  (void)stream;
+  memcpy((void *)to, (void *)from, bytes);
+  return 0;
+}
 int cuMemcpyDtoH_v2(void *to, unsigned long long from, size_t bytes) { memcpy(to, (void *)from, bytes); return 0; }
-int cuMemsetD8_v2(unsigned long long to, unsigned char value, size_t bytes) { memset((void *)to, value, bytes); return 0; }
+int cuMemsetD8Async(unsigned long long to, unsigned char value, size_t bytes, void *stream) {
+  (void)stream;
+  memset((void *)to, value, bytes);
+  return 0;
+}
 int cuModuleGetFunction(void **function, void *module, const char *name) { (void)module; (void)name; *function = (void *)8; return 0; }
-int cuCtxSynchronize(void) { return 0; }
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *stream,
                    void **arguments, void **extra) {
   (void)function, (void)gx, (void)gy, (void)gz, (void)bx, (void)by, (void)bz, (void)shared, (void)stream, (void)arguments, (void)extra;
