@@ -16,6 +16,7 @@ use rldp_model::{Engine as _, ModelFiles, ModelSource, Sequence};
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../rldp-model/testdata/goldens");
 
 /// What is bad (variables of the fake driver), the card that is asked for, and what the answer has to say.
+#[expect(clippy::type_complexity, reason = "a table")]
 const CASES: &[(&str, &[(&str, &str)], usize, &[&str])] = &[
     ("no driver", &[], 0, &["no NVIDIA driver was found", "libcuda.so.1", "--device cpu"]),
     (
@@ -100,7 +101,7 @@ fn child(folder: &Path, name: &str, bad: &[(&str, &str)], number: usize) -> Outp
 fn opened(number: usize) -> String {
     let tried = || -> Result<String, Box<dyn std::error::Error>> {
         let listed = cards()?.len();
-        let mut engine = GpuEngine::new(open_card(number)?, &model(), GpuOptions::default()).map_err(GpuError::from)?;
+        let mut engine = GpuEngine::new(open_card(number)?, &model(), GpuOptions::default())?;
         let sequence = Sequence { tokens: &[1, 2, 3], scored_from: 1, skipped: &[], weight: 1.0 };
         engine.losses(None, &[sequence])?;
         Ok(format!("{listed} cards, opened without cuBLASLt"))
