@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
-use rldp_gpu::{GpuEngine, GpuError, GpuOptions, cards, open_card};
+use rldp_gpu::{GpuEngine, GpuOptions, cards, open_card};
 use rldp_model::{Engine as _, ModelFiles, ModelSource, Sequence};
 
 /// Goldens' smallest model, which is the one that is opened.
