@@ -2,8 +2,7 @@
 //!
 //! What people see is the Python beside it, in `python/rldp`.
 
-// What Python hands over is owned.
-#![allow(clippy::needless_pass_by_value)]
+#![expect(clippy::needless_pass_by_value, reason = "what Python hands over is made for the call")]
 
 mod caller;
 mod table;

@@ -148,7 +148,9 @@ fn answers_to_bad_input_name_flags_of_the_command_that_was_given() {
         let command = named[..depth].join(" ");
         let answer: Vec<&str> =
             answer.lines().filter(|line| line.starts_with("error") && !line.contains("unexpected argument")).collect();
-        for flag in answer.iter().filter(|line| !line.contains("`hf ")).flat_map(|line| flags(line)) {
+        // Flags of other programs: of the hub's, and of cargo.
+        let own = |line: &&&str| !line.contains("`hf ") && !line.contains("a build with `");
+        for flag in answer.iter().filter(own).flat_map(|line| flags(line)) {
             // Another command that is named in full has the flag.
             let other = answer.iter().any(|line| line.contains("`rldp ")) || command == "compare";
             let known = has(&command, &flag) || other && has("train", &flag);
