@@ -34,6 +34,7 @@ fn the_table_has_every_field_once() {
     (settings.data.prompt_end, settings.data.unit_ids) = (" ".into(), rldp_data::UnitIds::Folded);
     settings.control.allow_private_policy = true;
     (settings.model.adapter, settings.output.book) = (Some("a".into()), Some("b".into()));
+    settings.model.after = Some("c".into());
     let mut fields = BTreeSet::new();
     for (section, value) in Table::try_from(&settings).unwrap() {
         match value {
