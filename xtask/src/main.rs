@@ -44,12 +44,12 @@ const CHECKS: &[Check] = &[
     ("targets", dist::check_targets),
     ("test", |root| cargo(root, &["test", "--workspace", "--release"], &[])),
     ("pages", pages::check),
+    ("python", python::check),
     // The CUDA back end, which the program has by a feature: that it compiles, and what bad drivers and cards are answered with.
     ("cuda", |root| {
         let features = ["--workspace", "--release", "--features", "rldp-gpu/cuda"];
         cargo(root, &[&["test"], &features[..], &["--test", "cards"]].concat(), &[])
     }),
-    ("python", python::check),
 ];
 
 fn main() -> ExitCode {
