@@ -34,10 +34,15 @@ print("not stopped", flush=True)
 """
 
 
+def heeds_ctrl_c() -> None:
+    """In the child: what is started in the background is started deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(script: str, *words: object) -> subprocess.Popen[str]:
     """A Python at work on ``script``, after its first event."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, "-c", script, *map(str, words)], **pipes)
+    process = subprocess.Popen([sys.executable, "-c", script, *map(str, words)], preexec_fn=heeds_ctrl_c, **pipes)
     assert process.stdout is not None
     if process.stdout.readline() != "event\n":
         pytest.fail(process.communicate()[1])
@@ -72,9 +77,11 @@ def test_ctrl_c_ends_an_evaluation(demo: rldp.Demo) -> None:
 
 def test_ctrl_c_stops_the_command_line_of_the_wheel(small: dict[str, object], demo: rldp.Demo, tmp_path: Path) -> None:
     """Its own handler saves the run; Python's must not stand in its way."""
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in {**small, "steps": 60, "quiet": False}.items()]
+    settings = {name: value for name, value in {**small, "steps": 60}.items() if name != "quiet"}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     command = [sys.executable, "-m", "rldp", "train", *flags, f"--train={demo.train}", f"--out={tmp_path / 'run'}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, preexec_fn=heeds_ctrl_c, **pipes)
     assert process.stderr is not None
     told = [next(line for line in process.stderr if " step 6/60 " in line)]
     process.send_signal(signal.SIGINT)

@@ -12,134 +12,136 @@ class Settings(TypedDict, total=False):
     """Keyword arguments of ``rldp.train`` beside its own."""
 
     adapter: Path
-    """PEFT adapter to start from; rank, alpha and modules are its own."""
+    r"""PEFT adapter to start from; rank, alpha and modules are its own."""
+    after: Path
+    r"""Run to go on from: its adapter, and a statement of what both runs promise together."""
     rank: int
-    """R, LoRA rank."""
+    r"""R, LoRA rank."""
     lora_alpha: float
-    """LoRA's alpha."""
+    r"""LoRA's alpha."""
     target_modules: Sequence[str]
-    """Adapted modules by PEFT's names, separated by commas."""
+    r"""Adapted modules by PEFT's names, separated by commas."""
     use_rslora: bool
-    """Scale updates by alpha over the root of the rank (rsLoRA)."""
+    r"""Scale updates by alpha over the root of the rank (rsLoRA)."""
     init_lora_weights: Literal["default", "gaussian"]
-    """How A begins."""
+    r"""How A begins."""
     trainable: Literal["both", "b"]
-    """What is trained of every adapter pair."""
+    r"""What is trained of every adapter pair."""
     engine: Literal["cpu", "reference"]
-    """Which engine computes gradients."""
+    r"""Which engine computes gradients."""
     device: str
-    """Where it computes: auto (the first card that can be used, or the CPU), cpu, cuda or cuda:N."""
+    r"""Where it computes: auto (the first card that can be used, or the CPU), cpu, cuda or cuda:N."""
     precision: Literal["f32", "bf16"]
-    """Products with the frozen base model."""
+    r"""Products with the frozen base model."""
     micro_batch_tokens: int
-    """Tokens processed at once; bounds memory, changes no result."""
+    r"""Tokens processed at once; bounds memory, changes no result."""
     memory_limit: str | int
-    """Memory that the run may take, such as 6GiB; chooses the micro-batch, changes no result."""
+    r"""Memory that the run may take, such as 6GiB; chooses the micro-batch, changes no result."""
     public: Sequence[Path]
-    """Text that you declare public: the adapter is trained on it, without noise, before the first private step; may be given more than once."""
+    r"""Text that you declare public: the adapter is trained on it, without noise, before the first private step; may be given more than once."""
     text_column: str
-    """Column that holds the text."""
+    r"""Column that holds the text."""
     prompt_column: str
-    """Column that holds the prompt, which is not scored; a text, or an array of messages."""
+    r"""Column that holds the prompt, which is not scored; a text, or an array of messages."""
     completion_column: str
-    """Column that holds the completion, which alone is scored."""
+    r"""Column that holds the completion, which alone is scored."""
     messages_column: str
-    """Column that holds a conversation, an array of messages with role and content (or from and value), rendered by the model's chat template with the column tools, where there is one; the assistant's turns alone are scored."""
+    r"""Column that holds a conversation, an array of messages with role and content (or from and value), rendered by the model's chat template with the column tools, where there is one; the assistant's turns alone are scored."""
     unit_column: str
-    """Column that names the privacy unit, such as a patient; without it every record is a unit."""
+    r"""Column that names the privacy unit, such as a patient; without it every record is a unit."""
     unit_ids: Literal["checked", "as-written", "trimmed", "folded"]
-    """When two ids in that column are one unit. What differs only in blanks, case, leading zeros or Unicode form is refused where ids are checked."""
+    r"""When two ids in that column are one unit. What differs only in blanks, case, leading zeros or Unicode form is refused where ids are checked."""
     delimiter: str
-    """What separates the fields of CSV, such as ; or \t."""
+    r"""What separates the fields of CSV, such as ; or \t."""
     prompt_end: str
-    """What stands between a prompt and its completion; \n and \t are understood."""
+    r"""What stands between a prompt and its completion; \n and \t are understood."""
     units: int
-    """N, a public number that the training file has at most, such as all of a hospital's patients: the promise then holds for adding and removing a unit, and nothing that is written shows how many there are."""
+    r"""N, a public number that the training file has at most, such as all of a hospital's patients: the promise then holds for adding and removing a unit, and nothing that is written shows how many there are."""
     allow_shared_eval: bool
-    """Train although records of --eval stand in --train as well; the claim then leaves out the figures of --eval."""
+    r"""Train although records of --eval stand in --train as well; the claim then leaves out the figures of --eval."""
     max_records_per_unit: int
-    """Use at most this many records of a unit, sampled secretly."""
+    r"""Use at most this many records of a unit, sampled secretly."""
     max_length: int
-    """Longest block in tokens. Of a longer record a prompt and earlier turns lose their start; what is scored and does not fit goes on in a further block of the same unit."""
+    r"""Longest block in tokens. Of a longer record a prompt and earlier turns lose their start; what is scored and does not fit goes on in a further block of the same unit."""
     steps: int
-    """T, number of noisy steps."""
+    r"""T, number of noisy steps."""
     batch_size: float
-    """B, expected batch size in units (Poisson sampling)."""
+    r"""B, expected batch size in units (Poisson sampling)."""
     other_steps: int
-    """Steps of other runs on the same records, at the same batch size, that epsilon covers as well: a tuning paid from one budget."""
+    r"""Steps of other runs on the same records, at the same batch size, that epsilon covers as well: a tuning paid from one budget."""
     noise_bands: int
-    """b, how many steps noise is correlated over, so that later steps take back a part of it; 1 where noise may not be correlated."""
+    r"""b, how many steps noise is correlated over, so that later steps take back a part of it; 1 where noise may not be correlated."""
     regime: Literal["committed", "deck", "adaptive"]
-    """Committed or adaptive noise."""
+    r"""Committed or adaptive noise."""
     accountant: Literal["pld", "rdp", "gdp"]
-    """Accountant of the committed regime."""
+    r"""Accountant of the committed regime."""
     clipping: Literal["pair-wise", "joint", "flat"]
-    """What is bounded: every adapter pair, or all of them together."""
+    r"""What is bounded: every adapter pair, or all of them together."""
     scaling: Literal["clip", "normalize"]
-    """How gradients come under their bound."""
+    r"""How gradients come under their bound."""
     geometry: Literal["none", "adaclip", "geoclip"]
-    """Coordinates in which gradients are bounded."""
+    r"""Coordinates in which gradients are bounded."""
     clip_norm: float
-    """C, joint L2 bound on one unit's contribution at the start; pair-wise clipping starts at C/√K for each pair."""
+    r"""C, joint L2 bound on one unit's contribution at the start; pair-wise clipping starts at C/√K for each pair."""
     statistics_share: float
-    """w_0, share of every step's budget that buys the released loss and clip fractions; 0 buys none."""
+    r"""w_0, share of every step's budget that buys the released loss and clip fractions; 0 buys none."""
     epochs: float
-    """Passes over the records, in place of --steps."""
+    r"""Passes over the records, in place of --steps."""
     optimizer: Literal["adamw", "adam-bc", "sgd"]
-    """The update rule."""
+    r"""The update rule."""
     learning_rate: float
-    """Peak learning rate."""
+    r"""Peak learning rate."""
     warmup: float
-    """Fraction of the steps over which the learning rate rises from zero."""
+    r"""Fraction of the steps over which the learning rate rises from zero."""
     decay: Literal["linear", "cosine", "constant"]
-    """Schedule after warm-up."""
+    r"""Schedule after warm-up."""
     beta1: float
-    """Decay of the first moment."""
+    r"""Decay of the first moment."""
     beta2: float
-    """Decay of the second moment."""
+    r"""Decay of the second moment."""
     adam_epsilon: float
-    """Added to the root of the second moment, in units of the gradient."""
+    r"""Added to the root of the second moment, in units of the gradient."""
     noise_floor: float
-    """Least corrected second moment of adam-bc, over the noise's variance."""
+    r"""Least corrected second moment of adam-bc, over the noise's variance."""
     weight_decay: float
-    """Decoupled weight decay."""
+    r"""Decoupled weight decay."""
     controller: Literal["fixed", "random", "sac", "set", "set-scratch", "quantile", "dc-sgd-p", "dc-sgd-e", "spectral", "snr-shares", "mse-split", "wiener", "noise-rising", "noise-falling"]
-    """Who chooses clip norms, shares or noise."""
+    r"""Who chooses clip norms, shares or noise."""
     interval: int
-    """Steps between two decisions of the controller."""
+    r"""Steps between two decisions of the controller."""
     rate_search: bool
-    """Search for the learning rate from released gradients; AdamW's is believed near the default, whatever is given."""
+    r"""Search for the learning rate from released gradients; AdamW's is believed near the default, whatever is given."""
     policy: Path
-    """Saved policy to start from."""
+    r"""Saved policy to start from."""
     frozen_policy: bool
-    """Follow the saved policy's mean action, and learn nothing more."""
+    r"""Follow the saved policy's mean action, and learn nothing more."""
     allow_private_policy: bool
-    """Begin with the policy of another private run, whose budget adds to this one's; the claim then says so."""
+    r"""Begin with the policy of another private run, whose budget adds to this one's; the claim then says so."""
     public_probe: bool
-    """Declare the --eval file a public probe: the controller is rewarded for its perplexity instead of the released loss."""
+    r"""Declare the --eval file a public probe: the controller is rewarded for its perplexity instead of the released loss."""
     sac_batch_size: int
-    """Transitions of an update of soft actor-critic."""
+    r"""Transitions of an update of soft actor-critic."""
     sac_updates_per_interval: int
-    """Updates of soft actor-critic at each decision."""
+    r"""Updates of soft actor-critic at each decision."""
     book: Path
-    """Budget book of these people, which the run enters before it starts; `rldp privacy book FILE` begins one."""
+    r"""Budget book of these people, which the run enters before it starts; `rldp privacy book FILE` begins one."""
     eval_every: int
-    """Steps between evaluations on --eval."""
+    r"""Steps between evaluations on --eval."""
     checkpoint_every: int
-    """Steps between checkpoints."""
+    r"""Steps between checkpoints."""
     seed: int
-    """Seed of public streams only; never reaches sampling or noise."""
+    r"""Seed of public streams only; never reaches sampling or noise."""
     hold_out_members: float
-    """For an audit: hold every unit out with this probability (0.5 when none is given). The coins stand in RUN/private, which is never to be released."""
+    r"""For an audit: hold every unit out with this probability (0.5 when none is given). The coins stand in RUN/private, which is never to be released."""
     canaries: int
-    """For an audit: plant this many secrets, each with probability one half. They stand in RUN/private."""
+    r"""For an audit: plant this many secrets, each with probability one half. They stand in RUN/private."""
     canary_kinds: Sequence[Literal["digits", "names", "rare"]]
-    """Kinds of canaries, in turn; all by default."""
+    r"""Kinds of canaries, in turn; all by default."""
     canary_repetitions: Sequence[int]
-    """In how many units a canary stands, in turn; 1,4,16 by default."""
+    r"""In how many units a canary stands, in turn; 1,4,16 by default."""
     unsafe_noise_seed: int
-    """Research only, NO PRIVACY: draw sampling and noise from this seed."""
+    r"""Research only, NO PRIVACY: draw sampling and noise from this seed."""
     unsafe_non_private: bool
-    """Research only, NO PRIVACY: neither clip nor add noise; takes no --epsilon and --delta, and only --controller fixed."""
+    r"""Research only, NO PRIVACY: neither clip nor add noise; takes no --epsilon and --delta, and only --controller fixed."""
     unsafe_raw_observations: bool
-    """Research only, NO PRIVACY: show the controller gradient norms and losses without noise, as in the paper."""
+    r"""Research only, NO PRIVACY: show the controller gradient norms and losses without noise, as in the paper."""
