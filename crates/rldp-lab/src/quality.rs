@@ -39,7 +39,7 @@ impl Quality {
     /// Whether somebody is better off without the adapter.
     pub fn is_worse(&self) -> bool {
         // Whatever is no number is no gain.
-        !(self.after <= self.before)
+        self.after > self.before || !self.after.is_finite()
     }
 
     /// Better or worse, in a few words.

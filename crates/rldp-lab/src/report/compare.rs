@@ -95,7 +95,7 @@ fn promise(entries: &[Entry], together: &[(String, Together)]) -> String {
     format!(
         "<div class=\"{class}\"><strong>{heading}</strong>A run's epsilon covers what that run released. Runs on the same \
          private records add up, and choosing a method by this page is a use of all of them: compare on public records, \
-         then train once on the private ones.{joint}<details><summary>Every run</summary><ul>{list}</ul></details></div>"
+         then train once on the private ones.{joint}<details><summary>Every run</summary><ul class=\"runs\">{list}</ul></details></div>"
     )
 }
 

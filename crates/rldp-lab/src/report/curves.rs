@@ -91,7 +91,7 @@ fn budget(runs: Runs) -> Result<Vec<Drawn>, LabError> {
     targets.sort_by(f64::total_cmp);
     targets.dedup();
     let levels = targets.into_iter().map(|epsilon| (format!("target, ε = {epsilon}"), epsilon)).collect();
-    let figure = Figure::new("Budget spent (upper bound)", "epsilon").from_zero().levels(levels);
+    let figure = Figure::new("Budget spent (upper bound)", "epsilon").with_zero().levels(levels);
     Ok(vec![
         figure.draw(&each(runs, &from_nothing))?,
         Figure::new("Noise multiplier", "z").draw(&each(runs, &of_steps(|line| line.noise_multiplier)))?,

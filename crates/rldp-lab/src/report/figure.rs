@@ -69,7 +69,7 @@ pub(super) struct Axes<'a> {
 pub(super) struct Figure<'a> {
     title: &'a str,
     axes: Axes<'a>,
-    from_zero: bool,
+    with_zero: bool,
     /// Horizontal lines: name and value.
     levels: Vec<(String, f64)>,
     band: &'a str,
@@ -79,7 +79,7 @@ impl<'a> Figure<'a> {
     /// A figure over steps.
     pub(super) fn new(title: &'a str, y_label: &'a str) -> Self {
         let axes = Axes { x: Axis::Steps, x_label: "step", y: Axis::Linear, y_label };
-        Self { title, axes, from_zero: false, levels: Vec::new(), band: "" }
+        Self { title, axes, with_zero: false, levels: Vec::new(), band: "" }
     }
 
     /// On other axes.
@@ -95,8 +95,8 @@ impl<'a> Figure<'a> {
     }
 
     /// With 0 on the axis of values.
-    pub(super) fn from_zero(mut self) -> Self {
-        self.from_zero = true;
+    pub(super) fn with_zero(mut self) -> Self {
+        self.with_zero = true;
         self
     }
 
@@ -196,7 +196,7 @@ impl<'a> Figure<'a> {
         let (x_low, x_high) = span(&mut points().map(|point| point.0));
         let (y_low, y_high) = span(&mut points().map(|point| point.1).chain(levels));
         let room = if y_high > y_low { 0.08 * (y_high - y_low) } else { 0.1 * y_high.abs().max(1e-9) };
-        let y_low = if self.from_zero { 0.0 } else { y_low - room };
+        let y_low = if self.with_zero { 0.0 } else { y_low - room };
         Some(((x_low, if x_high > x_low { x_high } else { x_low + 1.0 }), (y_low, y_high + room)))
     }
 
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_budget_begins_at_nothing_and_shows_its_target() {
-        let figure = Figure::new("Budget", "epsilon").from_zero().levels(vec![("target".into(), 4.0)]);
+        let figure = Figure::new("Budget", "epsilon").with_zero().levels(vec![("target".into(), 4.0)]);
         let svg = plot(&figure, &[Series::line("", vec![(0.0, 0.0), (1.0, 3.0)])]);
         assert!(svg.contains(">\n0\n<") && svg.contains(">\n4\n<") && svg.contains("target"), "{svg}");
     }
