@@ -2,6 +2,7 @@
 """Step time of two ranks of one thread against one process of two threads, in pairs.
 
 usage: ranks_pairs.py RLDP LAUNCHER MODEL TRAIN.csv OUT PAIRS [FLAG ...]     LAUNCHER is mpirun.openmpi or mpirun.mpich; FLAGs go to every run
+RLDP may be two programs with a comma between, which are then compared: each by two ranks, or, with LAUNCHER alone, by one process.
 Both runs of a pair have the same batches and noise (known seeds: no privacy), and must end with the same adapter to the byte. Every other
 pair is made in the other order. A run's figure is the median of its steps after the first two. Results are appended to OUT/pairs.jsonl, so
 that pairs can be made a few at a time; what is printed is about all that are there.
@@ -20,6 +21,7 @@ import sys
 LAUNCHERS = {
     "mpirun.openmpi": "mpirun.openmpi --allow-run-as-root --bind-to core --mca btl_base_warn_component_unused 0 -n 2",
     "mpirun.mpich": "mpirun.mpich -bind-to core -n 2",
+    "alone": "",
 }
 WARM_UP = 2
 
@@ -43,11 +45,17 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "pairs.jsonl"
     before = len(log.read_text().splitlines()) if log.exists() else 0
+    launch, threads = shlex.split(LAUNCHERS[launcher]), 2 if launcher == "alone" else 1
     for pair in range(before, before + int(pairs)):
-        command = [rldp, "train", "--quiet", "--model", model, "--train", train, "--epsilon", "8", "--delta", "1e-6", "--seed", "1"]
-        command += ["--unsafe-noise-seed", str(pair + 1), *flags]
-        kinds = {"one": (command, 2), "two": (shlex.split(LAUNCHERS[launcher]) + command, 1)}
-        found = {kind: run(words, folder / kind, threads) for kind, (words, threads) in (list(kinds.items())[:: -1 if pair % 2 else 1])}
+        words = ["train", "--quiet", "--model", model, "--train", train, "--epsilon", "8", "--delta", "1e-6", "--seed", "1"]
+        words += ["--unsafe-noise-seed", str(pair + 1), *flags]
+        first, *second = rldp.split(",")
+        if second:
+            kinds = {"one": (launch + [first, *words], threads), "two": (launch + [second[0], *words], threads)}
+        else:
+            kinds = {"one": ([first, *words], 2), "two": (launch + [first, *words], threads)}
+        turn = list(kinds.items())[:: -1 if pair % 2 else 1]
+        found = {kind: run(command, folder / kind, count) for kind, (command, count) in turn}
         if found["one"][1] != found["two"][1]:
             sys.exit("the adapters differ")
         with log.open("a") as file:
@@ -55,7 +63,7 @@ def main():
     made = [json.loads(line) for line in log.read_text().splitlines()]
     ratios = [pair["two"] / pair["one"] for pair in made]
     print(
-        f"{len(made)} pairs: one process of two threads {statistics.median(pair['one'] for pair in made):.4f} s a step, two ranks "
+        f"{len(made)} pairs: the first (one process) {statistics.median(pair['one'] for pair in made):.4f} s a step, the second (two ranks) "
         f"{statistics.median(pair['two'] for pair in made):.4f} s; ratio in the median {statistics.median(ratios):.3f}, mean "
         f"{statistics.mean(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}"
     )

@@ -202,7 +202,7 @@ fn deck_shape(sampling_rate: f64, steps: u64) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::settings;
+    use crate::{settings::Trainable, testing::settings};
 
     #[test]
     fn committed_and_adaptive_plans_prove_their_claims() {
@@ -251,6 +251,21 @@ mod tests {
         settings.privacy.epsilon = 50.0;
         let error = plan(&settings, 1000.0, 4, 4_000_000).unwrap_err().to_string();
         assert!(error.contains("lower epsilon"), "{error}");
+    }
+
+    /// Public text or an adapter to begin with leaves a B that is not zero; with B alone trained, noise has one way all the same.
+    #[test]
+    fn a_warm_start_has_a_smaller_rate_where_both_factors_are_trained() {
+        let rate = |settings: &TrainSettings| plan(settings, 1000.0, 4, 4000).unwrap().learning_rate;
+        let (cold, mut warm, mut given) = (settings(), settings(), settings());
+        warm.data.public = vec!["public.csv".into()];
+        given.model.adapter = Some("adapter".into());
+        assert!((2.0 * rate(&warm).powi(2) / rate(&cold).powi(2) - 1.0).abs() < 1e-12);
+        assert_eq!(rate(&given), rate(&warm));
+        (given.model.adapter, given.model.after) = (None, Some("run".into()));
+        assert_eq!(rate(&given), rate(&warm));
+        warm.model.trainable = Trainable::B;
+        assert_eq!(rate(&warm), rate(&cold));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl TrainSettings {
 
     /// Whether A is trained beside a B that is not zero from the first private step on.
     pub(crate) fn trains_both_factors_of_a_warm_start(&self) -> bool {
-        let warm = !self.data.public.is_empty() || self.model.adapter.is_some();
+        let warm = !self.data.public.is_empty() || self.model.adapter.is_some() || self.model.after.is_some();
         warm && self.model.trainable == Trainable::Both
     }
 
