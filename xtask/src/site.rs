@@ -7,8 +7,9 @@ use fs_err as fs;
 
 use crate::say;
 
-/// Pages beside `docs`.
-const PAGES: [&str; 5] = ["README.md", "PRIVACY.md", "SECURITY.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+/// Pages beside `docs`, and what they link to.
+const PAGES: [&str; 6] =
+    ["README.md", "PRIVACY.md", "SECURITY.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "assets/demo/NOTICE"];
 
 /// Writes `target/site`. The pages are laid out as in the repository, so that links between them hold in both.
 pub(crate) fn make(root: &Path) -> Result<()> {
@@ -17,6 +18,7 @@ pub(crate) fn make(root: &Path) -> Result<()> {
         fs::remove_dir_all(&book)?;
     }
     copy(&root.join("docs"), &book.join("src/docs"))?;
+    fs::create_dir_all(book.join("src/assets/demo"))?;
     for page in PAGES {
         fs::copy(root.join(page), book.join("src").join(page))?;
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 /// Gradient of one unit's loss with respect to all adapter parameters. It is a function of a record, and is not printed.
+#[derive(Clone, Copy)]
 pub struct UnitGradient<'a> {
     /// The unit's weighted loss.
     pub loss: f64,
@@ -27,6 +28,11 @@ pub trait UnitSinks: Sync {
 pub trait UnitSink: Send {
     /// Takes the gradient of unit `unit`, counted in the input. Every unit is given once, to one part.
     fn add(&mut self, unit: usize, gradient: UnitGradient);
+
+    /// Takes several units that a worker has at the same time, for parts that can do them faster together.
+    fn add_several(&mut self, units: &[(usize, UnitGradient)]) {
+        units.iter().for_each(|(unit, gradient)| self.add(*unit, *gradient));
+    }
 }
 
 /// Visits units in input order, whichever worker has them first. A unit that is early is kept until its turn.

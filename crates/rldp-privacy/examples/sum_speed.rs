@@ -17,8 +17,10 @@ use rldp_privacy::{
 /// Pairs, parameters of each, units of a batch.
 const SMALL: (usize, usize, usize) = (35, 1_320, 640);
 /// 5.6 million numbers: an adapter of rank 16 on a model of about a billion parameters.
-const LARGE: (usize, usize, usize) = (64, 87_500, 64);
-const TURNS: usize = 21;
+const LARGE: (usize, usize, usize) = (64, 87_500, 256);
+/// Units that a worker has at a time: one whose passages fill a micro-batch, and some short ones.
+const TOGETHER: [usize; 2] = [1, 4];
+const TURNS: usize = 11;
 
 struct Nowhere;
 
@@ -53,22 +55,23 @@ fn claim((pairs, size, units): (usize, usize, usize)) -> Claim {
     }
 }
 
-/// Seconds to clip and add up a batch by `workers`, joined.
-fn seconds(shape: (usize, usize, usize), workers: usize) -> f64 {
+/// Seconds to clip and add up a batch by `workers`, joined, each of which has `together` units at a time.
+fn seconds(shape: (usize, usize, usize), together: usize, workers: usize) -> f64 {
     let (pairs, size, units) = shape;
     let mut spender = Spender::open(claim(shape), Box::new(Nowhere)).expect("a sound claim");
     let charge = spender.charge(1.0, Secrecy::Secret).expect("a ledger in memory").expect("the planned noise");
     let allocation =
         Allocation::pair_wise(vec![0.01; pairs], vec![1.0 / pairs as f64; pairs], 0.0).expect("even shares");
     let mut sum = ClippedSum::new(charge, &vec![size; pairs], allocation, None, units).expect("a small sum");
-    let gradient: Vec<f32> = (0..pairs * size).map(|i| (i as f32).sin()).collect();
+    let gradient: Vec<f32> = (0..together * pairs * size).map(|i| (i as f32).sin()).collect();
     let gradients = vec![gradient; workers];
     let start = Instant::now();
     let parts: Vec<_> = gradients.iter().map(|gradient| (sum.partial(), gradient)).collect();
     let parts = thread::scope(|scope| {
         let fill = |(mut part, gradient): (rldp_privacy::PartialSum, &Vec<f32>)| {
-            for _ in 0..units / workers {
-                part.add_unit(Sensitive::new(gradient), Sensitive::new(1.0));
+            for _ in 0..units / workers / together {
+                let unit = |gradient| (Sensitive::new(gradient), Sensitive::new(1.0));
+                part.add_units(&gradient.chunks_exact(pairs * size).map(unit).collect::<Vec<_>>());
             }
             part
         };
@@ -86,18 +89,18 @@ fn median(values: &mut [f64]) -> f64 {
 
 fn main() {
     let workers = std::env::args().nth(1).map_or(2, |count| count.parse().expect("a number of workers"));
-    for shape in [SMALL, LARGE] {
+    for (shape, together) in [SMALL, LARGE].into_iter().flat_map(|shape| TOGETHER.map(|together| (shape, together))) {
         let (pairs, size, units) = shape;
         let nanoseconds = |seconds: f64| 1e9 * seconds / (pairs * size * units) as f64;
         let (mut alone, mut shared, mut gains) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..TURNS {
-            let (one, several) = (seconds(shape, 1), seconds(shape, workers));
+            let (one, several) = (seconds(shape, together, 1), seconds(shape, together, workers));
             alone.push(nanoseconds(one));
             shared.push(nanoseconds(several));
             gains.push(one / several);
         }
         println!(
-            "{} numbers: {:.2} ns a number with 1 worker ({:.2} at least), {:.2} with {workers} ({:.2} at least); {:.2} times as fast ({:.2} to \
+            "{} numbers, {together} units at a time: {:.2} ns a number with 1 worker ({:.2} at least), {:.2} with {workers} ({:.2} at least); {:.2} times as fast ({:.2} to \
              {:.2} over {TURNS} turns)",
             pairs * size,
             median(&mut alone),

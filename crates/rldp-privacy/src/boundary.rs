@@ -32,6 +32,13 @@ impl<T> Sensitive<T> {
     }
 }
 
+impl<T: Copy> Sensitive<T> {
+    /// The value, for mechanisms only, where several stand in a row.
+    pub(crate) fn peek(&self) -> T {
+        self.0
+    }
+}
+
 /// A value that left a charged mechanism, or was computed from such values alone.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(transparent)]

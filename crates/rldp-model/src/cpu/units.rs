@@ -150,11 +150,9 @@ impl Parts<'_> {
     fn give(&self, job: usize, split: &SplitUnits, parameters: usize, sink: &mut dyn UnitSink) {
         let gradients = || self.gradients.chunks_exact(parameters);
         let parts = self.units.iter().zip(self.losses.iter().copied().zip(gradients()));
-        for (&unit, (loss, gradient)) in parts {
-            if !split.holds(unit) {
-                sink.add(unit, UnitGradient { loss, gradient });
-            }
-        }
+        let whole = parts.filter(|(unit, _)| !split.holds(**unit));
+        let whole: Vec<_> = whole.map(|(&unit, (loss, gradient))| (unit, UnitGradient { loss, gradient })).collect();
+        sink.add_several(&whole);
         // A unit in several jobs is the first or the last of this one.
         let mut ends = vec![self.units[0], self.units[self.units.len() - 1]];
         ends.dedup();

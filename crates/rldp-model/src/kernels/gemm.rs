@@ -54,12 +54,6 @@ struct Part {
 }
 
 impl Part {
-    /// Vectors of stored rows in a panel that is N vectors wide.
-    #[inline(always)]
-    fn lines<const N: usize>(&self) -> usize {
-        (self.to - self.from).next_multiple_of(LANES) * N
-    }
-
     /// Whether a panel of one vector holds its columns.
     #[inline(always)]
     fn narrow(&self) -> bool {
@@ -76,17 +70,32 @@ impl Part {
         })
     }
 
-    /// Fetches the `index`-th line of all panels, if it is whole.
+    /// Stored rows, and lines of each.
     #[inline(always)]
-    fn fetch<V: Vector, const N: usize>(&self, view: &View, index: usize) {
-        let (first, index) = (self.first + index / self.lines::<N>() * N * LANES, index % self.lines::<N>());
-        let (row, at) = if view.transposed {
-            (first + index % (N * LANES), self.from + index / (N * LANES) * LANES)
-        } else {
-            (self.from + index / N, first + index % N * LANES)
-        };
-        if let Some(lanes) = view.data.get(row * view.stride + at..).and_then(<[f32]>::first_chunk) {
-            V::fetch(lanes);
+    fn lines(&self, transposed: bool) -> (usize, usize) {
+        let (depth, width) = (self.to - self.from, self.last - self.first);
+        if transposed { (width, depth.div_ceil(LANES)) } else { (depth, width.div_ceil(LANES)) }
+    }
+
+    /// Fetches some lines, counted row after row.
+    #[inline(always)]
+    fn fetch<V: Vector>(&self, view: &View, lines: std::ops::Range<usize>) {
+        let (rows, of_row) = self.lines(view.transposed);
+        let (top, left) = if view.transposed { (self.first, self.from) } else { (self.from, self.first) };
+        let (mut row, mut line) = (lines.start / of_row, lines.start % of_row);
+        for _ in lines {
+            if row == rows {
+                return;
+            }
+            if let Some(lanes) =
+                view.data.get((top + row) * view.stride + left + line * LANES..).and_then(<[f32]>::first_chunk)
+            {
+                V::fetch(lanes);
+            }
+            line += 1;
+            if line == of_row {
+                (row, line) = (row + 1, 0);
+            }
         }
     }
 }
@@ -268,7 +277,10 @@ fn multiply<V: Vector, const R: usize, const N: usize>(
     (out, stride): (&mut [f32], usize),
     accumulate: bool,
 ) {
-    let a_row = next.map_or(0, |(_, part)| part.panels::<N>().count() * part.lines::<N>().div_ceil(m));
+    let a_row = next.map_or(0, |(view, part)| {
+        let (rows, of_row) = part.lines(view.transposed);
+        (rows * of_row).div_ceil(m)
+    });
     for (rows, side) in blocks::<R>(m) {
         for row in rows.step_by(side) {
             copy_left((&x[row * x_stride..], x_stride), (part.from, part.to), &mut left[..side]);
@@ -279,7 +291,7 @@ fn multiply<V: Vector, const R: usize, const N: usize>(
                 after.fetch::<V>((x, x_stride), turn);
                 if let Some((view, next)) = &next {
                     let line = |turn: usize| row * a_row + side * a_row * turn / PANELS;
-                    (line(turn)..line(turn + 1)).for_each(|line| next.fetch::<V, N>(view, line));
+                    next.fetch::<V>(view, line(turn)..line(turn + 1));
                 }
                 let out = (&mut out[row * stride + now.first - part.first..], stride, now.last - now.first);
                 if now.narrow() {

@@ -33,8 +33,9 @@ proptest! {
                 let sum = banded(step, 0, &here);
                 let bands = &sum.bands;
                 past.begin(bands, sum.run, sum.step).unwrap();
-                let (weighted, kept) = past.weighted(bands, sum.total.sum);
-                rows.push([weighted, sum.total.statistic].concat());
+                let (_, totals) = sum.total.into_totals();
+                let (weighted, kept) = past.weighted(bands, totals.sum);
+                rows.push([weighted, totals.statistic].concat());
                 past.keep(bands, sum.run, sum.step, kept, vec![0.0; 8]);
             }
             rows

@@ -114,15 +114,16 @@ impl Frame {
         self.spec.as_ref().map_or(0, |spec| spec.length(self.pairs()))
     }
 
-    /// What bounds each pair's gradient, or one factor for all in joint geometry, where norms are in units of the scales
-    /// and γ in units of their geometric mean: with equal scales C that is C / (‖g‖ + γ).
-    pub(super) fn factors(&self, squares: &[f64]) -> Vec<f64> {
+    /// What bounds pair `k` of a gradient whose norm there has this square, where each pair is bounded by itself.
+    pub(super) fn pair_factor(&self, k: usize, square: f64) -> f64 {
+        self.allocation.scaling().factor(square.sqrt(), self.allocation.clip_norm(k), STABILITY)
+    }
+
+    /// One factor for all pairs in joint geometry, where norms are in units of the scales and γ in units of their geometric mean: with
+    /// equal scales C that is C / (‖g‖ + γ).
+    pub(super) fn joint_factors(&self, squares: &[f64]) -> Vec<f64> {
         let (scaling, clip) = (self.allocation.scaling(), |k| self.allocation.clip_norm(k));
-        let pairs = squares.iter().enumerate();
-        if self.allocation.is_pair_wise() {
-            return pairs.map(|(k, square)| scaling.factor(square.sqrt(), clip(k), STABILITY)).collect();
-        }
-        let norm = pairs.map(|(k, square)| square / clip(k).powi(2)).sum::<f64>().sqrt();
+        let norm = squares.iter().enumerate().map(|(k, square)| square / clip(k).powi(2)).sum::<f64>().sqrt();
         vec![scaling.factor(norm, 1.0, STABILITY / self.mean_scale); squares.len()]
     }
 }

@@ -10,6 +10,7 @@ mod past;
 pub(crate) mod statistic;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub use norm_bins::NormBins;
 pub use partial::PartialSum;
 pub use past::Past;
 pub use statistic::{ReleasedStatistics, StatisticSpec, StatisticWeights};
+
+use partial::Totals;
 
 use crate::{
     allocation::Allocation,
@@ -148,7 +151,8 @@ impl ClippedSum {
         if self.promised {
             noise.secrecy().demanded_of("noise")?;
         }
-        let Self { total: PartialSum { frame, sum, mut statistic, .. }, bands, run, step, noise_multiplier, .. } = self;
+        let Self { total, bands, run, step, noise_multiplier, .. } = self;
+        let (frame, Totals { sum, mut statistic }) = total.into_totals();
         let bands = &bands;
         past.begin(bands, run, step)?;
         let (mut noisy, sum) = past.weighted(bands, sum);

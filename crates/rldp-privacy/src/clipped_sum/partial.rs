@@ -7,23 +7,31 @@ use rayon::prelude::*;
 use super::{
     frame::Frame,
     grid::{add_truncated, truncate},
+    unit::Unit,
 };
 use crate::{boundary::Sensitive, error::PrivacyError};
+
+/// Numbers of the sum that stay in the nearest cache while all units are added to them.
+const TILE: usize = 2048;
 
 /// Sum of some of a batch's units. It is private and has no noise: it goes, by [`super::ClippedSum::absorb`], into the sum of
 /// the step whose frame it has.
 pub struct PartialSum {
     pub(super) frame: Arc<Frame>,
+    /// Nothing before something is added: so it is the worker that adds who fetches the memory, and an empty sum takes another's place.
+    totals: Option<Totals>,
+}
+
+/// Integers of the gradient (P), and of the statistic.
+pub(super) struct Totals {
     pub(super) sum: Vec<i64>,
     pub(super) statistic: Vec<i64>,
-    /// Whether nothing was added, so that a sum can take another's place.
-    empty: bool,
 }
 
 impl PartialSum {
     /// An empty sum by a step's frame.
     pub fn new(frame: Arc<Frame>) -> Self {
-        Self { sum: zeros(frame.parameters()), statistic: zeros(frame.statistic_length()), empty: true, frame }
+        Self { frame, totals: None }
     }
 
     /// The exact integers, of the gradient (P) and then of the statistic, to be sent to the process that holds the step's sum, or
@@ -32,7 +40,10 @@ impl PartialSum {
     /// **Inside the trust boundary only**: these are functions of records without noise. They must go nowhere but between processes
     /// of the run, each of which may see all records.
     pub fn to_wire(&self) -> Vec<i64> {
-        [self.sum.as_slice(), &self.statistic].concat()
+        match &self.totals {
+            Some(Totals { sum, statistic }) => [sum.as_slice(), statistic].concat(),
+            None => vec![0; self.frame.coordinates()],
+        }
     }
 
     /// A sum that was made elsewhere by the same frame: by a process that sent [`Self::to_wire`], or on a device.
@@ -51,7 +62,13 @@ impl PartialSum {
             )));
         }
         let statistic = integers.split_off(frame.parameters());
-        Ok(Self { frame, sum: integers, statistic, empty: false })
+        Ok(Self { frame, totals: Some(Totals { sum: integers, statistic }) })
+    }
+
+    /// The integers; zeros where nothing was added.
+    pub(super) fn into_totals(self) -> (Arc<Frame>, Totals) {
+        let totals = self.totals.unwrap_or_else(|| Totals::zero(&self.frame));
+        (self.frame, totals)
     }
 
     /// Clips and adds one unit's gradient (P) and its statistic. Every unit of the batch is added once.
@@ -59,32 +76,43 @@ impl PartialSum {
     /// # Panics
     /// When the gradient does not have P values: a defect of the caller.
     pub fn add_unit(&mut self, gradient: Sensitive<&[f32]>, loss: Sensitive<f64>) {
-        let (gradient, loss) = (gradient.expose(), loss.expose());
-        assert_eq!(gradient.len(), self.sum.len(), "a unit's gradient does not fit the layout");
-        self.empty = false;
-        let frame = &self.frame;
-        let pairs = frame.pairs();
-        let squares: Vec<f64> = (0..pairs).map(|k| squared_norm(&gradient[frame.range(k)])).collect();
-        let finite = loss.is_finite() && squares.iter().all(|square| square.is_finite());
-        let factors = if finite { frame.factors(&squares) } else { vec![0.0; pairs] };
-        if finite {
-            for (k, &factor) in factors.iter().enumerate() {
-                let range = frame.range(k);
-                add_truncated(
-                    &mut self.sum[range.clone()],
-                    &gradient[range],
-                    factor,
-                    frame.grid.spacings[k],
-                    frame.grid.small[k],
-                );
+        self.add_units(&[(gradient, loss)]);
+    }
+
+    /// [`Self::add_unit`] of several units, to the same integers. With an adapter that no cache holds, memory is the limit: here the
+    /// sum is read and written once for all of them, and a gradient is read once where each pair is bounded by itself.
+    ///
+    /// **Sensitivity.** The integers are those of [`Self::add_unit`] one by one, since integer sums have no order. Where a pair is
+    /// added before the unit's other pairs are known, and one of these is not finite, what was added is taken back, exactly: the
+    /// product and its truncation are odd functions of the factor.
+    ///
+    /// # Panics
+    /// When a gradient does not have P values: a defect of the caller.
+    pub fn add_units(&mut self, units: &[(Sensitive<&[f32]>, Sensitive<f64>)]) {
+        let frame = Arc::clone(&self.frame);
+        let mut units: Vec<Unit> =
+            units.iter().map(|(gradient, loss)| Unit::new(&frame, gradient.peek(), loss.peek())).collect();
+        if units.is_empty() {
+            return;
+        }
+        let totals = self.totals.get_or_insert_with(|| Totals::zero(&frame));
+        if frame.allocation().is_pair_wise() {
+            for k in 0..frame.pairs() {
+                units.iter_mut().for_each(|unit| unit.bound_pair(&frame, k));
+                totals.add_pair(&frame, k, &units, |unit| unit.factor(k));
+            }
+            for (unit, k) in
+                units.iter().filter(|unit| !unit.is_finite()).flat_map(|unit| unit.bounded().map(move |k| (unit, k)))
+            {
+                totals.add_pair(&frame, k, std::slice::from_ref(unit), |unit| unit.factor(k).map(|factor| -factor));
+            }
+        } else {
+            units.iter_mut().for_each(|unit| unit.bound(&frame));
+            for k in 0..frame.pairs() {
+                totals.add_pair(&frame, k, &units, |unit| unit.factor(k));
             }
         }
-        if let Some((spec, spacing)) = frame.statistic() {
-            let parts = spec.contribution(loss, finite, &factors, squares.iter().sum::<f64>().sqrt());
-            for (sum, part) in self.statistic.iter_mut().zip(parts) {
-                *sum = sum.wrapping_add(truncate(part / spacing));
-            }
-        }
+        units.iter().for_each(|unit| totals.add_statistic(&frame, unit));
     }
 
     /// Adds a sum of other units by an equal frame.
@@ -97,15 +125,44 @@ impl PartialSum {
                 "a partial sum was made by another frame than the step's; make it by the frame of this step".into(),
             ));
         }
-        if self.empty {
-            *self = other;
-            return Ok(());
-        }
-        if !other.empty {
-            add(&mut self.sum, &other.sum);
-            add(&mut self.statistic, &other.statistic);
+        match (&mut self.totals, other.totals) {
+            (_, None) => {}
+            (Some(totals), Some(others)) => {
+                add(&mut totals.sum, &others.sum);
+                add(&mut totals.statistic, &others.statistic);
+            }
+            (None, others) => self.totals = others,
         }
         Ok(())
+    }
+}
+
+impl Totals {
+    fn zero(frame: &Frame) -> Self {
+        Self { sum: zeros(frame.parameters()), statistic: zeros(frame.statistic_length()) }
+    }
+
+    /// Adds pair `k` of all `units` that have a factor for it.
+    fn add_pair(&mut self, frame: &Frame, k: usize, units: &[Unit], factor: impl Fn(&Unit) -> Option<f64>) {
+        let range = frame.range(k);
+        let (spacing, small) = (frame.grid.spacings[k], frame.grid.small[k]);
+        for start in range.clone().step_by(TILE) {
+            let tile = start..range.end.min(start + TILE);
+            let sum = &mut self.sum[tile.clone()];
+            for unit in units {
+                if let Some(factor) = factor(unit) {
+                    add_truncated(sum, &unit.gradient[tile.clone()], factor, spacing, small);
+                }
+            }
+        }
+    }
+
+    fn add_statistic(&mut self, frame: &Frame, unit: &Unit) {
+        let Some((spec, spacing)) = frame.statistic() else { return };
+        let parts = spec.contribution(unit.loss, unit.is_finite(), &unit.factors(frame.pairs()), unit.norm());
+        for (sum, part) in self.statistic.iter_mut().zip(parts) {
+            *sum = sum.wrapping_add(truncate(part / spacing));
+        }
     }
 }
 
@@ -124,28 +181,4 @@ fn add(totals: &mut [i64], parts: &[i64]) {
     totals.par_chunks_mut(SLICE).zip(parts.par_chunks(SLICE)).for_each(|(totals, parts)| {
         totals.iter_mut().zip(parts).for_each(|(total, part)| *total = total.wrapping_add(*part));
     });
-}
-
-/// Σ x² in eight lanes a block of 4096, blocks added up: vectorises, and is off by less than a relative 1e-10 for as
-/// many as 2^31 values. The same bits on every processor.
-fn squared_norm(values: &[f32]) -> f64 {
-    values.chunks(4096).map(|block| pulp::Arch::new().dispatch(BlockSquaredNorm(block))).sum()
-}
-
-struct BlockSquaredNorm<'a>(&'a [f32]);
-
-impl pulp::WithSimd for BlockSquaredNorm<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> f64 {
-        let mut lanes = [0.0_f64; 8];
-        let (chunks, rest) = self.0.as_chunks::<8>();
-        for chunk in chunks {
-            for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                *lane += f64::from(x) * f64::from(x);
-            }
-        }
-        lanes.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
-    }
 }

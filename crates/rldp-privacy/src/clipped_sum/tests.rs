@@ -50,7 +50,7 @@ fn sum_with(spec: StatisticSpec, allocation: Allocation, z: f64, units: &[(Vec<f
 
 /// All integers of a sum: gradient, then statistic.
 fn integers(sum: &ClippedSum) -> Vec<i64> {
-    sum.total.sum.iter().chain(&sum.total.statistic).copied().collect()
+    sum.total.to_wire()
 }
 
 /// Exact Σ x² over the values.
@@ -166,6 +166,35 @@ proptest! {
             };
             prop_assert_eq!(release(whole), release(split));
         }
+    }
+}
+
+/// Over the borders of tiles, with a unit that counts as zero among the others.
+#[test]
+fn units_added_together_give_the_integers_of_units_one_by_one() {
+    let sizes = [5000, 2048, 1];
+    for joint in [false, true] {
+        let clips = vec![0.5, 2.0, 1.0];
+        let allocation = if joint {
+            Allocation::joint(clips, 0.02)
+        } else {
+            Allocation::pair_wise(clips, vec![0.4, 0.4, 0.18], 0.02)
+        };
+        let charge = Charge::for_test(1.0, 8000);
+        let mut one_by_one = ClippedSum::new(charge, &sizes, allocation.unwrap(), Some(spec()), 10).unwrap();
+        let mut together = one_by_one.partial();
+        let unit = |seed: usize| (0..7049).map(|i| ((i * (seed + 3)) as f32).sin() * seed as f32).collect::<Vec<f32>>();
+        let mut units: Vec<_> = (0..5).map(|seed| (unit(seed), seed as f64)).collect();
+        units[2].0[7000] = f32::NAN;
+        units[4].1 = f64::INFINITY;
+        for (gradient, loss) in &units {
+            one_by_one.add_unit(Sensitive::new(gradient), Sensitive::new(*loss));
+        }
+        let all: Vec<_> =
+            units.iter().map(|(gradient, loss)| (Sensitive::new(gradient.as_slice()), Sensitive::new(*loss))).collect();
+        together.add_units(&all);
+        assert_eq!(together.to_wire(), integers(&one_by_one));
+        assert!(integers(&one_by_one)[7048] != 0);
     }
 }
 

@@ -50,7 +50,8 @@ fn names(mpich: bool) -> Vec<String> {
     if let Some(named) = std::env::var(NAMED).ok().filter(|named| !named.is_empty()) {
         return vec![named];
     }
-    let (open_mpi, others) = (["libmpi.so.40", "libmpi.so"], ["libmpich.so.12", "libmpi.so.12", "libmpi_abi.so.0"]);
+    let (open_mpi, others) =
+        (["libmpi.so.40", "libmpi.so"], ["libmpich.so.12", "libmpi.so.12", "libmpi_abi.so.1", "libmpi_abi.so.0"]);
     let ordered: Vec<&str> = if mpich {
         others.iter().chain(&open_mpi).copied().collect()
     } else {

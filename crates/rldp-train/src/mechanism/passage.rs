@@ -22,9 +22,14 @@ impl<'a> Passage<'a> {
         Self { layout, geometry, buffer: Vec::new() }
     }
 
+    /// Whether gradients enter the mechanism as they are.
+    pub(crate) fn is_open(&self) -> bool {
+        self.trains_all() && self.geometry.is_none()
+    }
+
     /// What of a unit's gradient (P) enters the mechanism.
     pub(crate) fn forth<'b>(&'b mut self, gradient: &'b [f32]) -> &'b [f32] {
-        if self.trains_all() && self.geometry.is_none() {
+        if self.is_open() {
             return gradient;
         }
         self.buffer.clear();

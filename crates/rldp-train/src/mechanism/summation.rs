@@ -109,6 +109,16 @@ impl UnitSink for Part<'_> {
         let sum = self.sum.as_mut().expect("a part has its sum until it is dropped");
         sum.add_unit(Sensitive::new(self.passage.forth(unit.gradient)), Sensitive::new(unit.loss));
     }
+
+    fn add_several(&mut self, units: &[(usize, UnitGradient)]) {
+        if !self.passage.is_open() {
+            // There is room for one gradient that is made.
+            return units.iter().for_each(|(unit, gradient)| self.add(*unit, *gradient));
+        }
+        let sum = self.sum.as_mut().expect("a part has its sum until it is dropped");
+        let units = units.iter().map(|(_, unit)| (Sensitive::new(unit.gradient), Sensitive::new(unit.loss)));
+        sum.add_units(&units.collect::<Vec<_>>());
+    }
 }
 
 impl Drop for Part<'_> {

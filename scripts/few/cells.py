@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""The defaults against AdamW tuned in hindsight, cell by cell: runs appended to RESULTS as lines of JSON (standard library only).
+
+usage: cells.py RLDP MODELS DATA WORK RESULTS [--seeds 1,2,3] [--table]
+
+As map.py. A cell is a corpus, N units and a model; in each, at three budgets and by known seeds, which pair noise and batches:
+
+  default   every setting the program's own
+  public    the same after a warm-up on the other corpora (public.py's, kept in WORK), which is what --public does
+  adamw R   AdamW as everybody runs it (flat clipping, beta1 0.9, one band, linear decay) at rate R
+
+AdamW's rate is chosen in hindsight, by the mean over the seeds of a cell and budget, and costs nothing; a user would have to pay for the choice.
+"""
+
+import argparse
+import math
+import pathlib
+import statistics
+
+import map as room
+import public
+
+CELLS = [
+    ("notes", 1000, "stories260k"),
+    ("banking", 1000, "stories260k"),
+    ("sms", 3000, "stories260k"),
+    ("notes", 5000, "stories260k"),
+    ("banking", 3000, "demo"),
+    ("wordnet", 3000, "stories260k"),
+    ("e2e", 20_000, "stories260k"),
+]
+BUDGETS = (0.5, 2.0, 8.0)
+STEPS, BATCH = 60, 128
+RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
+# Student's t for a two-sided 95 % interval, by degrees of freedom.
+T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
+
+
+def cells():
+    for corpus, units, model in CELLS:
+        for epsilon in BUDGETS:
+            name = f"{corpus}-{units}-{model}-{epsilon:g}"
+            yield {"task": name, "corpus": corpus, "units": units, "epsilon": epsilon, "steps": STEPS, "batch": BATCH, "model": model}
+
+
+def run(bench, task, seed):
+    bench.run(task, seed, "default", {})
+    bench.run(task, seed, "public", {}, flags=["--adapter", bench.warm(task, seed)])
+    for rate in RATES:
+        bench.run(task, seed, "adamw", room.usual(rate))
+
+
+def interval(numbers):
+    if len(numbers) < 2:
+        return ""
+    half = T95.get(len(numbers) - 1, 2.0) * statistics.stdev(numbers) / math.sqrt(len(numbers))
+    return f" [{statistics.mean(numbers) - half:+.1f}, {statistics.mean(numbers) + half:+.1f}]"
+
+
+def table(bench):
+    print("| text | N | model | ε | before | default | after public text | AdamW | its rate | default, % | with public text, % |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    gains = {"default": [], "public": []}
+    for task in cells():
+        rows = [row for row in bench.results.values() if row["task"] == task["task"]]
+        of = lambda way, rate=None: {r["seed"]: r["nll"] for r in rows if r["way"] == way and r["settings"].get("learning_rate") == rate}
+        tried = {rate: of("adamw", rate) for rate in RATES}
+        ours = {way: of(way) for way in gains}
+        seeds = sorted(set.intersection(*map(set, [*tried.values(), *ours.values()])))
+        if not seeds:
+            continue
+        mean = lambda found: statistics.mean(found[seed] for seed in seeds)
+        best = min(RATES, key=lambda rate: mean(tried[rate]))
+        line = [task["corpus"], task["units"], task["model"], f"{task['epsilon']:g}", f"{math.exp(rows[0]['nll_before']):.1f}"]
+        line += [f"{math.exp(mean(ours[way])):.2f}" for way in gains] + [f"{math.exp(mean(tried[best])):.2f}", best]
+        for way, found in ours.items():
+            each = [100 * math.expm1(found[seed] - tried[best][seed]) for seed in seeds]
+            gains[way].append(statistics.mean(each))
+            line.append(f"{statistics.mean(each):+.1f}{interval(each)}")
+        print("| " + " | ".join(map(str, line)) + " |")
+    for way, found in gains.items():
+        worse = sum(gain > 0 for gain in found)
+        print(f"\n{way}: {statistics.mean(found):+.1f}{interval(found)} % over {len(found)} cells, above AdamW in {worse}.")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("rldp", "models", "data", "work", "results"):
+        parser.add_argument(name, type=lambda text: pathlib.Path(text).resolve())
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--table", action="store_true", help="print what RESULTS has, and run nothing")
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    bench = public.Bench(given)
+    if given.table:
+        return table(bench)
+    for seed in map(int, given.seeds.split(",")):
+        for task in cells():
+            run(bench, task, seed)
+
+
+if __name__ == "__main__":
+    main()
