@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Three newcomers' ways from their files to what they came for, each command with the seconds it took. What was seen: docs/results/journeys.md.
 #
-# usage: journeys.sh RLDP MODEL TRAIN.csv EVAL.csv UNIT_COLUMN OUT
+# usage: journeys.sh RLDP MODEL TRAIN.csv EVAL.csv UNIT_COLUMN OUT HOURS
 #
-# An engineer has MODEL, records with one column that names the person, and no idea of steps, batch or rate. An officer gets the run folder
+# An engineer has MODEL, records with one column that names the person, HOURS, and no idea of steps, batch or rate. An officer gets the run folder
 # and wants to sign, and to know whether a swapped file is seen. A researcher compares two methods on two seeds and budgets, and asks what a
 # plan costs. Ends with an error where a command does not answer as it should.
 set -euo pipefail
-[ $# = 6 ] || { sed -n '4p' "$0" >&2; exit 2; }
-rldp=$(realpath "$1") model=$(realpath "$2") train=$(realpath "$3") eval=$(realpath "$4") unit=$5
+[ $# = 7 ] || { sed -n '4p' "$0" >&2; exit 2; }
+rldp=$(realpath "$1") model=$(realpath "$2") train=$(realpath "$3") eval=$(realpath "$4") unit=$5 hours=$7
 mkdir -p "$6"; cd "$6"; rm -rf run release runs cmp
 
 say() { printf '\n== %s\n' "$*"; }
@@ -24,8 +24,8 @@ try() {
 
 say "an engineer"
 records=(--train "$train" --eval "$eval" --unit-column "$unit" --allow-shared-eval)
-try 0 plan --model "$model" --train "$train" --unit-column "$unit" --epsilon 4 --delta 1e-5
-try 0 train --model "$model" "${records[@]}" --epsilon 4 --delta 1e-5 --out run
+try 0 plan --model "$model" --train "$train" --eval "$eval" --unit-column "$unit" --epsilon 4 --delta 1e-5 --hours "$hours" --write-config plan.toml
+try 0 train --config plan.toml --model "$model" "${records[@]}" --out run
 try 0 privacy verify run
 try 0 evaluate --model "$model" --adapter run/adapter --data "$eval"
 try 0 generate --model "$model" --adapter run/adapter --prompt "Caucasian female aged"

@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Writes the corpora of docs/results/few.md (standard library only).
 
-usage: corpora.py SHARED OUT [--banking DIR] [--sms FILE] [--wordnet DIR]
+usage: corpora.py SHARED OUT [--banking DIR] [--sms FILE] [--wordnet DIR] [--clinc FILE] [--news FILE] [--docs DIR]
 
 Always: e2e (references), mr (meaning representations, the words of the same challenge's tables) and notes (of one note each of a patient
 of Diabetes 130 the first two sentences). Where their files are given: banking (train.csv and test.csv of BANKING77), sms (SMSSpamCollection) and wordnet (glosses;
-data.noun, data.verb, data.adj and data.adv of WordNet 3.1). For each corpus NAME it writes OUT/NAME.csv (at most 20,000 distinct texts,
+data.noun, data.verb, data.adj and data.adv of WordNet 3.1); and, as kinds of text that no rule was found on, clinc (requests to an assistant;
+data_full.json of CLINC150), news (titles and first words; test.csv of AG News) and docs (first paragraphs of docstrings below a Python
+library's folder). For each corpus NAME it writes OUT/NAME.csv (at most 20,000 distinct texts,
 shuffled, so that the first N are a sample of N) and OUT/NAME-eval.csv (200 others). No text stands in both.
 """
 
 import argparse
+import ast
 import csv
+import json
 import pathlib
 import random
 import re
@@ -63,11 +67,33 @@ def glosses(folder):
                 yield re.split(r'; "', line.split(" | ", 1)[1])[0].strip()
 
 
+def requests(path):
+    return [text for part in json.loads(path.read_text(encoding="utf-8")).values() for text, _ in part]
+
+
+def news(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return [f"{title}. {text}"[:240] for _, title, text in csv.reader(file)]
+
+
+def docstrings(folder):
+    for path in sorted(folder.rglob("*.py")):
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and "test" not in path.parts:
+                first = (ast.get_docstring(node) or "").split("\n\n")[0]
+                if 20 <= len(first) <= 240:
+                    yield first
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("shared", "out"):
         parser.add_argument(name, type=pathlib.Path)
-    for name in ("--banking", "--sms", "--wordnet"):
+    for name in ("--banking", "--sms", "--wordnet", "--clinc", "--news", "--docs"):
         parser.add_argument(name, type=pathlib.Path)
     given = parser.parse_args()
     out = given.out
@@ -86,6 +112,12 @@ def main():
         write(out, "sms", [line.split("\t", 1)[1] for line in given.sms.read_text(encoding="utf-8").splitlines() if "\t" in line])
     if given.wordnet:
         write(out, "wordnet", glosses(given.wordnet))
+    if given.clinc:
+        write(out, "clinc", requests(given.clinc))
+    if given.news:
+        write(out, "news", news(given.news))
+    if given.docs:
+        write(out, "docs", docstrings(given.docs))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What public text gives: runs of tasks drawn at random, appended to RESULTS (standard library only).
 
-usage: public.py RLDP MODELS DATA WORK RESULTS [--tasks N] [--most-tokens M] [--skip S] [--seeds 1,2] [--ways continue,merged,b,mix]
+usage: public.py RLDP MODELS DATA WORK RESULTS [--tasks N] [--most-tokens M] [--skip S] [--new] [--seeds 1,2] [--ways continue,merged,b,mix]
 
 As map.py; tasks have at most 5,000 units or an epsilon of at most 2, at most three of a corpus. Public text is 3,000 lines of every corpus but
 the private one and what was written for the same tables. One warm-up a corpus, model and seed, by `rldp train --public`, is kept in WORK; what
@@ -35,22 +35,22 @@ HALF_OCTAVES = (0, -1, -2, -3)
 MIXES = ((0.5, -1), (1, -1), (1, 0), (2, -1))
 
 
-def tasks(count):
-    rng, found = random.Random(7), []
+def tasks(count, new=False):
+    rng, found = random.Random(8 if new else 7), []
     while len(found) < count:
-        task = room.draw(rng, rng.random() < 0.5)
+        task = room.draw(rng, rng.random() < 0.5, room.NEW if new else None)
         if (task["units"] <= 5000 or task["epsilon"] <= 2) and task not in found:
             found.append(task)
-    return [{"task": f"p{i:03}", **task} for i, task in enumerate(found)]
+    return [{"task": f"{'n' if new else 'p'}{i:03}", **task} for i, task in enumerate(found)]
 
 
-def chosen(count, most_tokens, skipped=0):
-    """Three of each corpus that are small enough, after the first `skipped` of it; the smallest first."""
+def chosen(count, most_tokens, skipped=0, new=False):
+    """Three of each corpus that are small enough (five of each new one), after the first `skipped` of it; the smallest first."""
     kept, of = [], collections.Counter()
-    for task in tasks(count):
+    for task in tasks(count, new):
         if room.tokens(task) <= most_tokens:
             of[task["corpus"]] += 1
-            if skipped < of[task["corpus"]] <= skipped + 3:
+            if skipped < of[task["corpus"]] <= skipped + (5 if new else 3):
                 kept.append(task)
     return sorted(kept, key=room.tokens)
 
@@ -168,12 +168,13 @@ def main():
     parser.add_argument("--tasks", type=int, default=40)
     parser.add_argument("--most-tokens", type=int, default=150_000)
     parser.add_argument("--skip", type=int, default=0, help="leave out so many tasks of each corpus; 3 gives tasks that the rate was not chosen by")
+    parser.add_argument("--new", action="store_true", help="tasks of texts that no rule was found on")
     parser.add_argument("--seeds", default="1")
     parser.add_argument("--ways", default="continue")
     given = parser.parse_args()
     bench = Bench(given)
     for seed in map(int, given.seeds.split(",")):
-        for task in chosen(given.tasks, given.most_tokens, given.skip):
+        for task in chosen(given.tasks, given.most_tokens, given.skip, given.new):
             bench.task(task, seed, given.ways.split(","))
 
 

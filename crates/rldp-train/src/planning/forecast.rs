@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
-use rldp_model::{Sequence, UnitInput};
+use rldp_model::{Sequence, UnitGradient, UnitInput, UnitSink, UnitSinks};
 
 use crate::{
     error::TrainError,
@@ -20,10 +20,12 @@ const FEW: usize = 16;
 /// Units whose lengths are timed at most.
 const MOST: usize = 64;
 /// The timing ends when it has taken this part of what the run is expected to, or this many seconds.
-const FRACTION: f64 = 0.01;
+const FRACTION: f64 = 0.04;
 const SECONDS: f64 = 2.0;
 /// Seconds a trained number takes in a step beside its gradients: exact Gaussian noise, the optimizer, the sum.
 const SECONDS_A_NUMBER: f64 = 60e-9;
+/// Seconds a number of a unit's gradient takes to be clipped and added up, on one of two cores.
+const SECONDS_A_UNITS_NUMBER: f64 = 0.5e-9;
 /// Seconds of a step whatever its size: a ledger line that is synced, lines of metrics.
 const SECONDS_A_STEP: f64 = 2e-3;
 
@@ -62,7 +64,7 @@ impl Trainer {
         let total = layout.parameter_count();
         let overhead = SECONDS_A_STEP + SECONDS_A_NUMBER * total as f64;
         let seconds_left = |unit: f64| steps_left as f64 * (overhead + plan.batch_size * unit);
-        let unit = self.seconds_a_unit(&seconds_left)?;
+        let unit = self.seconds_a_unit(&seconds_left)? + SECONDS_A_UNITS_NUMBER * total as f64;
         let evaluations = steps_left.div_ceil(self.run.settings.output.eval_every.max(1)) as f64;
         let evaluated = self.run.eval.as_ref().map_or(0, crate::evaluate::PublicRecords::scored_tokens) as f64;
         // An evaluation is a forward pass alone.
@@ -96,23 +98,38 @@ impl Trainer {
         let adapter = &self.learner.adapter;
         let mut time = |count: usize| -> Result<f64, TrainError> {
             let started = Instant::now();
-            engine.for_each_unit_gradient(adapter, &inputs[..count], &mut |_, _| ())?;
+            engine.unit_gradients(adapter, &inputs[..count], &Nowhere)?;
             Ok(started.elapsed().as_secs_f64() / count.max(1) as f64)
         };
         // The first call reads weights and lays out matrices, which the run then has.
         time(WARMING.min(inputs.len()))?;
-        let (mut count, began) = (FEW.min(inputs.len()), Instant::now());
+        let mut count = FEW.min(inputs.len());
         // The next one makes room for the gradients of every worker.
         time(count)?;
+        let (mut units, mut spent) = (0, 0.0);
         loop {
-            let unit = time(count)?;
-            let spent = began.elapsed().as_secs_f64();
-            if count == inputs.len() || spent > SECONDS || spent > FRACTION * seconds_left(unit) {
+            spent += time(count)? * count as f64;
+            units += count;
+            let unit = spent / units.max(1) as f64;
+            if spent > SECONDS || spent >= FRACTION * seconds_left(unit) {
                 return Ok(unit);
             }
-            count = (4 * count).min(inputs.len());
+            count = (2 * count).min(inputs.len());
         }
     }
+}
+
+/// Where gradients go that are only timed.
+struct Nowhere;
+
+impl UnitSinks for Nowhere {
+    fn fork(&self) -> Box<dyn UnitSink + '_> {
+        Box::new(Nowhere)
+    }
+}
+
+impl UnitSink for Nowhere {
+    fn add(&mut self, _unit: usize, _gradient: UnitGradient) {}
 }
 
 fn input(blocks: &[Vec<u32>]) -> UnitInput<'_> {
