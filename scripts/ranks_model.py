@@ -16,6 +16,8 @@ RANKS = [1, 2, 4, 8, 16, 32, 64]
 COLORS = ["#1f6fb2", "#c4501b", "#2f8f4e"]
 WIDTH, HEIGHT, LEFT, TOP, SIDE = 940, 420, 62, 64, 320
 GAP = 470
+# Where the left picture has room for its key.
+LOW = {"right": 110, "down": 238}
 
 
 def parts_of(step, ranks, bandwidth):
@@ -79,10 +81,10 @@ class Panel:
         words = words.replace("&", "&amp;").replace("<", "&lt;")
         self.out.append(f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{color}" font-weight="{weight}">{words}</text>')
 
-    def key(self, row, words, color, dash=""):
-        y = TOP + 14 + 16 * row
-        self.line([(self.x + 10, y - 4), (self.x + 38, y - 4)], color, dash=dash)
-        self.text(self.x + 44, y, words, anchor="start")
+    def key(self, row, words, color, dash="", right=10, down=14):
+        x, y = self.x + right, TOP + down + 16 * row
+        self.line([(x, y - 4), (x + 28, y - 4)], color, dash=dash)
+        self.text(x + 34, y, words, anchor="start")
 
 
 def of_parts(step, bandwidth):
@@ -95,8 +97,8 @@ def of_parts(step, bandwidth):
         panel.curve([parts[name] for parts in split], color, dash)
     panel.curve([total(parts, True) for parts in split], "#111")
     for row, (_, words, color, dash) in enumerate(names):
-        panel.key(row, words, color, dash)
-    panel.key(len(names), "the step", "#111")
+        panel.key(row, words, color, dash, **LOW)
+    panel.key(len(names), "the step", "#111", **LOW)
     return panel.out
 
 
