@@ -30,4 +30,12 @@ write("e2e-eval.csv", out / "e2e-dataset/devset.csv", "ref", 400)
 write("e2e-eval-100.csv", out / "e2e-dataset/devset.csv", "ref", 100)
 write("notes-train.csv", out / "notes/train.csv", "text", 20000, "patient_nbr")
 write("notes-eval.csv", out / "notes/eval.csv", "text", 300, "patient_nbr")
+
+# People with all of their notes: the first 1,200 patients, and 200 notes of others.
+for source, name, people, most in (("train", "people-1200.csv", 1200, None), ("eval", "people-eval.csv", 300, 200)):
+    rows = list(csv.DictReader((out / f"notes/{source}.csv").open()))
+    some = set(list(dict.fromkeys(row["patient_nbr"] for row in rows))[:people])
+    kept = [[row["patient_nbr"], row["text"]] for row in rows if row["patient_nbr"] in some]
+    with (out / name).open("w", newline="") as file:
+        csv.writer(file).writerows([["patient_nbr", "text"], *kept[:most]])
 PYTHON

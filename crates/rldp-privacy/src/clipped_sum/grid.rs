@@ -66,7 +66,8 @@ impl Grid {
 
 /// Checks that `most_units` contributions of `largest` spacings, and noise, fit into 64 bits.
 fn check_room(what: &str, largest: f64, most_units: usize) -> Result<(), PrivacyError> {
-    let sum = largest * most_units as f64 + LARGEST_DRAW;
+    // What a single unit adds must fit, too: it may have to be taken back.
+    let sum = largest * most_units.max(1) as f64 + LARGEST_DRAW;
     if sum <= LARGEST_SUM {
         return Ok(());
     }

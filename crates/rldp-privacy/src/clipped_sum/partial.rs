@@ -79,8 +79,9 @@ impl PartialSum {
         self.add_units(&[(gradient, loss)]);
     }
 
-    /// [`Self::add_unit`] of several units, to the same integers. With an adapter that no cache holds, memory is the limit: here the
-    /// sum is read and written once for all of them, and a gradient is read once where each pair is bounded by itself.
+    /// [`Self::add_unit`] of several units, each of them once, to the same integers. With an adapter that no cache holds, memory is the limit:
+    /// here the sum is read and written once for all of them; and where each pair is bounded by itself, a pair of all units is measured
+    /// and added at once, so that it is still near when it is read again.
     ///
     /// **Sensitivity.** The integers are those of [`Self::add_unit`] one by one, since integer sums have no order. Where a pair is
     /// added before the unit's other pairs are known, and one of these is not finite, what was added is taken back, exactly: the
