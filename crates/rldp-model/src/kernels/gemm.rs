@@ -12,7 +12,7 @@ use super::{
 /// Depth that is summed at once, at most: the rows of a tile stay in the first cache.
 const DEEPEST: usize = 512;
 /// Panels of the right operand that are laid out at once: they stay in the second cache while all rows pass them.
-const PANELS: usize = 8;
+const PANELS: usize = 12;
 /// Distance of rows of a tile: not a multiple of a page, whose rows would push each other out of the first cache.
 const APART: usize = DEEPEST + LANES;
 /// Rows of the left operand that are taken together where fewer are left than a tile has.
