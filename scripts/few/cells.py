@@ -51,7 +51,7 @@ def run(bench, task, seed):
 
 
 def interval(numbers):
-    if len(numbers) < 2:
+    if len(numbers) < 3:
         return ""
     half = T95.get(len(numbers) - 1, 2.0) * statistics.stdev(numbers) / math.sqrt(len(numbers))
     return f" [{statistics.mean(numbers) - half:+.1f}, {statistics.mean(numbers) + half:+.1f}]"
