@@ -204,7 +204,6 @@ def main():
     parser.add_argument("--tasks", type=int, default=60)
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--most-tokens", type=int, default=MOST_TOKENS, help="leave out larger tasks, and begin with the smallest")
-    parser.add_argument("--most-steps", type=int, default=1000, help="leave out longer tasks")
     parser.add_argument("--stage", choices=["rate", "knobs"], default="rate")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -214,7 +213,7 @@ def main():
     stage = {"rate": rate_stage, "knobs": knob_stage}[given.stage]
     with concurrent.futures.ThreadPoolExecutor(given.workers) as pool:
         chosen = sorted(tasks(given.tasks, given.held_out)[given.first :], key=tokens)
-        list(pool.map(lambda task: stage(lab, task), [task for task in chosen if tokens(task) <= given.most_tokens and task["steps"] <= given.most_steps]))
+        list(pool.map(lambda task: stage(lab, task), [task for task in chosen if tokens(task) <= given.most_tokens]))
 
 
 if __name__ == "__main__":

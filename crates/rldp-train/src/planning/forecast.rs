@@ -99,7 +99,7 @@ impl Trainer {
         let mut time = |count: usize| -> Result<f64, TrainError> {
             let started = Instant::now();
             engine.unit_gradients(adapter, &inputs[..count], &Nowhere)?;
-            Ok(started.elapsed().as_secs_f64() / count.max(1) as f64)
+            Ok(started.elapsed().as_secs_f64())
         };
         // The first call reads weights and lays out matrices, which the run then has.
         time(WARMING.min(inputs.len()))?;
@@ -108,7 +108,7 @@ impl Trainer {
         time(count)?;
         let (mut units, mut spent) = (0, 0.0);
         loop {
-            spent += time(count)? * count as f64;
+            spent += time(count)?;
             units += count;
             let unit = spent / units.max(1) as f64;
             if spent > SECONDS || spent >= FRACTION * seconds_left(unit) {
