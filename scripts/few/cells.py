@@ -19,6 +19,7 @@ import statistics
 
 import map as room
 import public
+import rule
 
 CELLS = [
     ("notes", 1000, "stories260k"),
@@ -32,8 +33,6 @@ CELLS = [
 BUDGETS = (0.5, 2.0, 8.0)
 STEPS, BATCH = 60, 128
 RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
-# Student's t for a two-sided 95 % interval, by degrees of freedom.
-T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
 def cells():
@@ -50,11 +49,9 @@ def run(bench, task, seed):
         bench.run(task, seed, "adamw", room.usual(rate))
 
 
-def interval(numbers):
-    if len(numbers) < 3:
-        return ""
-    half = T95.get(len(numbers) - 1, 2.0) * statistics.stdev(numbers) / math.sqrt(len(numbers))
-    return f" [{statistics.mean(numbers) - half:+.1f}, {statistics.mean(numbers) + half:+.1f}]"
+def change(numbers):
+    """The mean, with its interval where there are seeds enough to tell one."""
+    return rule.interval(numbers) if len(numbers) > 2 else f"{statistics.mean(numbers):+.1f}"
 
 
 def table(bench):
@@ -76,11 +73,11 @@ def table(bench):
         for way, found in ours.items():
             each = [100 * math.expm1(found[seed] - tried[best][seed]) for seed in seeds]
             gains[way].append(statistics.mean(each))
-            line.append(f"{statistics.mean(each):+.1f}{interval(each)}")
+            line.append(change(each))
         print("| " + " | ".join(map(str, line)) + " |")
     for way, found in gains.items():
         worse = sum(gain > 0 for gain in found)
-        print(f"\n{way}: {statistics.mean(found):+.1f}{interval(found)} % over {len(found)} cells, above AdamW in {worse}.")
+        print(f"\n{way}: {change(found)} % over {len(found)} cells, above AdamW in {worse}.")
 
 
 def main():
