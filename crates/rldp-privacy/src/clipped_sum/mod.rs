@@ -10,6 +10,8 @@ mod past;
 pub(crate) mod statistic;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod together_tests;
 mod unit;
 
 use std::sync::Arc;
