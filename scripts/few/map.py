@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The room above the rule, mapped: runs of tasks drawn at random, appended to RESULTS as lines of JSON (standard library only).
 
-usage: map.py RLDP MODELS DATA RESULTS [--tasks N] [--from I] [--stage rate|knobs] [--workers W] [--seed S] [--held-out]
+usage: map.py RLDP MODELS DATA RESULTS [--tasks N] [--from I] [--stage rate|knobs|plan] [--workers W] [--seed S] [--held-out]
 
 MODELS has the folders stories260k and demo (the demo's GPT-2); DATA is what corpora.py wrote. A task is a corpus, N units, epsilon, steps,
 expected batch and model; its settings are paired: one seed for noise and batches (public data; no run promises anything). What stands in
@@ -10,6 +10,7 @@ RESULTS is not run again, so the same command goes on after a stop.
 rate: the first rule's learning rate, then what lies around the best, an octave and then half an octave apart; and AdamW as usual (flat
 clipping, beta1 0.9, one band) at rate 0.004.
 knobs: at the best of those rates, momentum, bands and decay, one at a time; and AdamW at 0.002 and 0.008.
+plan: at the program's own rate and bands, as many records in half, a quarter and twice the steps.
 """
 
 import argparse
@@ -197,6 +198,14 @@ def knob_stage(lab, task):
         lab.run(task, usual(rate))
 
 
+def plan_stage(lab, task):
+    lab.run(task, {})
+    for factor in (0.25, 0.5, 2):
+        steps, batch = round(task["steps"] * factor), task["batch"] / factor
+        if steps >= 10 and 16 <= batch <= task["units"] / 2:
+            lab.run({**task, "task": f"{task['task']}x{factor:g}", "steps": steps, "batch": batch}, {})
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("rldp", "models", "data", "results"):
@@ -204,13 +213,13 @@ def main():
     parser.add_argument("--tasks", type=int, default=60)
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--most-tokens", type=int, default=MOST_TOKENS, help="leave out larger tasks, and begin with the smallest")
-    parser.add_argument("--stage", choices=["rate", "knobs"], default="rate")
+    parser.add_argument("--stage", choices=["rate", "knobs", "plan"], default="rate")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--held-out", action="store_true")
     given = parser.parse_args()
     lab = Lab(given)
-    stage = {"rate": rate_stage, "knobs": knob_stage}[given.stage]
+    stage = {"rate": rate_stage, "knobs": knob_stage, "plan": plan_stage}[given.stage]
     with concurrent.futures.ThreadPoolExecutor(given.workers) as pool:
         chosen = sorted(tasks(given.tasks, given.held_out)[given.first :], key=tokens)
         list(pool.map(lambda task: stage(lab, task), [task for task in chosen if tokens(task) <= given.most_tokens]))

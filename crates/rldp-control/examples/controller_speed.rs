@@ -20,7 +20,7 @@ fn main() {
         for pairs in PAIRS {
             let mut rng = ChaCha12Rng::seed_from_u64(1);
             let mut controller =
-                controller(kind, pairs, &SacSettings::default(), 1).expect("the defaults are in range");
+                controller(kind, pairs, 1, &SacSettings::default(), 1).expect("the defaults are in range");
             let mut seconds = Vec::new();
             for decision in 0..WARM + TIMED {
                 // Numbers of no meaning, about as large as real ones.

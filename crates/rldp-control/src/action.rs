@@ -45,6 +45,28 @@ pub struct ActionBounds {
     pub stop: f64,
 }
 
+/// Decisions over which the bounds of one were chosen.
+const DECISIONS: f64 = 20.0;
+
+impl ActionBounds {
+    /// In a run of so many decisions: with more than twenty each moves less, by the root, so that moves which mean nothing wander
+    /// as far over the run as in twenty.
+    pub fn over(decisions: u64) -> Self {
+        let scale = (DECISIONS / (decisions as f64).max(DECISIONS)).sqrt();
+        let full = Self::default();
+        Self {
+            clip: scale * full.clip,
+            share: scale * full.share,
+            step: scale * full.step,
+            noise: scale * full.noise,
+            learning_rate: scale * full.learning_rate,
+            momentum: scale * full.momentum,
+            averaging: scale * full.averaging,
+            stop: scale * full.stop,
+        }
+    }
+}
+
 impl Default for ActionBounds {
     /// Small enough that a policy that knows nothing yet does little harm in twenty decisions.
     fn default() -> Self {
@@ -100,5 +122,19 @@ impl Action {
             averaging_log_delta: scaled(run[3], bounds.averaging),
             stop_delta: scaled(run[4], bounds.stop),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_decisions_than_twenty_wander_no_farther() {
+        assert_eq!(ActionBounds::over(1), ActionBounds::default());
+        assert_eq!(ActionBounds::over(20), ActionBounds::default());
+        let (few, many) = (ActionBounds::over(20), ActionBounds::over(720));
+        assert!((many.learning_rate * 6.0 - few.learning_rate).abs() < 1e-12);
+        assert!((many.stop * 6.0 - few.stop).abs() < 1e-12);
     }
 }

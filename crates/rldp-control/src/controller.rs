@@ -108,17 +108,18 @@ impl ControllerKind {
     }
 }
 
-/// A controller over `pairs` pairs; `seed` is public and drives its own randomness only.
+/// A controller over `pairs` pairs that decides `decisions` times, if the run goes to its end; `seed` is public and drives its own randomness only.
 ///
 /// # Errors
 /// When a setting is out of range.
 pub fn controller(
     kind: ControllerKind,
     pairs: usize,
+    decisions: u64,
     settings: &SacSettings,
     seed: u64,
 ) -> Result<Box<dyn Controller>, ControlError> {
-    let bounds = ActionBounds::default();
+    let bounds = ActionBounds::over(decisions);
     Ok(match kind {
         ControllerKind::Fixed => Box::new(FixedController::new(pairs)),
         ControllerKind::Random => Box::new(RandomController::new(pairs, bounds, seed)),

@@ -59,7 +59,7 @@ fn observation(tag: f64, extreme: bool) -> Observation {
 }
 
 fn build(kind: ControllerKind, seed: u64) -> Box<dyn Controller> {
-    controller(kind, PAIRS, &SacSettings::default(), seed).unwrap()
+    controller(kind, PAIRS, 12, &SacSettings::default(), seed).unwrap()
 }
 
 fn play(controller: &mut dyn Controller, from: usize, rounds: usize) -> Vec<Action> {
@@ -131,7 +131,7 @@ fn a_saved_state_goes_on_to_the_bit_in_every_format() {
 fn no_spoiled_bytes_make_a_controller_panic() {
     let small = SacSettings { hidden_size: 2, batch_size: 1, replay_capacity: 1, ..SacSettings::default() };
     for kind in [ControllerKind::Sac, ControllerKind::Random, ControllerKind::SnrShares] {
-        let make = || controller(kind, 1, &small, 3).unwrap();
+        let make = || controller(kind, 1, 12, &small, 3).unwrap();
         let mut whole = make();
         whole.act(&Observation::filled(1, || seen(0.5)), None, false);
         whole.act(&Observation::filled(1, || seen(0.25)), Some(seen(0.1)), false);
@@ -158,7 +158,7 @@ fn a_state_of_another_kind_or_size_is_refused() {
     let sac = build(ControllerKind::Sac, 1).state(StateFormat::Json).unwrap();
     let error = build(ControllerKind::Fixed, 1).restore(StateFormat::Json, &sac).unwrap_err().to_string();
     assert!(error.contains("`sac` controller, not `fixed`"), "{error}");
-    let mut larger = controller(ControllerKind::Sac, PAIRS + 1, &SacSettings::default(), 1).unwrap();
+    let mut larger = controller(ControllerKind::Sac, PAIRS + 1, 12, &SacSettings::default(), 1).unwrap();
     let error = larger.restore(StateFormat::Json, &sac).unwrap_err().to_string();
     assert!(error.contains("pairs"), "{error}");
 }
@@ -247,7 +247,7 @@ fn no_spoiled_state_makes_a_controller_panic() {
     let small = SacSettings { hidden_size: 3, batch_size: 2, replay_capacity: 4, ..SacSettings::default() };
     let mut refused = 0;
     for &kind in ControllerKind::ALL {
-        let make = || controller(kind, PAIRS, &small, 3).unwrap();
+        let make = || controller(kind, PAIRS, 12, &small, 3).unwrap();
         let mut whole = make();
         play(whole.as_mut(), 0, 8);
         for state in spoiled(&parsed(whole.as_ref()), 2000) {

@@ -110,9 +110,24 @@ impl Agent {
         output[..output.len() / 2].iter().map(|mean| mean.tanh()).collect()
     }
 
-    /// One update on a batch.
-    pub(crate) fn update(&mut self, batch: &[&Transition], settings: &SacSettings, rng: &mut impl Rng) -> Update {
-        let critic_loss = self.update_critics(batch, settings, rng);
+    /// What the critics say `action` is worth more than to leave everything as it is.
+    pub(crate) fn advantage(&self, state: &[f64], action: &[f64]) -> f64 {
+        let value = |action: &[f64]| {
+            let joined = [state, action].concat();
+            0.5 * self.critics.iter().map(|critic| critic.forward(&joined).output()[0]).sum::<f64>()
+        };
+        value(action) - value(&vec![0.0; action.len()])
+    }
+
+    /// One update on a batch, whose rewards are in units of `reward_unit`.
+    pub(crate) fn update(
+        &mut self,
+        batch: &[&Transition],
+        reward_unit: f64,
+        settings: &SacSettings,
+        rng: &mut impl Rng,
+    ) -> Update {
+        let critic_loss = self.update_critics(batch, reward_unit, settings, rng);
         let (actor_loss, entropy) = self.update_actor(batch, settings, rng);
         self.update_temperature(entropy, settings);
         for (target, critic) in self.targets.iter_mut().zip(&self.critics) {
@@ -122,7 +137,13 @@ impl Agent {
     }
 
     /// Equations 5 and 6: y = r + γ (min Q̄(s', a') − α ln π(a' | s')), squared error of both critics.
-    fn update_critics(&mut self, batch: &[&Transition], settings: &SacSettings, rng: &mut impl Rng) -> f64 {
+    fn update_critics(
+        &mut self,
+        batch: &[&Transition],
+        reward_unit: f64,
+        settings: &SacSettings,
+        rng: &mut impl Rng,
+    ) -> f64 {
         let temperature = self.log_temperature.exp();
         let scale = 1.0 / batch.len() as f64;
         let mut gradients = [0, 1].map(|j| vec![0.0; self.critics[j].parameters().len()]);
@@ -133,7 +154,7 @@ impl Agent {
             let value =
                 self.targets.iter().map(|target| target.forward(&joined).output()[0]).fold(f64::INFINITY, f64::min);
             let future = if transition.done { 0.0 } else { value - temperature * next.log_probability };
-            let goal = transition.reward + settings.discount * future;
+            let goal = transition.reward / reward_unit + settings.discount * future;
             let joined = [transition.state.as_slice(), &transition.action].concat();
             for (critic, gradient) in self.critics.iter().zip(&mut gradients) {
                 let trace = critic.forward(&joined);
@@ -186,6 +207,12 @@ impl Agent {
             self.log_temperature = parameter[0];
         }
     }
+}
+
+/// One number of the action of a policy that has learned nothing, which no state moves: tanh(σ ξ).
+pub(super) fn untrained_move(rng: &mut impl Rng) -> f64 {
+    let noise: f64 = rng.sample(StandardNormal);
+    (FIRST_LOG_STD.exp() * noise).tanh()
 }
 
 /// Squashed Gaussian: a = tanh(μ + σ ξ), ln π = ln N(ξ) − ln σ − ln(1 − a²), averaged over dimensions.
@@ -260,7 +287,7 @@ mod tests {
             if learn && replay.len() >= 32 {
                 for _ in 0..2 {
                     let batch = replay.sample(32, &mut rng);
-                    agent.update(&batch, &settings, &mut rng);
+                    agent.update(&batch, 1.0, &settings, &mut rng);
                 }
             }
         }

@@ -5,6 +5,7 @@ mod network;
 mod replay;
 mod set;
 mod settings;
+mod trust;
 
 use rldp_privacy::Observable;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ pub use settings::SacSettings;
 use self::{
     agent::{Agent, Update},
     replay::{Replay, Transition},
+    trust::Trust,
 };
 use crate::{
     action::{Action, ActionBounds},
@@ -41,6 +43,9 @@ struct SacState {
     /// What was seen and done at the last decision, until its reward is known.
     pending: Option<(Vec<f64>, Vec<f64>)>,
     last_update: Option<Update>,
+    /// Granted where the state says nothing: states were saved before there was any.
+    #[serde(default = "Trust::granted")]
+    trust: Trust,
     mean_move: f64,
     stream: Stream,
 }
@@ -55,7 +60,15 @@ impl SacController {
         let mut stream = Stream::new(seed);
         let agent = Agent::new(Observation::flat_length(pairs), Action::flat_length(pairs), &settings, stream.rng());
         let replay = Replay::new(settings.replay_capacity);
-        let state = SacState { agent, replay, pending: None, last_update: None, mean_move: 0.0, stream };
+        let state = SacState {
+            agent,
+            replay,
+            pending: None,
+            last_update: None,
+            trust: Trust::default(),
+            mean_move: 0.0,
+            stream,
+        };
         Ok(Self { bounds, settings, frozen: false, state })
     }
 
@@ -64,9 +77,9 @@ impl SacController {
             return;
         }
         for _ in 0..self.settings.updates_per_interval {
-            let SacState { agent, replay, stream, .. } = &mut self.state;
+            let SacState { agent, replay, trust, stream, .. } = &mut self.state;
             let batch = replay.sample(self.settings.batch_size, stream.rng());
-            self.state.last_update = Some(agent.update(&batch, &self.settings, stream.rng()));
+            self.state.last_update = Some(agent.update(&batch, trust.reward_unit(), &self.settings, stream.rng()));
         }
     }
 }
@@ -84,11 +97,13 @@ impl Controller for SacController {
             return Action::from_flat(&flat, self.bounds);
         }
         if let (Some((state, action)), Some(reward)) = (self.state.pending.take(), reward) {
+            self.state.trust.judge(self.state.agent.advantage(&state, &action), reward.value());
             let transition = Transition { state, action, reward: reward.value(), next_state: now.clone(), done };
             self.state.replay.push(transition);
         }
         self.learn();
-        let flat = self.state.agent.act(&now, self.state.stream.rng());
+        let own = self.state.agent.act(&now, self.state.stream.rng());
+        let flat = self.state.trust.lead(own, self.state.stream.rng());
         self.state.mean_move = flat.iter().map(|value| value.abs()).sum::<f64>() / flat.len() as f64;
         let action = Action::from_flat(&flat, self.bounds);
         self.state.pending = Some((now, flat));
@@ -99,6 +114,8 @@ impl Controller for SacController {
         let mut figures = Map::new();
         figures.insert("replay".into(), json!(self.state.replay.len()));
         figures.insert("mean_move".into(), json!(self.state.mean_move));
+        figures.insert("agreement".into(), json!(self.state.trust.agreement()));
+        figures.insert("trust".into(), json!(self.state.trust.share()));
         if let Some(update) = &self.state.last_update {
             figures.insert("critic_loss".into(), json!(update.critic_loss));
             figures.insert("actor_loss".into(), json!(update.actor_loss));
@@ -140,6 +157,7 @@ impl SacState {
         let (state, action) = self.agent.lengths();
         self.agent.check()?;
         self.replay.check(state, action)?;
+        self.trust.check()?;
         match &self.pending {
             Some((seen, done)) if seen.len() != state || done.len() != action => {
                 Err("its last decision is of another size".into())

@@ -13,6 +13,7 @@ use super::{
     agent::{Agent, Update},
     replay::{Replay, Transition},
     settings::SacSettings,
+    trust::Trust,
 };
 use crate::{
     action::{Action, ActionBounds},
@@ -40,12 +41,15 @@ struct Learner {
     agent: Agent,
     replay: Replay,
     last_update: Option<Update>,
+    /// Granted where the state says nothing: policies were saved before there was any.
+    #[serde(default = "Trust::granted")]
+    trust: Trust,
 }
 
 impl Learner {
     fn new(state: usize, moves: usize, settings: &SacSettings, stream: &mut Stream) -> Self {
         let agent = Agent::new(state, moves, settings, stream.rng());
-        Self { agent, replay: Replay::new(settings.replay_capacity), last_update: None }
+        Self { agent, replay: Replay::new(settings.replay_capacity), last_update: None, trust: Trust::default() }
     }
 
     fn learn(&mut self, settings: &SacSettings, stream: &mut Stream) {
@@ -54,7 +58,7 @@ impl Learner {
         }
         for _ in 0..settings.updates_per_interval {
             let batch = self.replay.sample(settings.batch_size, stream.rng());
-            self.last_update = Some(self.agent.update(&batch, settings, stream.rng()));
+            self.last_update = Some(self.agent.update(&batch, self.trust.reward_unit(), settings, stream.rng()));
         }
     }
 }
@@ -86,6 +90,7 @@ impl SetState {
             }
             learner.agent.check()?;
             learner.replay.check(state, moves)?;
+            learner.trust.check()?;
         }
         match &self.pending {
             Some(decision) if !decision.fits() => Err("its last decision is of another size".into()),
@@ -154,6 +159,8 @@ impl SetController {
         Self::fits(&saved)?;
         self.state.pairs.agent = saved.pairs.agent;
         self.state.run.agent = saved.run.agent;
+        self.state.pairs.trust = Trust::granted();
+        self.state.run.trust = Trust::granted();
         Ok(())
     }
 
@@ -166,6 +173,14 @@ impl SetController {
     }
 
     fn remember(&mut self, decision: Decision, reward: f64, observed: &Views, done: bool) {
+        let SetState { pairs, run, .. } = &mut self.state;
+        let said = decision
+            .pair_states
+            .iter()
+            .zip(&decision.pair_moves)
+            .map(|(state, moves)| pairs.agent.advantage(state, moves));
+        pairs.trust.judge(said.sum::<f64>() / decision.pair_states.len().max(1) as f64, reward);
+        run.trust.judge(run.agent.advantage(&decision.run_state, &decision.run_moves), reward);
         let parts = decision.pair_states.into_iter().zip(decision.pair_moves).zip(&observed.pairs);
         for ((state, action), next) in parts {
             self.state.pairs.replay.push(Transition { state, action, reward, next_state: next.clone(), done });
@@ -176,11 +191,15 @@ impl SetController {
 
     fn decide(&mut self, views: Views) -> Decision {
         let SetState { pairs, run, stream, .. } = &mut self.state;
-        let mut choose = |agent: &Agent, state: &[f64]| {
-            if self.frozen { agent.mean(state) } else { agent.act(state, stream.rng()) }
+        let mut choose = |learner: &Learner, state: &[f64]| {
+            if self.frozen {
+                return learner.agent.mean(state);
+            }
+            let own = learner.agent.act(state, stream.rng());
+            learner.trust.lead(own, stream.rng())
         };
-        let pair_moves = views.pairs.iter().map(|state| choose(&pairs.agent, state)).collect();
-        let run_moves = choose(&run.agent, &views.run);
+        let pair_moves = views.pairs.iter().map(|state| choose(pairs, state)).collect();
+        let run_moves = choose(run, &views.run);
         Decision { pair_states: views.pairs, pair_moves, run_state: views.run, run_moves }
     }
 }
@@ -235,6 +254,8 @@ impl Controller for SetController {
         let mut figures = Map::new();
         for (name, learner) in [("pairs", &self.state.pairs), ("run", &self.state.run)] {
             figures.insert(format!("{name}_replay"), json!(learner.replay.len()));
+            figures.insert(format!("{name}_agreement"), json!(learner.trust.agreement()));
+            figures.insert(format!("{name}_trust"), json!(learner.trust.share()));
             if let Some(update) = &learner.last_update {
                 figures.insert(format!("{name}_critic_loss"), json!(update.critic_loss));
                 figures.insert(format!("{name}_actor_loss"), json!(update.actor_loss));
@@ -273,7 +294,7 @@ mod tests {
     use crate::{controller::ControllerKind, observation::testing::observation};
 
     fn build(kind: ControllerKind, pairs: usize) -> Box<dyn Controller> {
-        crate::controller::controller(kind, pairs, &SacSettings::default(), 3).unwrap()
+        crate::controller::controller(kind, pairs, 12, &SacSettings::default(), 3).unwrap()
     }
 
     #[test]

@@ -245,7 +245,10 @@ fn build_controller(
     let control = &settings.control;
     let mut controller = match inputs.controller.take() {
         Some(own) => own,
-        None => controller(control.controller, pairs, &control.sac, settings.seed)?,
+        None => {
+            let decisions = settings.privacy.steps.div_ceil(control.interval.max(1));
+            controller(control.controller, pairs, decisions, &control.sac, settings.seed)?
+        }
     };
     if settings.control.frozen {
         controller.freeze()?;

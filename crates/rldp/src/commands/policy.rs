@@ -54,12 +54,13 @@ pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
         let settings = episode(scratch.path(), arguments, &out, policy.as_deref(), &mut rng)?;
         let outcome = train(&settings, "policy", true)?;
         print_line(&format!(
-            "run {run}: {} on {}, epsilon {:.2}, {} steps, learning rate {:.4}, clip norm {:.3}, rank {}: perplexity {:.3}",
+            "run {run}: {} on {}, epsilon {:.2}, {} steps of {}, learning rate {}, clip norm {:.3}, rank {}: perplexity {:.3}",
             name(&settings.model.model),
             name(settings.data.train.first()),
             settings.privacy.epsilon,
             settings.privacy.steps,
-            settings.optimizer.learning_rate.unwrap_or(f64::NAN),
+            settings.privacy.batch_size,
+            settings.optimizer.learning_rate.map_or("the rule's".into(), |rate| format!("{rate:.4}")),
             settings.privacy.clip_norm,
             settings.model.rank,
             outcome.evaluation.map_or(f64::NAN, |evaluation| evaluation.perplexity)
@@ -88,8 +89,10 @@ fn episode(
     let (epsilon, off, clip_norm) = (spread(0.5, 8.0), spread(0.25, 4.0), spread(0.03, 0.3));
     let clipping = if rng.random_bool(0.75) { "joint" } else { "pair-wise" };
     let rank = if rng.random_bool(0.5) { 4 } else { 8 };
-    let steps: u32 = rng.random_range(24..=48);
-    let rate = off * largest_learning_rate(steps.into(), LORA_ALPHA);
+    let mut whole = |low: f64, high: f64| (rng.random_range(low.ln()..high.ln())).exp().round();
+    let (steps, batch_size) = (whole(20.0, 100.0), whole(32.0, 128.0));
+    // Half of the runs begin where `rldp train` does when nobody gives a rate.
+    let rate = rng.random_bool(0.5).then(|| off * largest_learning_rate(steps as u64, LORA_ALPHA));
     let seed = i64::from(rng.random::<u32>());
     let (model, records) = (drawn(arguments.model.len(), rng), drawn(arguments.train.len(), rng));
     let path = |given: &[PathBuf], at: usize, name: &str| {
@@ -102,10 +105,10 @@ fn episode(
     given.set("out", Some(out.display().to_string()));
     given.set("epsilon", Some(epsilon));
     given.set("delta", Some(1e-5));
-    given.set("steps", Some(steps));
-    given.set("batch_size", Some(64.0));
-    given.set("max_length", Some(48));
-    given.set("learning_rate", Some(rate));
+    given.set("steps", Some(steps as u64));
+    given.set("batch_size", Some(batch_size));
+    given.set("max_length", Some(64));
+    given.set("learning_rate", rate);
     given.set("clip_norm", Some(clip_norm));
     given.set("rank", Some(rank));
     given.set("lora_alpha", Some(LORA_ALPHA));
@@ -167,7 +170,7 @@ fn round(value: &mut Value) {
 /// Prints what the policy would do: its mean moves when one feature is low, middling or high and all others are middling.
 pub(crate) fn show(arguments: &PolicyShowArguments) -> Result<ExitCode> {
     let kind = if arguments.policy.is_some() { ControllerKind::SetScratch } else { ControllerKind::Set };
-    let mut shown = controller(kind, 2, &SacSettings::default(), 0)?;
+    let mut shown = controller(kind, 2, 1, &SacSettings::default(), 0)?;
     if let Some(path) = &arguments.policy {
         let path = if path.is_dir() { path.join("policy.json") } else { path.clone() };
         let text = fs::read(&path).map_err(Wrong::input)?;

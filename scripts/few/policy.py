@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""What controllers add to the rule on tasks drawn at random: runs appended to RESULTS as lines of JSON (standard library only).
+
+usage: policy.py RLDP MODELS DATA WORK RESULTS [--most-tokens M] [--seeds 1,2] [--ways set,sac] [--table]
+
+As public.py, whose tasks these are, all texts together; everything is at the program's defaults but the controller, which decides every five
+steps. Noise and batches are paired by a known seed. `warm` ways start from public.py's warm-up at the rate that --public takes.
+"""
+
+import argparse
+import math
+import pathlib
+import statistics
+
+import public
+import rule
+
+WAYS = {
+    "rule": {},
+    "sac": {"controller": "sac"},
+    "set": {"controller": "set"},
+    "set-scratch": {"controller": "set-scratch"},
+    "random": {"controller": "random"},
+    "search": {"rate_search": "true"},
+}
+
+
+def tasks(most_tokens):
+    return sorted(public.chosen(200, most_tokens) + public.chosen(200, most_tokens, 3) + public.chosen(200, most_tokens, new=True), key=public.room.tokens)
+
+
+def table(bench, most_tokens, seeds):
+    print("| controller | tasks | against the rule, % [95 % over tasks] | median | lower in | best | worst |")
+    print("|---|---|---|---|---|---|---|")
+    for warm in (False, True):
+        for way in list(WAYS)[1:]:
+            changes = []
+            for task in tasks(most_tokens):
+                found = [(of(bench, task, seed, way, warm), of(bench, task, seed, "rule", warm)) for seed in seeds]
+                pairs = [100 * math.expm1(mine["nll"] - theirs["nll"]) for mine, theirs in found if mine and theirs]
+                if pairs:
+                    changes.append(statistics.mean(pairs))
+            if len(changes) > 2:
+                lower = f"{sum(change < 0 for change in changes)} of {len(changes)}"
+                start = " after a warm-up" if warm else ""
+                spread = f"{statistics.median(changes):+.1f} | {lower} | {min(changes):+.1f} | {max(changes):+.1f}"
+                print(f"| {way}{start} | {len(changes)} | {rule.interval(changes)} | {spread} |")
+
+
+def of(bench, task, seed, way, warm):
+    return bench.results.get(bench.key(task, seed, name(way, warm), WAYS[way]))
+
+
+def name(way, warm):
+    return f"{way}-warm" if warm else way
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for argument in ("rldp", "models", "data", "work", "results"):
+        parser.add_argument(argument, type=lambda text: pathlib.Path(text).resolve())
+    parser.add_argument("--most-tokens", type=int, default=150_000)
+    parser.add_argument("--seeds", default="1")
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--warm", action="store_true")
+    parser.add_argument("--table", action="store_true", help="print what RESULTS has, and run nothing")
+    given = parser.parse_args()
+    bench = public.Bench(given)
+    seeds = list(map(int, given.seeds.split(",")))
+    if given.table:
+        return table(bench, given.most_tokens, seeds)
+    for seed in seeds:
+        for task in tasks(given.most_tokens):
+            for way in given.ways.split(","):
+                flags = ["--adapter", bench.warm(task, seed)] if given.warm else []
+                bench.run(task, seed, name(way, given.warm), WAYS[way], flags=flags)
+
+
+if __name__ == "__main__":
+    main()
