@@ -105,7 +105,7 @@ fn episode(
     given.set("out", Some(out.display().to_string()));
     given.set("epsilon", Some(epsilon));
     given.set("delta", Some(1e-5));
-    given.set("steps", Some(steps as u64));
+    given.set("steps", Some(steps as i64));
     given.set("batch_size", Some(batch_size));
     given.set("max_length", Some(64));
     given.set("learning_rate", rate);
