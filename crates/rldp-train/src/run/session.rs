@@ -243,12 +243,11 @@ fn build_controller(
 ) -> Result<Box<dyn Controller>, TrainError> {
     let pairs = adapter.layout().pairs().len();
     let control = &settings.control;
-    let mut controller = match inputs.controller.take() {
-        Some(own) => own,
-        None => {
-            let decisions = settings.privacy.steps.div_ceil(control.interval.max(1));
-            controller(control.controller, pairs, decisions, &control.sac, settings.seed)?
-        }
+    let mut controller = if let Some(own) = inputs.controller.take() {
+        own
+    } else {
+        let decisions = settings.privacy.steps.div_ceil(control.interval.max(1));
+        controller(control.controller, pairs, decisions, &control.sac, settings.seed)?
     };
     if settings.control.frozen {
         controller.freeze()?;

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::atomic::Ordering,
 };
 
 use anyhow::{Context as _, Result};
@@ -12,6 +13,7 @@ use rand_chacha::ChaCha12Rng;
 use rldp_control::{
     Action, ControllerKind, GlobalObservation, Observation, PairObservation, SacSettings, StateFormat, controller,
 };
+use rldp_data::{Columns, TextColumns, read_records};
 use rldp_privacy::{Observable, Public};
 use rldp_train::{
     files,
@@ -19,7 +21,10 @@ use rldp_train::{
 };
 use serde_json::Value;
 
-use super::{print_line, train::train};
+use super::{
+    print_line,
+    train::{stop_flag, train},
+};
 use crate::{
     cli::{PolicyShowArguments, PolicyTrainArguments},
     exit::Wrong,
@@ -33,6 +38,8 @@ const HIDDEN: i64 = 24;
 /// Significant digits of a saved policy.
 const DIGITS: usize = 4;
 
+/// Expected records of a step, where the files have three times as many.
+const LARGEST_BATCH: f64 = 128.0;
 /// Of every run, whatever its rank: so the rates around which runs begin are alike.
 const LORA_ALPHA: f64 = 16.0;
 
@@ -47,12 +54,16 @@ pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
     }
     let scratch = tempfile::tempdir()?;
     facade::unpack_demo(scratch.path())?;
+    let counts = counted(arguments, scratch.path())?;
     let mut rng = ChaCha12Rng::seed_from_u64(arguments.seed);
     let mut policy: Option<std::path::PathBuf> = None;
     for run in 1..=arguments.runs {
         let out = scratch.path().join(format!("run-{run}"));
-        let settings = episode(scratch.path(), arguments, &out, policy.as_deref(), &mut rng)?;
+        let settings = episode(scratch.path(), arguments, &counts, &out, policy.as_deref(), &mut rng)?;
         let outcome = train(&settings, "policy", true)?;
+        if stop_flag()?.load(Ordering::Relaxed) {
+            anyhow::bail!(Wrong::input(stopped(run - 1, arguments)));
+        }
         print_line(&format!(
             "run {run}: {} on {}, epsilon {:.2}, {} steps of {}, learning rate {}, clip norm {:.3}, rank {}: perplexity {:.3}",
             name(&settings.model.model),
@@ -65,36 +76,60 @@ pub(crate) fn learn(arguments: &PolicyTrainArguments) -> Result<ExitCode> {
             settings.model.rank,
             outcome.evaluation.map_or(f64::NAN, |evaluation| evaluation.perplexity)
         ))?;
-        if let Some(old) = policy.replace(out.join(files::POLICY)) {
+        let learned = out.join(files::POLICY);
+        save(&learned, &arguments.out)?;
+        if let Some(old) = policy.replace(learned) {
             fs::remove_dir_all(old.parent().unwrap_or(&old))?;
         }
     }
-    let last = policy.context("--runs must be at least 1").map_err(Wrong::usage)?;
-    let text = fs::read_to_string(last.join("policy.json"))?;
-    let policy = stripped(serde_json::from_str(&text)?);
-    fs::write(&arguments.out, serde_json::to_string(&policy)?)?;
+    policy.context("--runs must be at least 1").map_err(Wrong::usage)?;
     print_line(&format!("{}", arguments.out.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many records each training file has; of the demo's notes where none is given.
+fn counted(arguments: &PolicyTrainArguments, demo: &Path) -> Result<Vec<usize>> {
+    let notes = [demo.join("train.csv")];
+    let files = if arguments.train.is_empty() { &notes[..] } else { &arguments.train };
+    let columns = Columns { text: TextColumns::Usual, unit: None, delimiter: None };
+    files.iter().map(|file| Ok(read_records(file, &columns).map_err(Wrong::input)?.len())).collect()
+}
+
+/// Writes what was learned so far, so that nothing is lost when no more follows.
+fn save(learned: &Path, out: &Path) -> Result<()> {
+    let text = fs::read_to_string(learned.join("policy.json"))?;
+    fs::write(out, serde_json::to_string(&stripped(serde_json::from_str(&text)?))?)?;
+    Ok(())
+}
+
+fn stopped(runs: u32, arguments: &PolicyTrainArguments) -> anyhow::Error {
+    let kept = match runs {
+        0 => "nothing was written".into(),
+        _ => format!("{} has what they taught", arguments.out.display()),
+    };
+    anyhow::anyhow!("stopped after {runs} of {} runs; {kept}", arguments.runs)
 }
 
 /// One public run: the evaluation file is a public probe, and the noise is reproducible because nothing is private.
 fn episode(
     folder: &Path,
     arguments: &PolicyTrainArguments,
+    counts: &[usize],
     out: &Path,
     policy: Option<&Path>,
     rng: &mut ChaCha12Rng,
 ) -> Result<TrainSettings> {
+    let (model, records) = (drawn(arguments.model.len(), rng), drawn(arguments.train.len(), rng));
     let mut spread = |low: f64, high: f64| (rng.random_range(low.ln()..high.ln())).exp();
     let (epsilon, off, clip_norm) = (spread(0.5, 8.0), spread(0.25, 4.0), spread(0.03, 0.3));
     let clipping = if rng.random_bool(0.75) { "joint" } else { "pair-wise" };
     let rank = if rng.random_bool(0.5) { 4 } else { 8 };
     let mut whole = |low: f64, high: f64| (rng.random_range(low.ln()..high.ln())).exp().round();
-    let (steps, batch_size) = (whole(20.0, 100.0), whole(32.0, 128.0));
+    let most = (counts[records] as f64 / 3.0).clamp(1.0, LARGEST_BATCH);
+    let (steps, batch_size) = (whole(20.0, 100.0), whole((most / 4.0).max(1.0), most));
     // Half of the runs begin where `rldp train` does when nobody gives a rate.
     let rate = rng.random_bool(0.5).then(|| off * largest_learning_rate(steps as u64, LORA_ALPHA));
     let seed = i64::from(rng.random::<u32>());
-    let (model, records) = (drawn(arguments.model.len(), rng), drawn(arguments.train.len(), rng));
     let path = |given: &[PathBuf], at: usize, name: &str| {
         given.get(at).cloned().unwrap_or_else(|| folder.join(name)).display().to_string()
     };

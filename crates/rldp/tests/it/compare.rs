@@ -1,11 +1,8 @@
 //! `rldp compare`: a small grid, killed and continued, failing runs, plans and exports.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::Scene;
+use crate::support::{Scene, wait_for};
 
 /// The grid that comes with the source, on the scene's material.
 fn small_grid() -> String {
@@ -28,14 +25,6 @@ fn traces(scene: &Scene, out: &str) -> BTreeMap<String, (String, String)> {
             (name.clone(), (read("manifest.json"), read("ledger.jsonl")))
         })
         .collect()
-}
-
-fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !reached() {
-        assert!(started.elapsed().as_secs() < 120, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod journey;
 mod non_private;
 mod officer;
 mod plan;
+mod policy;
 mod privacy;
 mod quality;
 mod ranks;

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 use rldp_data::demo;
@@ -108,6 +109,14 @@ pub(crate) fn shared() -> Option<PathBuf> {
     let root = std::env::var_os("RLDP_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
     root.join("models").exists().then_some(root)
+}
+
+pub(crate) fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !reached() {
+        assert!(started.elapsed().as_secs() < 120, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Launchers that are installed, with what they need to start any number of processes as any user on any machine.
