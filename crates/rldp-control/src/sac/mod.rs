@@ -103,7 +103,8 @@ impl Controller for SacController {
         }
         self.learn();
         let own = self.state.agent.act(&now, self.state.stream.rng());
-        let flat = self.state.trust.lead(own, self.state.stream.rng());
+        let SacState { trust, stream, .. } = &mut self.state;
+        let flat = trust.lead(0, own, stream.rng());
         self.state.mean_move = flat.iter().map(|value| value.abs()).sum::<f64>() / flat.len() as f64;
         let action = Action::from_flat(&flat, self.bounds);
         self.state.pending = Some((now, flat));
@@ -157,7 +158,7 @@ impl SacState {
         let (state, action) = self.agent.lengths();
         self.agent.check()?;
         self.replay.check(state, action)?;
-        self.trust.check()?;
+        self.trust.check(1, action)?;
         match &self.pending {
             Some((seen, done)) if seen.len() != state || done.len() != action => {
                 Err("its last decision is of another size".into())

@@ -90,7 +90,9 @@ impl SetState {
             }
             learner.agent.check()?;
             learner.replay.check(state, moves)?;
-            learner.trust.check()?;
+            // Of a policy that another model is to take over it does not matter how many moved.
+            let movers = self.pending.as_ref().map_or(usize::MAX, |decision| decision.pair_moves.len().max(1));
+            learner.trust.check(movers, moves)?;
         }
         match &self.pending {
             Some(decision) if !decision.fits() => Err("its last decision is of another size".into()),
@@ -191,15 +193,16 @@ impl SetController {
 
     fn decide(&mut self, views: Views) -> Decision {
         let SetState { pairs, run, stream, .. } = &mut self.state;
-        let mut choose = |learner: &Learner, state: &[f64]| {
-            if self.frozen {
+        let frozen = self.frozen;
+        let mut choose = |learner: &mut Learner, who: usize, state: &[f64]| {
+            if frozen {
                 return learner.agent.mean(state);
             }
             let own = learner.agent.act(state, stream.rng());
-            learner.trust.lead(own, stream.rng())
+            learner.trust.lead(who, own, stream.rng())
         };
-        let pair_moves = views.pairs.iter().map(|state| choose(pairs, state)).collect();
-        let run_moves = choose(run, &views.run);
+        let pair_moves = views.pairs.iter().enumerate().map(|(k, state)| choose(pairs, k, state)).collect();
+        let run_moves = choose(run, 0, &views.run);
         Decision { pair_states: views.pairs, pair_moves, run_state: views.run, run_moves }
     }
 }

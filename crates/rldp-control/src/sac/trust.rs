@@ -2,8 +2,8 @@
 //!
 //! Rewards of a private run are mostly noise, and an actor follows its critics' errors as gladly as what they know. So before a
 //! transition is learned from, what the critics said of its move is set against what the move then earned. While the two agree
-//! no better than by chance, moves are those of a policy that has learned nothing, which wander about the start; with evidence
-//! the policy's own share grows.
+//! no better than by chance, moves are those of a policy that has learned nothing, and what they add up to is taken back bit by
+//! bit; with evidence the policy's own share grows.
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ use super::agent::untrained_move;
 const CHANCE: f64 = 2.0;
 /// Judged moves below which nothing is said.
 const LEAST: u64 = 8;
+/// What an exploring move takes back of all before it: they stay within 1.4 of one's deviation.
+const RETURN: f64 = 0.3;
 
 /// What critics said of moves before they were judged, against what the moves earned: running sums about running means.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub(crate) struct Trust {
     said_squares: f64,
     earned_squares: f64,
     products: f64,
+    /// Sums of exploring moves, by who moves: the run, or each pair.
+    wandered: Vec<Vec<f64>>,
 }
 
 impl Trust {
@@ -75,23 +79,34 @@ impl Trust {
         variance.sqrt().max(1.0)
     }
 
-    /// The move to make where the policy would make `own`.
-    pub(crate) fn lead(&self, own: Vec<f64>, rng: &mut impl Rng) -> Vec<f64> {
-        let share = self.share();
+    /// The move that mover `who` is to make where the policy would make `own`.
+    pub(crate) fn lead(&mut self, who: usize, own: Vec<f64>, rng: &mut impl Rng) -> Vec<f64> {
         if self.granted {
             return own;
         }
-        own.iter().map(|own| share * own + (1.0 - share) * untrained_move(rng)).collect()
+        let share = self.share();
+        if self.wandered.len() <= who {
+            self.wandered.resize(who + 1, vec![0.0; own.len()]);
+        }
+        let moves = own.into_iter().zip(&mut self.wandered[who]);
+        moves
+            .map(|(own, wandered)| {
+                let explored = (1.0 - share) * (untrained_move(rng) - RETURN * *wandered).clamp(-1.0, 1.0);
+                *wandered += explored;
+                share * own + explored
+            })
+            .collect()
     }
 
     /// Whether it can have come from judged moves.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self, movers: usize, moves: usize) -> Result<(), String> {
         let sums = [self.mean_said, self.mean_earned, self.said_squares, self.earned_squares, self.products];
-        let squares = self.said_squares.min(self.earned_squares);
-        if sums.iter().all(|sum| sum.is_finite()) && squares >= 0.0 {
+        let finite = sums.iter().chain(self.wandered.iter().flatten()).all(|sum| sum.is_finite());
+        let fits = self.wandered.len() <= movers && self.wandered.iter().all(|sums| sums.len() == moves);
+        if finite && fits && self.said_squares.min(self.earned_squares) >= 0.0 {
             Ok(())
         } else {
-            Err("its record of judged moves holds no sums".into())
+            Err("its record of judged moves does not fit".into())
         }
     }
 }
@@ -113,6 +128,21 @@ mod tests {
             trust.judge(0.01 * said + 5.0, signal * said + noise - 3.0);
         }
         trust
+    }
+
+    #[test]
+    fn exploring_moves_stay_near_where_they_began() {
+        let mut rng = ChaCha12Rng::seed_from_u64(3);
+        let mut trust = Trust::default();
+        let mut place = 0.0_f64;
+        let mut squares = 0.0;
+        for _ in 0..4000 {
+            place += trust.lead(1, vec![1.0, -1.0], &mut rng)[0];
+            squares += place * place / 4000.0;
+        }
+        // One move has a deviation of 0.33.
+        assert!((0.3..0.6).contains(&squares.sqrt()), "{}", squares.sqrt());
+        assert!(trust.check(2, 2).is_ok() && trust.check(1, 2).is_err() && trust.check(2, 3).is_err());
     }
 
     /// Of 2,000 policies whose word is worth nothing about one in 44 is followed: 46, with a deviation of 7; below 80 but once in
