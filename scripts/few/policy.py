@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What controllers add to the rule on tasks drawn at random: runs appended to RESULTS as lines of JSON (standard library only).
 
-usage: policy.py RLDP MODELS DATA WORK RESULTS [--most-tokens M] [--seeds 1,2] [--ways set,sac] [--table]
+usage: policy.py RLDP MODELS DATA WORK RESULTS [--most-tokens M] [--seeds 1,2] [--ways set,sac] [--policy FILE] [--table]
 
 As public.py, whose tasks these are, all texts together; everything is at the program's defaults but the controller, which decides every five
-steps. Noise and batches are paired by a known seed. `warm` ways start from public.py's warm-up at the rate that --public takes.
+steps. Noise and batches are paired by a known seed. `warm` ways start from public.py's warm-up at the rate that --public takes. `learned` is a set
+policy from FILE (`rldp policy train` on e2e, notes and wordnet), on tasks of other texts alone.
 """
 
 import argparse
@@ -22,6 +23,7 @@ WAYS = {
     "set-scratch": {"controller": "set-scratch"},
     "random": {"controller": "random"},
     "search": {"rate_search": "true"},
+    "learned": {"controller": "set-scratch"},
 }
 
 
@@ -38,13 +40,18 @@ def table(bench, most_tokens, seeds):
             for task in tasks(most_tokens):
                 found = [(of(bench, task, seed, way, warm), of(bench, task, seed, "rule", warm)) for seed in seeds]
                 pairs = [100 * math.expm1(mine["nll"] - theirs["nll"]) for mine, theirs in found if mine and theirs]
-                if pairs:
+                if pairs and fair(way, task):
                     changes.append(statistics.mean(pairs))
             if len(changes) > 2:
                 lower = f"{sum(change < 0 for change in changes)} of {len(changes)}"
                 start = " after a warm-up" if warm else ""
                 spread = f"{statistics.median(changes):+.1f} | {lower} | {min(changes):+.1f} | {max(changes):+.1f}"
                 print(f"| {way}{start} | {len(changes)} | {rule.interval(changes)} | {spread} |")
+
+
+def fair(way, task):
+    """Whether a task is of texts that the way was not learned on."""
+    return way != "learned" or task["corpus"] not in public.room.FOUND_ON
 
 
 def of(bench, task, seed, way, warm):
@@ -61,7 +68,8 @@ def main():
         parser.add_argument(argument, type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("--most-tokens", type=int, default=150_000)
     parser.add_argument("--seeds", default="1")
-    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--ways", default="rule,sac,set,set-scratch,random,search")
+    parser.add_argument("--policy", type=pathlib.Path)
     parser.add_argument("--warm", action="store_true")
     parser.add_argument("--table", action="store_true", help="print what RESULTS has, and run nothing")
     given = parser.parse_args()
@@ -73,7 +81,9 @@ def main():
         for task in tasks(given.most_tokens):
             for way in given.ways.split(","):
                 flags = ["--adapter", bench.warm(task, seed)] if given.warm else []
-                bench.run(task, seed, name(way, given.warm), WAYS[way], flags=flags)
+                flags += ["--policy", given.policy.resolve()] if way == "learned" else []
+                if fair(way, task):
+                    bench.run(task, seed, name(way, given.warm), WAYS[way], flags=flags)
 
 
 if __name__ == "__main__":

@@ -180,6 +180,8 @@ fn stripped(mut policy: Value) -> Value {
         body[learner]["replay"]["transitions"] = Value::Array(Vec::new());
         body[learner]["replay"]["next"] = 0.into();
         body[learner]["last_update"] = Value::Null;
+        // What it had earned in its last run; whoever starts from a policy follows it.
+        body[learner].as_object_mut().map(|parts| parts.remove("trust"));
     }
     // Its records were declared public by whoever ran the command.
     policy["source"] = serde_json::json!({ "public": true });
