@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     // A policy is JSON; a checkpoint holds the same in MessagePack.
     let format = if data.first() == Some(&b'{') { StateFormat::Json } else { StateFormat::MessagePack };
     for &kind in ControllerKind::ALL {
-        let mut controller = controller(kind, 1, &small, 3).expect("small settings are in range");
+        let mut controller = controller(kind, 1, 12, &small, 3).expect("small settings are in range");
         if controller.restore(format, data).is_ok() {
             for _ in 0..3 {
                 controller.act(&Observation::filled(1, || quarter), Some(tenth), false);
