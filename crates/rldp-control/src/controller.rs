@@ -108,7 +108,8 @@ impl ControllerKind {
     }
 }
 
-/// A controller over `pairs` pairs that decides `decisions` times, if the run goes to its end; `seed` is public and drives its own randomness only.
+/// A controller over `pairs` pairs that decides `decisions` times, if the run goes to its end; `seed` is public and drives its
+/// own randomness only.
 ///
 /// # Errors
 /// When a setting is out of range.

@@ -120,13 +120,13 @@ fn episode(
     rng: &mut ChaCha12Rng,
 ) -> Result<TrainSettings> {
     let (model, records) = (drawn(arguments.model.len(), rng), drawn(arguments.train.len(), rng));
-    let mut spread = |low: f64, high: f64| (rng.random_range(low.ln()..high.ln())).exp();
-    let (epsilon, off, clip_norm) = (spread(0.5, 8.0), spread(0.25, 4.0), spread(0.03, 0.3));
+    // Evenly by logarithm.
+    let spread = |low: f64, high: f64, rng: &mut ChaCha12Rng| rng.random_range(low.ln()..high.ln()).exp();
+    let (epsilon, off, clip_norm) = (spread(0.5, 8.0, rng), spread(0.25, 4.0, rng), spread(0.03, 0.3, rng));
     let clipping = if rng.random_bool(0.75) { "joint" } else { "pair-wise" };
     let rank = if rng.random_bool(0.5) { 4 } else { 8 };
-    let mut whole = |low: f64, high: f64| (rng.random_range(low.ln()..high.ln())).exp().round();
-    let most = (counts[records] as f64 / 3.0).clamp(1.0, LARGEST_BATCH);
-    let (steps, batch_size) = (whole(20.0, 100.0), whole((most / 4.0).max(1.0), most));
+    let most = (counts[records] as f64 / 3.0).clamp(2.0, LARGEST_BATCH);
+    let (steps, batch_size) = (spread(20.0, 100.0, rng).round(), spread((most / 4.0).max(1.0), most, rng).round());
     // Half of the runs begin where `rldp train` does when nobody gives a rate.
     let rate = rng.random_bool(0.5).then(|| off * largest_learning_rate(steps as u64, LORA_ALPHA));
     let seed = i64::from(rng.random::<u32>());
