@@ -51,6 +51,7 @@ impl PlainSum {
             noise_multiplier: 0.0,
             noise_correlation: 0.0,
             mean_gradient: Released::mint(mean),
+            whitened: Released::mint(Vec::new()),
             noise_std: vec![0.0; self.pairs],
             statistics: self.spec.map(|spec| spec.read(&self.statistic, 0.0, expected_batch_size)),
         }

@@ -135,6 +135,7 @@ pub(crate) fn settings() -> TrainSettings {
             frozen: false,
             allow_private_policy: false,
             rate_search: false,
+            rate_adaptation: None,
             public_probe: false,
             unsafe_raw_observations: false,
             sac: SacSettings::default(),

@@ -1,7 +1,7 @@
 //! The loop: charge, sample, clip, sum, add noise, update; every `interval` steps observe and steer.
 
 use rldp_model::Engine;
-use rldp_privacy::NoisyRelease;
+use rldp_privacy::{NoisyRelease, Released};
 
 use crate::{
     error::TrainError,
@@ -9,7 +9,7 @@ use crate::{
     learner::PublicText,
     learner::{Learner, UpdateSummary},
     mechanism::{Mechanism, Summation},
-    run::{Run, progress::Progress},
+    run::{Run, Standing, progress::Progress},
     steering::Steering,
 };
 
@@ -97,9 +97,12 @@ impl Trainer {
         let overshot = learner.overshot(step, seen.map(|seen| seen.seen()).as_ref());
         let momentum = learner.optimizer.first_moment();
         steering.observer.record(learner.layout(), release, momentum, seen, !overshot);
+        steering.path.add(release);
+        learner.adapt(step, steering.path.observed());
         let update = learner.update(step, release, &mechanism.noise_levels()?, overshot);
-        let spent = mechanism.spender.spent_epsilon();
-        run.record_step(step, spent, learner.layout(), release, &update, progress)?;
+        let agreement = steering.path.agreement().map(Released::into_inner);
+        let standing = Standing { step, epsilon_spent: mechanism.spender.spent_epsilon(), agreement };
+        run.record_step(standing, learner.layout(), release, &update, progress)?;
         Ok(update)
     }
 

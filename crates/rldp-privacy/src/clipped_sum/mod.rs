@@ -69,6 +69,9 @@ pub struct NoisyRelease {
     pub noise_multiplier: f64,
     /// Noisy sum over the expected batch size, flat (P).
     pub mean_gradient: Released<Vec<f32>>,
+    /// What the step put out before anything of earlier steps was taken off it, in deviations of its own noise, which is fresh and of
+    /// deviation 1 on every coordinate, whatever the bands, thresholds and shares (the coordinates that have noise); empty without noise.
+    pub whitened: Released<Vec<f32>>,
     /// Standard deviation of the noise on each coordinate of `mean_gradient`, for each pair (K); public.
     pub noise_std: Vec<f64>,
     /// Correlation of that noise with the noise of the release before; 0 where every step has noise of its own. Public.
@@ -163,6 +166,7 @@ impl ClippedSum {
         // From here on, everything but the sum that is kept is post-processing.
         let mean_draw = noise.mean();
         let centred = |value: i64| value as f64 - mean_draw;
+        let whitened = noisy.iter().map(|&value| (centred(value) / SPACINGS_PER_DEVIATION) as f32).collect();
         let (mut mean, mut read) = (Vec::with_capacity(noisy.len()), Vec::new());
         for (pair, spacing) in frame.grid.spacings.iter().enumerate() {
             let unit = spacing / expected_batch_size;
@@ -186,6 +190,7 @@ impl ClippedSum {
         Ok(NoisyRelease {
             noise_multiplier,
             mean_gradient: Released::mint(mean),
+            whitened: Released::mint(whitened),
             noise_std: allocation.released_noise_std(noise_multiplier, bands, position, expected_batch_size),
             noise_correlation: covariance / (deviation * before),
             statistics,

@@ -111,6 +111,8 @@ class Settings(TypedDict, total=False):
     r"""Steps between two decisions of the controller."""
     rate_search: bool
     r"""Search for the learning rate from released gradients; AdamW's is believed near the default, whatever is given."""
+    rate_adaptation: bool
+    r"""Let the learning rate take back what the rule took off for noise, as far as releases agree."""
     policy: Path
     r"""Saved policy to start from."""
     frozen_policy: bool

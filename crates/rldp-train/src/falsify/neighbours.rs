@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Everything that a line of metrics may hold.
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 32] = [
     "kind",
     "label",
     "step",
@@ -30,6 +30,7 @@ const KEYS: [&str; 31] = [
     "loss_std",
     "non_finite_fraction",
     "snr",
+    "agreement",
     "update_norm",
     "clip_norms",
     "shares",

@@ -6,9 +6,9 @@ mod post_processing;
 mod schedule;
 mod warm_up;
 
-use rldp_control::{Consecutive, RateSearch, Verdict};
+use rldp_control::{Consecutive, RateAdaptation, RateSearch, Verdict};
 use rldp_model::{Adapter, AdapterLayout};
-use rldp_privacy::NoisyRelease;
+use rldp_privacy::{NoisyRelease, Observable};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::average::Average;
@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     mechanism::NoiseLevels,
-    settings::{OptimizerKind, OptimizerSettings, TrainSettings},
+    settings::{OptimizerKind, OptimizerSettings, RateRule, TrainSettings},
 };
 
 /// What a run learns with, and what it has learned.
@@ -40,6 +40,7 @@ pub(crate) struct Learner {
     pub(crate) average: Average,
     pub(crate) post: PostProcessing,
     pub(crate) rate_search: Option<RateSearch>,
+    pub(crate) rate_adaptation: Option<RateAdaptation>,
     /// The last step, while the search for the learning rate may take it again.
     pub(crate) last_step: Option<LastStep>,
 }
@@ -55,6 +56,8 @@ pub struct LearnerState {
     pub(crate) average: Average,
     pub(crate) post: PostProcessing,
     pub(crate) rate_search: Option<RateSearch>,
+    #[serde(default)]
+    pub(crate) rate_adaptation: Option<RateAdaptation>,
 }
 
 /// What a step was made of, to take it again. It is in no checkpoint: a resumed run takes no step again.
@@ -69,8 +72,8 @@ pub(crate) struct LastStep {
 }
 
 impl Learner {
-    /// A learner at the start of a run of `settings`; `noise` is that of the first step, and `rule` the learning rate that follows from it.
-    pub(crate) fn new(settings: &TrainSettings, adapter: Adapter, noise: &NoiseLevels, rule: f64) -> Self {
+    /// A learner at the start of a run of `settings`; `noise` is that of the first step, and `rule` what follows from it.
+    pub(crate) fn new(settings: &TrainSettings, adapter: Adapter, noise: &NoiseLevels, rule: RateRule) -> Self {
         let (parameters, pairs) = (adapter.parameters().len(), adapter.layout().pairs().len());
         Self {
             optimizer: Optimizer::new(settings.optimizer.clone(), parameters),
@@ -78,8 +81,9 @@ impl Learner {
             first_noise_std: noise.std.clone(),
             average: Average::default(),
             post: PostProcessing::start(pairs),
-            rate_search: settings.control.rate_search.then(|| rate_search(settings, rule)),
-            peak_rate: settings.optimizer.learning_rate.unwrap_or(rule),
+            rate_search: settings.control.rate_search.then(|| rate_search(settings, rule.learning_rate)),
+            rate_adaptation: settings.adapts_rate().then(|| RateAdaptation::new(rule.largest_gain)),
+            peak_rate: settings.optimizer.learning_rate.unwrap_or(rule.learning_rate),
             last_step: None,
             settings: settings.optimizer.clone(),
             steps: settings.privacy.steps,
@@ -96,6 +100,13 @@ impl Learner {
         let (Some(search), Some(seen)) = (&mut self.rate_search, seen) else { return false };
         let verdict = search.observe(seen, step as f64 / self.steps as f64);
         verdict == Verdict::Redo && self.last_step.is_some()
+    }
+
+    /// Takes note of how far the releases of the first `step` steps agree.
+    pub(crate) fn adapt(&mut self, step: u64, agreement: Option<Observable>) {
+        if let (Some(adaptation), Some(agreement)) = (&mut self.rate_adaptation, agreement) {
+            adaptation.observe(agreement, step as f64 / self.steps as f64);
+        }
     }
 
     /// The optimizer's step on the released gradient; or, when the last step overshot, that step `again` at the rate that was
@@ -134,13 +145,14 @@ impl Learner {
     fn move_adapter(&mut self, step: u64, gradient: &[f32], rescale: &[f64], noise: &NoiseLevels) -> UpdateSummary {
         let planned = self.settings.learning_rate_at(self.peak_rate, step - 1, self.steps);
         let searched = self.rate_search.as_ref().map_or(1.0, RateSearch::gain);
+        let adapted = self.rate_adaptation.as_ref().map_or(1.0, RateAdaptation::gain);
         let made = Step {
             rescale,
             noise_std: &self.first_noise_std,
             lasting: noise.lasting,
             gains: &self.post.step_factors(),
             beta1: self.beta1(),
-            learning_rate: planned * self.post.learning_rate_gain * searched,
+            learning_rate: planned * self.post.learning_rate_gain * searched * adapted,
         };
         let summary = self.optimizer.update(&mut self.adapter, gradient, made);
         self.average.add(self.adapter.parameters(), self.post.averaging_horizon);
@@ -170,6 +182,7 @@ impl Learner {
             average: self.average.clone(),
             post: self.post.clone(),
             rate_search: self.rate_search.clone(),
+            rate_adaptation: self.rate_adaptation,
         }
     }
 
@@ -181,6 +194,9 @@ impl Learner {
         self.post = state.post;
         if let (Some(search), Some(saved)) = (&mut self.rate_search, state.rate_search) {
             *search = saved;
+        }
+        if let (Some(adaptation), Some(saved)) = (&mut self.rate_adaptation, state.rate_adaptation) {
+            *adaptation = saved;
         }
     }
 }

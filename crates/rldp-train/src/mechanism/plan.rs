@@ -9,7 +9,7 @@ use rldp_privacy::{
 use super::{CLIP_RANGE, Controls};
 use crate::{
     error::TrainError,
-    settings::{CHOICES_OF_BANDS, PrivacySettings, RegimeKind, RunNoise, TrainSettings, most_chosen_bands},
+    settings::{CHOICES_OF_BANDS, PrivacySettings, RateRule, RegimeKind, RunNoise, TrainSettings, most_chosen_bands},
 };
 
 /// What is decided before the first step.
@@ -19,8 +19,8 @@ pub struct Plan {
     pub claim: Claim,
     /// What the first step is made with, its noise multiplier among it (that of every step, in the committed regime).
     pub controls: Controls,
-    /// Learning rate of AdamW that follows from its noise.
-    pub learning_rate: f64,
+    /// Learning rate that follows from its noise.
+    pub rate: RateRule,
 }
 
 /// More bands are taken when they leave less than this of the noise: each takes memory for another two adapters.
@@ -105,8 +105,8 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         noise_bands: claim.noise_bands,
         both_factors: settings.trains_both_factors_of_a_warm_start(),
     };
-    let learning_rate = noise.learning_rate(settings.model.scaled_alpha())?;
-    Ok(Plan { claim, controls: Controls::even(privacy, pairs, noise_multiplier), learning_rate })
+    let rate = noise.rule(settings.model.scaled_alpha())?;
+    Ok(Plan { claim, controls: Controls::even(privacy, pairs, noise_multiplier), rate })
 }
 
 /// A number of bands, and what it takes.
@@ -256,7 +256,7 @@ mod tests {
     /// Public text or an adapter to begin with leaves a B that is not zero; with B alone trained, noise has one way all the same.
     #[test]
     fn a_warm_start_has_a_smaller_rate_where_both_factors_are_trained() {
-        let rate = |settings: &TrainSettings| plan(settings, 1000.0, 4, 4000).unwrap().learning_rate;
+        let rate = |settings: &TrainSettings| plan(settings, 1000.0, 4, 4000).unwrap().rate.learning_rate;
         let (cold, mut warm, mut given) = (settings(), settings(), settings());
         warm.data.public = vec!["public.csv".into()];
         given.model.adapter = Some("adapter".into());

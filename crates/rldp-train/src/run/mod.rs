@@ -55,17 +55,28 @@ pub(crate) struct Run {
     pub(crate) non_finite: NonFinite,
 }
 
+/// Where a run stands after a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// Steps charged.
+    pub(crate) step: u64,
+    /// Epsilon that the charges amount to.
+    pub(crate) epsilon_spent: f64,
+    /// How far releases agree.
+    pub(crate) agreement: Option<f64>,
+}
+
 impl Run {
     /// Writes a step's line: what was released, and public values.
     pub(crate) fn record_step(
         &mut self,
-        step: u64,
-        epsilon_spent: f64,
+        standing: Standing,
         layout: &AdapterLayout,
         release: &NoisyRelease,
         update: &UpdateSummary,
         progress: &mut dyn Progress,
     ) -> Result<(), TrainError> {
+        let Standing { step, epsilon_spent, agreement } = standing;
         let statistics = release.statistics.as_ref();
         if let Some(statistics) = statistics {
             self.non_finite.add(*statistics.non_finite_fraction.get(), statistics.non_finite_fraction_std);
@@ -81,6 +92,7 @@ impl Run {
             loss_std: statistics.map(|statistics| statistics.mean_loss_std),
             non_finite_fraction: statistics.map(|statistics| *statistics.non_finite_fraction.get()),
             snr: global_snr(layout, release),
+            agreement,
             update_norm: update.update_norm,
         };
         self.recorder.metric(&record)?;

@@ -60,7 +60,8 @@ pub fn start_on(
     preflight(inputs.engine.as_mut(), &adapter, settings.seed)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
     settings.privacy.noise_bands = Some(plan.claim.noise_bands);
-    settings.optimizer.learning_rate.get_or_insert(plan.learning_rate);
+    settings.control.rate_adaptation = Some(settings.adapts_rate());
+    settings.optimizer.learning_rate.get_or_insert(plan.rate.learning_rate);
     let mut controller = build_controller(&settings, &mut inputs, &adapter)?;
     let mut source = None;
     if let Some(policy) = &settings.control.policy {
@@ -114,6 +115,8 @@ pub fn resume_on(
     begun.privacy.noise_bands.get_or_insert(1);
     settings.privacy.noise_bands = settings.privacy.noise_bands.or(begun.privacy.noise_bands);
     settings.optimizer.learning_rate = settings.optimizer.learning_rate.or(begun.optimizer.learning_rate);
+    // Its rate stands in the file now, as if somebody had given it.
+    settings.control.rate_adaptation = settings.control.rate_adaptation.or(begun.control.rate_adaptation);
     let changed = changes(&begun, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
@@ -284,7 +287,7 @@ fn assemble(
         sampler,
         noise,
     };
-    let learner = Learner::new(&settings, adapter, &mechanism.noise_levels()?, plan.learning_rate);
+    let learner = Learner::new(&settings, adapter, &mechanism.noise_levels()?, plan.rate);
     let steering = Steering::new(&settings, controller);
     let run = Run {
         settings,

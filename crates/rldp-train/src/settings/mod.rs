@@ -37,7 +37,7 @@ pub use model::ModelSettings;
 pub use optimizer::OptimizerSettings;
 pub use output::OutputSettings;
 pub use privacy::PrivacySettings;
-pub use rate::{RunNoise, largest_learning_rate};
+pub use rate::{RateRule, RunNoise, largest_learning_rate};
 
 /// Groups of the help that are no sections.
 mod groups {
@@ -123,6 +123,12 @@ impl TrainSettings {
     pub(crate) fn trains_both_factors_of_a_warm_start(&self) -> bool {
         let warm = !self.data.public.is_empty() || self.model.adapter.is_some() || self.model.after.is_some();
         warm && self.model.trainable == Trainable::Both
+    }
+
+    /// Whether the learning rate follows what releases say: as was asked for, or where AdamW's is the rule's and is not searched for.
+    pub(crate) fn adapts_rate(&self) -> bool {
+        let own = self.optimizer.learning_rate.is_none() && self.optimizer.optimizer == OptimizerKind::Adamw;
+        self.control.rate_adaptation.unwrap_or(own && !self.control.rate_search)
     }
 
     /// Why a run of these settings guarantees nothing; empty when it does.

@@ -27,6 +27,15 @@ pub struct RunNoise {
     pub both_factors: bool,
 }
 
+/// A learning rate, and what noise took off it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateRule {
+    /// At its peak.
+    pub learning_rate: f64,
+    /// The factor, at least 1, that gives back what was taken off because of noise.
+    pub largest_gain: f64,
+}
+
 impl RunNoise {
     /// s = B · g / z: the most that a step can hold of signal over the noise that lasts, along one direction: B units add up to B·C along it
     /// when all of them point that way and are clipped, and noise has deviation z·C, of which bands leave 1/g in a sum over many steps. How
@@ -40,7 +49,7 @@ impl RunNoise {
         Ok(self.batch_size * taken_back / self.noise_multiplier)
     }
 
-    /// Learning rate of AdamW, 1.6 / (`lora_alpha` √T) · min(1, √(s/100)), and 1/√2 of it where noise reaches the model by both factors.
+    /// Learning rate of AdamW, with what noise took off it: 1.6 / (`lora_alpha` √T) · min(1, √(s/100)), and 1/√2 of it where noise reaches the model by both factors.
     ///
     /// AdamW brings noise to one size whatever its own, so that 1.6/√T keeps what all steps carry into the adapter the same. Where there is
     /// little signal that is too much: what a step gains falls with s, what its noise costs does not.
@@ -50,11 +59,14 @@ impl RunNoise {
     ///
     /// # Errors
     /// When there are no such bands.
-    pub fn learning_rate(&self, lora_alpha: f64) -> Result<f64, PrivacyError> {
+    pub fn rule(&self, lora_alpha: f64) -> Result<RateRule, PrivacyError> {
         let share =
             if self.noise_multiplier > 0.0 { (self.signal_bound()? / ENOUGH_SIGNAL).sqrt().min(1.0) } else { 1.0 };
         let factors = if self.both_factors { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
-        Ok(share * factors * largest_learning_rate(self.steps, lora_alpha))
+        Ok(RateRule {
+            learning_rate: share * factors * largest_learning_rate(self.steps, lora_alpha),
+            largest_gain: 1.0 / share,
+        })
     }
 }
 
@@ -85,7 +97,7 @@ mod tests {
 
     #[test]
     fn little_signal_asks_for_smaller_steps_and_much_for_none() {
-        let rate = |z: f64| RunNoise { noise_multiplier: z, ..RUN }.learning_rate(16.0).unwrap();
+        let rate = |z: f64| RunNoise { noise_multiplier: z, ..RUN }.rule(16.0).unwrap().learning_rate;
         let most = largest_learning_rate(60, 16.0);
         assert_eq!((rate(0.0), rate(0.5), rate(1.28)), (most, most, most));
         assert!((rate(2.0) / most - 0.8).abs() < 1e-9);
@@ -95,7 +107,7 @@ mod tests {
     /// Noise through B and A, which are about of one size, has the energy of two.
     #[test]
     fn a_warm_start_asks_for_the_energy_of_one_factor() {
-        let rate = |both_factors| RunNoise { both_factors, ..RUN }.learning_rate(16.0).unwrap();
+        let rate = |both_factors| RunNoise { both_factors, ..RUN }.rule(16.0).unwrap().learning_rate;
         assert!((2.0 * rate(true).powi(2) / rate(false).powi(2) - 1.0).abs() < 1e-12);
     }
 }

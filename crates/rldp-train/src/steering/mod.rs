@@ -5,6 +5,7 @@
 
 pub(crate) mod observation;
 pub(crate) mod observer;
+mod path;
 mod spectrum;
 
 use rldp_control::{Controller, RewardTracker, StateFormat};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::{
     observation::PublicFacts,
     observer::{Observer, ObserverState},
+    path::{Path, PathState},
     spectrum::tail_exponents,
 };
 use crate::{
@@ -29,6 +31,8 @@ use crate::{
 pub(crate) struct Steering {
     pub(crate) controller: Box<dyn Controller>,
     pub(crate) observer: Observer,
+    /// How far releases agree.
+    pub(crate) path: Path,
     reward: RewardTracker,
     /// Steps between two decisions.
     interval: u64,
@@ -47,6 +51,8 @@ pub struct SteeringState {
     #[serde(with = "serde_bytes")]
     pub(crate) controller: Vec<u8>,
     pub(crate) observer: Option<ObserverState>,
+    #[serde(default)]
+    pub(crate) path: Option<PathState>,
     /// Utility and spent budget at the end of the last interval.
     reward: Option<(f64, f64)>,
 }
@@ -59,6 +65,7 @@ impl Steering {
         Self {
             controller,
             observer: Observer::default(),
+            path: Path::default(),
             reward: RewardTracker::default(),
             interval: settings.control.interval,
             steps: settings.privacy.steps,
@@ -179,6 +186,7 @@ impl Steering {
         Ok(SteeringState {
             controller: self.controller.state(IN_CHECKPOINT)?,
             observer: self.observer.state().cloned(),
+            path: self.path.state(),
             reward: self.reward.last(),
         })
     }
@@ -186,6 +194,7 @@ impl Steering {
     /// Goes on with a saved state that fits; the controller was restored when it was checked.
     pub(crate) fn restore(&mut self, state: SteeringState, proof: TakenOver) {
         self.observer = Observer::restore(state.observer, proof);
+        self.path = Path::restore(state.path, proof);
         self.reward = RewardTracker::resumed(state.reward, proof);
     }
 }

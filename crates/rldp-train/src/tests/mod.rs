@@ -1,5 +1,6 @@
 //! The loop on the embedded demo model.
 
+mod agreement;
 mod bands;
 mod device;
 mod post_processing;

@@ -1,0 +1,104 @@
+//! A learning rate that follows how far the releases of a run agree with each other.
+//!
+//! The rule of the learning rate takes something off where noise is large, because it must fear that a step holds next to no signal
+//! ([`crate::RateAdaptation`] gets the factor that would give all of it back). Whether that is so depends on the text: where
+//! everybody's gradients point one way, a step of much noise holds signal all the same. No single step of a run can tell, but their sum can. Let
+//! w_t be the release of step t in deviations of its noise, d numbers of deviation 1. Were there nothing but noise, the squared length of the
+//! **path** W_m = Σ_(t≤m) w_t would be m·d, give or take m·√(2d); a gradient that keeps its direction adds to it with m². So
+//!
+//! ```text
+//! agreement = (‖W_m‖² / m − d) / √(2d)
+//! ```
+//!
+//! has mean 0 and deviation 1 where releases say nothing, and grows with m where they agree. Comparing the length of such a path with that of a
+//! random walk is how evolution strategies find their step size (cumulative step-size adaptation, Hansen & Ostermeier, Evolutionary Computation
+//! 9(2), 2001); here noise is known to the digit, so that the comparison is a test.
+//!
+//! What is given back grows with the agreement, from one deviation on. It is never more than what the rule took off, and never less than
+//! nothing: agreement below 0 says that gradients work against the noise that was carried in, which they do at the best rate as well
+//! (`docs/results/few.md`).
+
+use rldp_privacy::Observable;
+use serde::{Deserialize, Serialize};
+
+/// Before this part of the steps the path is too short.
+const FIRST: f64 = 0.15;
+/// After this part the rate is left to its schedule: what is still to come moves little.
+const LAST: f64 = 0.5;
+/// Agreement of so many deviations may be chance.
+const CHANCE: f64 = 1.0;
+/// Growth of ln(gain) with every deviation beyond that.
+const GROWTH: f64 = 0.5 * std::f64::consts::LN_2;
+
+/// The factor on the learning rate. Deterministic post-processing of released values: it costs no privacy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateAdaptation {
+    /// ln of what the rule took off: the gain's upper end.
+    most: f64,
+    /// ln of the gain.
+    log_gain: f64,
+}
+
+impl RateAdaptation {
+    /// Begins at a gain of 1; `largest_gain`, at least 1, is what it may grow to.
+    pub fn new(largest_gain: f64) -> Self {
+        Self { most: largest_gain.ln().max(0.0), log_gain: 0.0 }
+    }
+
+    /// Takes note of the agreement after a part `fraction` of the steps.
+    pub fn observe(&mut self, agreement: Observable, fraction: f64) {
+        if (FIRST..=LAST).contains(&fraction) {
+            self.log_gain = (GROWTH * (agreement.value() - CHANCE)).clamp(0.0, self.most);
+        }
+    }
+
+    /// The factor on the learning rate of the next step.
+    pub fn gain(&self) -> f64 {
+        self.log_gain.exp()
+    }
+
+    /// Whether it can be of a run whose gain may grow to `largest_gain`.
+    pub fn fits(&self, largest_gain: f64) -> bool {
+        self.most == Self::new(largest_gain).most && (0.0..=self.most).contains(&self.log_gain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rldp_privacy::Public;
+
+    use super::*;
+
+    fn after(agreements: &[(f64, f64)]) -> f64 {
+        let mut adaptation = RateAdaptation::new(2.0);
+        for (agreement, fraction) in agreements {
+            adaptation.observe(Public::declare(*agreement).into(), *fraction);
+        }
+        assert!(adaptation.fits(2.0));
+        adaptation.gain()
+    }
+
+    #[test]
+    fn agreement_gives_back_what_the_rule_took_off_and_no_more() {
+        assert_eq!(after(&[(1.0, 0.3)]), 1.0);
+        assert!((after(&[(2.0, 0.3)]) - 2.0_f64.sqrt()).abs() < 1e-12);
+        assert!((after(&[(40.0, 0.3)]) - 2.0).abs() < 1e-12);
+        assert_eq!(after(&[(-5.0, 0.3)]), 1.0);
+    }
+
+    #[test]
+    fn the_last_word_of_the_first_half_stands() {
+        assert_eq!(after(&[(9.0, 0.1)]), 1.0);
+        assert!(after(&[(9.0, 0.4), (0.0, 0.6)]) > 1.9);
+        assert_eq!(after(&[(9.0, 0.4), (0.0, 0.5)]), 1.0);
+    }
+
+    #[test]
+    fn a_rule_that_took_nothing_off_gets_nothing_back() {
+        let mut adaptation = RateAdaptation::new(1.0);
+        adaptation.observe(Public::declare(50.0).into(), 0.3);
+        assert_eq!(adaptation.gain(), 1.0);
+        assert!(!adaptation.fits(2.0));
+    }
+}
