@@ -7,10 +7,10 @@ MODELS has the folders stories260k and demo (the demo's GPT-2); DATA is what cor
 expected batch and model; its settings are paired: one seed for noise and batches (public data; no run promises anything). What stands in
 RESULTS is not run again, so the same command goes on after a stop.
 
-rate: the first rule's learning rate, then what lies around the best, an octave and then half an octave apart; and AdamW as usual (flat
-clipping, beta1 0.9, one band) at rate 0.004.
+rate: the first rule's learning rate, then what lies around the best, an octave and then half an octave apart; the program's own, which follows the
+releases; and AdamW as usual (flat clipping, beta1 0.9, one band) at rate 0.004.
 knobs: at the best of those rates, momentum, bands and decay, one at a time; and AdamW at 0.002 and 0.008.
-plan: at the program's own rate and bands, as many records in half, a quarter and twice the steps.
+plan: at the rule's rate and the program's bands, as many records in half, a quarter and twice the steps.
 """
 
 import argparse
@@ -34,6 +34,8 @@ NEW = {"clinc": 15, "news": 60, "docs": 20}
 SIZES = {"mr": 4862, "banking": 9999, "sms": 4960, "news": 7400}
 MOST_TOKENS = 350_000
 DELTA = 1e-5
+# The rule's rate for the whole run.
+RULE = {"rate_adaptation": "false"}
 
 
 def draw(rng, held_out, corpora=None):
@@ -150,6 +152,7 @@ class Lab:
             "pairs": len(manifest["pairs"]),
             # Over the run: what a controller sees of it.
             "snr": [compact(step["snr"]) for step in steps],
+            "agreement": [compact(step.get("agreement")) for step in steps],
             "loss": [compact(step["loss"]) for step in steps],
             "loss_std": compact(steps[0]["loss_std"]),
             "warm_up": next(iter(of("warm_up")), None),
@@ -181,6 +184,7 @@ def rate_stage(lab, task):
                 break
             for step in around:
                 attempt(step)
+    lab.run(task, {})
     lab.run(task, usual(0.004))
     return float(f"{base * 2 ** (min(tried, key=tried.get) / 2):.5g}")
 
@@ -199,11 +203,11 @@ def knob_stage(lab, task):
 
 
 def plan_stage(lab, task):
-    lab.run(task, {})
+    lab.run(task, RULE)
     for factor in (0.25, 0.5, 2):
         steps, batch = round(task["steps"] * factor), task["batch"] / factor
         if steps >= 10 and 16 <= batch <= task["units"] / 2:
-            lab.run({**task, "task": f"{task['task']}x{factor:g}", "steps": steps, "batch": batch}, {})
+            lab.run({**task, "task": f"{task['task']}x{factor:g}", "steps": steps, "batch": batch}, RULE)
 
 
 def main():

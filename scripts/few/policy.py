@@ -3,8 +3,8 @@
 
 usage: policy.py RLDP MODELS DATA WORK RESULTS [--most-tokens M] [--seeds 1,2] [--ways set,sac] [--policy FILE] [--table]
 
-As public.py, whose tasks these are, all texts together; everything is at the program's defaults but the controller, which decides every five
-steps. Noise and batches are paired by a known seed. `warm` ways start from public.py's warm-up at the rate that --public takes. `learned` is a set
+As public.py, whose tasks these are, all texts together; everything is at the program's defaults but what a way names; controllers decide every five
+steps. `rule` is the rule's rate for the whole run, `default` lets it follow the releases. Noise and batches are paired by a known seed. `warm` ways start from public.py's warm-up at the rate that --public takes. `learned` is a set
 policy from FILE (`rldp policy train` on e2e, notes and wordnet), on tasks of other texts alone.
 """
 
@@ -13,17 +13,19 @@ import math
 import pathlib
 import statistics
 
+import map as room
 import public
 import rule
 
 WAYS = {
-    "rule": {},
-    "sac": {"controller": "sac"},
-    "set": {"controller": "set"},
-    "set-scratch": {"controller": "set-scratch"},
-    "random": {"controller": "random"},
+    "rule": room.RULE,
+    "default": {},
+    "sac": {"controller": "sac", **room.RULE},
+    "set": {"controller": "set", **room.RULE},
+    "set-scratch": {"controller": "set-scratch", **room.RULE},
+    "random": {"controller": "random", **room.RULE},
     "search": {"rate_search": "true"},
-    "learned": {"controller": "set-scratch"},
+    "learned": {"controller": "set-scratch", **room.RULE},
 }
 
 
@@ -68,7 +70,7 @@ def main():
         parser.add_argument(argument, type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("--most-tokens", type=int, default=150_000)
     parser.add_argument("--seeds", default="1")
-    parser.add_argument("--ways", default="rule,sac,set,set-scratch,random,search")
+    parser.add_argument("--ways", default="rule,default,sac,set,set-scratch,random,search")
     parser.add_argument("--policy", type=pathlib.Path)
     parser.add_argument("--warm", action="store_true")
     parser.add_argument("--table", action="store_true", help="print what RESULTS has, and run nothing")

@@ -146,7 +146,7 @@ class Bench:
         return {**room.Lab.read(folder / "run"), "rate": rate}
 
     def task(self, task, seed, ways):
-        cold = self.run(task, seed, "cold", {})
+        cold = self.run(task, seed, "cold", room.RULE)
         adapter = self.warm(task, seed)
         rate = lambda half_octaves: {"learning_rate": float(f"{cold['rate'] * 2 ** (half_octaves / 2):.4g}")}
         for k in HALF_OCTAVES:

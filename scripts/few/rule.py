@@ -35,10 +35,13 @@ class Task:
         self.units, self.epsilon, self.steps, self.batch = (first[k] for k in ("units", "epsilon", "steps", "batch"))
         self.z, self.bands, self.parameters, self.before = (first[k] for k in ("z", "bands", "parameters", "nll_before"))
         base = 1.6 / (16 * math.sqrt(max(self.steps, 25)))
-        self.curve, self.usual, self.first = {}, {}, None
+        self.curve, self.usual, self.first, self.follows = {}, {}, None, None
         for row in rows:
             settings = row["settings"]
             loss = row["nll"] if row.get("nll") is not None else math.inf
+            if not settings:
+                self.follows = loss
+                continue
             place = math.log2(settings["learning_rate"] / base)
             if set(settings) == {"learning_rate"}:
                 self.curve[round(2 * place) / 2] = min(loss, 20.0)
@@ -113,6 +116,7 @@ def table(name, tasks, rule):
     ways = {
         "1.6/(α√T), before": lambda task: task.regret(0.0),
         "the rule": lambda task: task.regret(place(task, rule)),
+        "the rule, followed": lambda task: None if task.follows is None else 100 * math.expm1(task.follows - task.best),
     }
     for rate in sorted({rate for task in tasks for rate in task.usual}):
         ways[f"AdamW as usual, {rate:g}"] = lambda task, rate=rate: (
@@ -120,6 +124,8 @@ def table(name, tasks, rule):
         )
     for way, regret in ways.items():
         found = [value for value in map(regret, tasks) if value is not None]
+        if not found:
+            continue
         print(f"| {way} ({len(found)}) | {interval(found)} | {statistics.median(found):.1f} | {quantile(found, 0.9):.1f} | {max(found):.1f} |")
     changes = [100 * math.expm1(task.loss(place(task, rule)) - task.loss(0.0)) for task in tasks]
     print(f"\nRule against before: {interval(changes)} %, lower in {sum(c < -0.05 for c in changes)}, higher in {sum(c > 0.05 for c in changes)}.")

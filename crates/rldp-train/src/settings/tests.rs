@@ -27,7 +27,7 @@ fn the_table_has_every_field_once() {
     (data.eval, data.max_records_per_unit, data.hold_out_members) = (Some("e".into()), Some(1), Some(0.5));
     settings.model.target_modules = Some(Vec::new());
     (settings.model.micro_batch_tokens, settings.model.memory_limit) = (Some(1), Some(MemorySize(1)));
-    settings.control.policy = Some("p".into());
+    (settings.control.policy, settings.control.rate_adaptation) = (Some("p".into()), Some(true));
     settings.data.public = vec!["p".into()];
     (settings.data.text_column, settings.data.delimiter) = (text(), Some(';'));
     (settings.data.units, settings.data.allow_shared_eval) = (Some(9), true);

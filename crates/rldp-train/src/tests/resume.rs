@@ -74,7 +74,7 @@ fn changed_public_settings_are_recorded_and_stay() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(folder.path());
     start(settings.clone(), inputs(&settings)).unwrap().run(&mut StopAfter(2)).unwrap();
-    settings.optimizer.learning_rate = Some(0.25);
+    (settings.optimizer.learning_rate, settings.control.rate_adaptation) = (Some(0.25), Some(false));
     resume(settings.clone(), inputs(&settings)).unwrap().run(&mut StopAfter(1)).unwrap();
     let run = &settings.output.out;
     let config: TrainSettings = toml::from_str(&fs_err::read_to_string(run.join(files::CONFIG)).unwrap()).unwrap();
