@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The defaults against AdamW tuned in hindsight, cell by cell: runs appended to RESULTS as lines of JSON (standard library only).
 
-usage: cells.py RLDP MODELS DATA WORK RESULTS [--seeds 1,2,3] [--table]
+usage: cells.py RLDP MODELS DATA WORK RESULTS [--seeds 1,2,3] [--rates] [--table]
 
 As map.py. A cell is a corpus, N units and a model; in each, at three budgets and by known seeds, which pair noise and batches:
 
@@ -9,6 +9,7 @@ As map.py. A cell is a corpus, N units and a model; in each, at three budgets an
   default   every setting the program's own: the rate follows the releases
   public    the same after a warm-up on the other corpora (public.py's, kept in WORK), which is what --public does
   adamw R   AdamW as everybody runs it (flat clipping, beta1 0.9, one band, linear decay) at rate R
+  rate K    the rule's rate times 2^(K/2) for the whole run, K from -2 to 2 (with --rates, and nothing else)
 
 AdamW's rate is chosen in hindsight, by the mean over the seeds of a cell and budget, and costs nothing; a user has to pay for the choice, as in within.py,
 whose lines the table reads where RESULTS has them.
@@ -52,6 +53,12 @@ def run(bench, task, seed):
         bench.run(task, seed, "adamw", room.usual(rate))
 
 
+def rates(bench, task, seed):
+    rule = bench.run(task, seed, "rule", room.RULE)["rate"]
+    for half_octaves in (-2, -1, 1, 2):
+        bench.run(task, seed, f"rate {half_octaves}", {"learning_rate": float(f"{rule * 2 ** (half_octaves / 2):.5g}")})
+
+
 def change(numbers):
     """The mean, with its interval where there are seeds enough to tell one."""
     return rule.interval(numbers) if len(numbers) > 2 else f"{statistics.mean(numbers):+.1f}"
@@ -93,6 +100,7 @@ def main():
     for name in ("rldp", "models", "data", "work", "results"):
         parser.add_argument(name, type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--rates", action="store_true", help="rates around the rule's instead")
     parser.add_argument("--table", action="store_true", help="print what RESULTS has, and run nothing")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
@@ -101,7 +109,7 @@ def main():
         return table(bench)
     for seed in map(int, given.seeds.split(",")):
         for task in cells():
-            run(bench, task, seed)
+            (rates if given.rates else run)(bench, task, seed)
 
 
 if __name__ == "__main__":

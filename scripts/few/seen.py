@@ -6,8 +6,8 @@ usage: seen.py RESULTS.jsonl [RESULTS.jsonl ...] [--steps K]
 
 Wanted is log2 of the best rate over 1.6/(alpha sqrt T). Known is what is public before the first step (log2 of the signal bound s, of T); or what
 the run at that rate released in its first K steps (mean signal-to-noise over all pairs, the largest of a pair, the change of the paid loss
-over its deviation, persistence of the gradient); or both; or the slope of the paid loss over a first part of the run. The yardstick is the
-mean of the other tasks.
+over its deviation, persistence of the gradient); or both; or the slope of the paid loss over a first part of the run; or how far releases agreed by
+then. The yardstick is the mean of the other tasks, and the rule, which is fitted to none of them.
 """
 
 import argparse
@@ -34,6 +34,12 @@ def released(task, steps):
     intervals = max(1, steps // 5)
     largest = mean([pair[1] for pair in row["pair_snr"][:intervals]])
     return [mean(snr) * math.sqrt(task.parameters * len(snr) / 2), largest, change, mean(row["persistence"][:intervals])]
+
+
+def agreement(task, part):
+    """On a logarithmic scale, either way of 0."""
+    value = task.first["agreement"][max(0, int(part * task.steps) - 1)]
+    return math.copysign(math.log1p(abs(value)), value)
 
 
 def slope(loss):
@@ -88,6 +94,9 @@ def main():
     }
     for part in (0.1, 0.25, 0.5):
         sets[f"slope of the loss, {part:.0%} of the steps"] = lambda task, _, part=part: [first_part(task.first["loss"], part)]
+    for part in (0.15, 0.25, 0.5):
+        sets[f"agreement, {part:.0%} of the steps"] = lambda task, _, part=part: [agreement(task, part)]
+        sets[f"public and agreement, {part:.0%}"] = lambda task, _, part=part: public(task, 0) + [agreement(task, part)]
     sets["public and slope, 50%"] = lambda task, _: public(task, 0) + [first_part(task.first["loss"], 0.5)]
     print("| known | error of log2(rate), root mean square | perplexity over the best, %, mean | worst |\n|---|---|---|---|")
     for name, features in sets.items():
@@ -100,10 +109,15 @@ def main():
             else:
                 table = [features(other, given.steps) for other in others]
                 guesses.append(ridge(table, known, features(task, given.steps)))
-        error = math.sqrt(statistics.mean((guess - value) ** 2 for guess, value in zip(guesses, wanted)))
-        regrets = [task.regret(guess) for task, guess in zip(tasks, guesses)]
-        print(f"| {name} | {error:.2f} | {statistics.mean(regrets):.1f} | {max(regrets):.1f} |")
+        print_row(name, tasks, guesses, wanted)
+    print_row("the rule", tasks, [rule.place(task, rule.RULE) for task in tasks], wanted)
     print(f"\n{len(tasks)} tasks; released in the first {given.steps} steps.")
+
+
+def print_row(name, tasks, guesses, wanted):
+    error = math.sqrt(statistics.mean((guess - value) ** 2 for guess, value in zip(guesses, wanted)))
+    regrets = [task.regret(guess) for task, guess in zip(tasks, guesses)]
+    print(f"| {name} | {error:.2f} | {statistics.mean(regrets):.1f} | {max(regrets):.1f} |")
 
 
 if __name__ == "__main__":

@@ -97,6 +97,11 @@ impl ControllerKind {
         matches!(self, Self::NoiseRising | Self::NoiseFalling)
     }
 
+    /// Whether it moves the learning rate.
+    pub fn moves_learning_rate(self) -> bool {
+        matches!(self, Self::Random | Self::Sac | Self::Set | Self::SetScratch)
+    }
+
     /// Whether it moves shares, which pair-wise clipping has and no other.
     pub fn needs_shares(self) -> bool {
         matches!(self, Self::SnrShares | Self::MseSplit)

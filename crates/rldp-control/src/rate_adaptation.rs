@@ -1,7 +1,7 @@
 //! A learning rate that follows how far the releases of a run agree with each other.
 //!
 //! The rule of the learning rate takes something off where noise is large, because it must fear that a step holds next to no signal
-//! ([`crate::RateAdaptation`] gets the factor that would give all of it back). Whether that is so depends on the text: where
+//! ([`RateAdaptation`] gets the factor that would give all of it back). Whether that is so depends on the text: where
 //! everybody's gradients point one way, a step of much noise holds signal all the same. No single step of a run can tell, but their sum can. Let
 //! w_t be the release of step t in deviations of its noise, d numbers of deviation 1. Were there nothing but noise, the squared length of the
 //! **path** W_m = Σ_(t≤m) w_t would be m·d, give or take m·√(2d); a gradient that keeps its direction adds to it with m². So
@@ -10,11 +10,12 @@
 //! agreement = (‖W_m‖² / m − d) / √(2d)
 //! ```
 //!
-//! has mean 0 and deviation 1 where releases say nothing, and grows with m where they agree. Comparing the length of such a path with that of a
+//! has mean 0 and deviation 1 where gradients are zero, hardly more where they have no direction in common (energy s²/B of a step spread over √(2d)),
+//! and grows with m where they agree. Comparing the length of such a path with that of a
 //! random walk is how evolution strategies find their step size (cumulative step-size adaptation, Hansen & Ostermeier, Evolutionary Computation
 //! 9(2), 2001); here noise is known to the digit, so that the comparison is a test.
 //!
-//! What is given back grows with the agreement, from one deviation on. It is never more than what the rule took off, and never less than
+//! What is given back follows the agreement, from one deviation on. It is never more than what the rule took off, and never less than
 //! nothing: agreement below 0 says that gradients work against the noise that was carried in, which they do at the best rate as well
 //! (`docs/results/few.md`).
 
@@ -53,14 +54,19 @@ impl RateAdaptation {
         }
     }
 
-    /// The factor on the learning rate of the next step.
+    /// The factor on the learning rate.
     pub fn gain(&self) -> f64 {
         self.log_gain.exp()
     }
 
-    /// Whether it can be of a run whose gain may grow to `largest_gain`.
-    pub fn fits(&self, largest_gain: f64) -> bool {
-        self.most == Self::new(largest_gain).most && (0.0..=self.most).contains(&self.log_gain)
+    /// Whether its numbers are possible ones.
+    pub fn is_sound(&self) -> bool {
+        self.most.is_finite() && (0.0..=self.most).contains(&self.log_gain)
+    }
+
+    /// Goes on with the gain of a sound one that an earlier process saved, within its own end.
+    pub fn restore(&mut self, saved: Self) {
+        self.log_gain = saved.log_gain.min(self.most);
     }
 }
 
@@ -75,7 +81,7 @@ mod tests {
         for (agreement, fraction) in agreements {
             adaptation.observe(Public::declare(*agreement).into(), *fraction);
         }
-        assert!(adaptation.fits(2.0));
+        assert!(adaptation.is_sound());
         adaptation.gain()
     }
 
@@ -99,6 +105,10 @@ mod tests {
         let mut adaptation = RateAdaptation::new(1.0);
         adaptation.observe(Public::declare(50.0).into(), 0.3);
         assert_eq!(adaptation.gain(), 1.0);
-        assert!(!adaptation.fits(2.0));
+        let mut other = RateAdaptation::new(2.0);
+        other.observe(Public::declare(50.0).into(), 0.3);
+        adaptation.restore(other);
+        assert!(adaptation.gain() == 1.0 && adaptation.is_sound());
+        assert!(!RateAdaptation { most: 1.0, log_gain: f64::NAN }.is_sound());
     }
 }

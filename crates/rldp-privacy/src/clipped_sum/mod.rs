@@ -70,7 +70,8 @@ pub struct NoisyRelease {
     /// Noisy sum over the expected batch size, flat (P).
     pub mean_gradient: Released<Vec<f32>>,
     /// What the step put out before anything of earlier steps was taken off it, in deviations of its own noise, which is fresh and of
-    /// deviation 1 on every coordinate, whatever the bands, thresholds and shares (the coordinates that have noise); empty without noise.
+    /// deviation 1 on every coordinate, whatever the bands, thresholds and shares (the coordinates that have noise). Empty where nothing is promised, and where a geometry moves
+    /// the coordinates from step to step.
     pub whitened: Released<Vec<f32>>,
     /// Standard deviation of the noise on each coordinate of `mean_gradient`, for each pair (K); public.
     pub noise_std: Vec<f64>,

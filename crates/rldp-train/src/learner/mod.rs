@@ -75,6 +75,7 @@ impl Learner {
     /// A learner at the start of a run of `settings`; `noise` is that of the first step, and `rule` what follows from it.
     pub(crate) fn new(settings: &TrainSettings, adapter: Adapter, noise: &NoiseLevels, rule: RateRule) -> Self {
         let (parameters, pairs) = (adapter.parameters().len(), adapter.layout().pairs().len());
+        let peak_rate = settings.optimizer.learning_rate.unwrap_or(rule.learning_rate);
         Self {
             optimizer: Optimizer::new(settings.optimizer.clone(), parameters),
             first_parameters: adapter.parameters().to_vec(),
@@ -82,8 +83,8 @@ impl Learner {
             average: Average::default(),
             post: PostProcessing::start(pairs),
             rate_search: settings.control.rate_search.then(|| rate_search(settings, rule.learning_rate)),
-            rate_adaptation: settings.adapts_rate().then(|| RateAdaptation::new(rule.largest_gain)),
-            peak_rate: settings.optimizer.learning_rate.unwrap_or(rule.learning_rate),
+            rate_adaptation: settings.adapts_rate().then(|| RateAdaptation::new(rule.largest_gain_of(peak_rate))),
+            peak_rate,
             last_step: None,
             settings: settings.optimizer.clone(),
             steps: settings.privacy.steps,
@@ -196,7 +197,7 @@ impl Learner {
             *search = saved;
         }
         if let (Some(adaptation), Some(saved)) = (&mut self.rate_adaptation, state.rate_adaptation) {
-            *adaptation = saved;
+            adaptation.restore(saved);
         }
     }
 }
@@ -209,6 +210,7 @@ impl LearnerState {
         long.iter().all(|length| *length == parameters)
             && self.average.get().is_none_or(|mean| mean.len() == parameters)
             && self.post.fits(pairs)
+            && self.rate_adaptation.is_none_or(|adaptation| adaptation.is_sound())
     }
 }
 

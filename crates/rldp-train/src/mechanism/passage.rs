@@ -50,6 +50,8 @@ impl<'a> Passage<'a> {
                 geometry.back(&mut trained);
                 trained
             });
+            // Coordinates move with what was learned from earlier releases, and so does what would be summed over steps.
+            release.whitened = release.whitened.map(|_| Vec::new());
             release.noise_std.iter_mut().zip(geometry.noise_gain()).for_each(|(std, gain)| *std *= gain);
         }
         if !self.trains_all() {

@@ -27,7 +27,8 @@ pub struct StepRecord {
     pub non_finite_fraction: Option<f64>,
     /// Energy of the released gradient over its noise's, minus one, over all parameters.
     pub snr: f64,
-    /// Length of the sum of all releases so far against that of a random walk, in deviations of the latter.
+    /// Squared length of the sum of the releases so far, each in deviations of its own noise, against that of a random walk, in deviations of
+    /// the latter; absent in the first two steps and with a geometry.
     pub agreement: Option<f64>,
     /// L2 norm of the parameters' change.
     pub update_norm: f64,

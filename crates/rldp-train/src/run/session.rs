@@ -37,6 +37,9 @@ use crate::{
     trainer::Trainer,
 };
 
+/// What seeds of processes that go on with a seeded run lie apart by, for every step charged: an odd number without a pattern.
+const STREAMS_APART: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// Starts a run: calibrates the mechanism, proves that the adapter can learn, writes the run folder, opens the ledger.
 ///
 /// Nothing is charged yet.
@@ -114,9 +117,8 @@ pub fn resume_on(
     // Runs from before there was a choice had noise of its own in every step.
     begun.privacy.noise_bands.get_or_insert(1);
     settings.privacy.noise_bands = settings.privacy.noise_bands.or(begun.privacy.noise_bands);
+    settings.control.rate_adaptation = settings.control.rate_adaptation.or(Some(goes_on_adapting(&begun, &settings)));
     settings.optimizer.learning_rate = settings.optimizer.learning_rate.or(begun.optimizer.learning_rate);
-    // Its rate stands in the file now, as if somebody had given it.
-    settings.control.rate_adaptation = settings.control.rate_adaptation.or(begun.control.rate_adaptation);
     let changed = changes(&begun, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
     let plan = plan_for(&settings, &inputs, &adapter)?;
@@ -154,6 +156,13 @@ pub fn resume_on(
         trainer.keep_warm_up()?;
     }
     Ok(trainer)
+}
+
+/// Whether a run that adapted its learning rate does so in a later process too: not when that one was given another rate, or a search.
+fn goes_on_adapting(begun: &TrainSettings, settings: &TrainSettings) -> bool {
+    let rate = settings.optimizer.learning_rate;
+    let same = rate.is_none() || rate == begun.optimizer.learning_rate;
+    begun.control.rate_adaptation == Some(true) && same && settings.reason_against_adaptation().is_none()
 }
 
 /// Takes over the ledger. Nothing is written when it is refused, but for a torn last line, which is cut off.
@@ -270,7 +279,11 @@ fn assemble(
     let turn_rate = plan.claim.turn_rate();
     let (sampler, noise) = match settings.privacy.unsafe_noise_seed {
         None => (PoissonSampler::os(turn_rate)?, NoiseSource::os()?),
-        Some(seed) => (PoissonSampler::unsafe_seeded(turn_rate, seed)?, NoiseSource::unsafe_seeded(seed)),
+        Some(seed) => {
+            // A process that goes on draws what none before it drew.
+            let own = seed.wrapping_add(spender.steps_charged().wrapping_mul(STREAMS_APART));
+            (PoissonSampler::unsafe_seeded(turn_rate, own)?, NoiseSource::unsafe_seeded(own))
+        }
     };
     let mechanism = Mechanism {
         statistics: statistic_spec(&settings, inputs.engine.config().vocab_size),

@@ -91,7 +91,7 @@ impl RunState {
         let observer = self.steering.observer.as_ref();
         let trained = adapter.layout().trained_count();
         let fits = observer.is_none_or(|observer| observer.fits(pairs, parameters, bins))
-            && self.steering.path.as_ref().is_none_or(|path| path.fits(trained));
+            && self.steering.path.as_ref().is_none_or(|path| path.fits(trained, self.steps_charged));
         if fits && self.learner.fits(pairs) && controls.fits(start) {
             return Ok(());
         }

@@ -46,16 +46,17 @@ impl TrainSettings {
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
 
-    /// [`past_bytes`] of the run, at most: bytes a parameter of the adapter that are kept of earlier steps, at most: of each an exact sum and what was read off it.
+    /// [`past_bytes`] of the run, at most.
     pub fn past_bytes(&self) -> usize {
         let chosen = if self.reason_for_one_band().is_some() { 1 } else { most_chosen_bands(self.privacy.steps) };
         past_bytes(self.privacy.noise_bands.unwrap_or(chosen))
     }
 }
 
-/// Bytes a parameter of the adapter that are kept of earlier steps where noise has `bands` bands: of each an exact sum and what was
-/// read off it.
+/// Bytes a parameter of the adapter that are kept of earlier steps where noise has `bands` bands: the sum of all releases and the last of them,
+/// whitened; and where there are several bands, of each step that they reach an exact sum and what was read off it.
 pub fn past_bytes(bands: u64) -> usize {
+    const OF_ALL: u64 = 8;
     const OF_A_STEP: u64 = 12;
-    if bands == 1 { 0 } else { (OF_A_STEP * bands) as usize }
+    (OF_ALL + if bands == 1 { 0 } else { OF_A_STEP * bands }) as usize
 }

@@ -143,6 +143,10 @@ impl Given {
 
     /// Lays `over` on top of these settings.
     pub fn overlay(&mut self, over: Self) {
+        // A rate that is given anew, or searched for, is not the rule's any more, which the settings below may have let follow.
+        if (over.has("learning_rate") || over.has("rate_search")) && !over.has("rate_adaptation") {
+            self.forget("rate_adaptation");
+        }
         merge(&mut self.table, over.table);
         self.unknown.extend(over.unknown);
     }

@@ -125,10 +125,28 @@ impl TrainSettings {
         warm && self.model.trainable == Trainable::Both
     }
 
-    /// Whether the learning rate follows what releases say: as was asked for, or where AdamW's is the rule's and is not searched for.
+    /// Whether the learning rate follows what releases say: as was asked for, or where it is the rule's and nobody else moves it.
     pub(crate) fn adapts_rate(&self) -> bool {
-        let own = self.optimizer.learning_rate.is_none() && self.optimizer.optimizer == OptimizerKind::Adamw;
-        self.control.rate_adaptation.unwrap_or(own && !self.control.rate_search)
+        let Self { optimizer, control, .. } = self;
+        let alone = !control.rate_search && !control.controller.moves_learning_rate();
+        let can = self.reason_against_adaptation().is_none();
+        control.rate_adaptation.unwrap_or(optimizer.learning_rate.is_none() && alone && can)
+    }
+
+    /// Why a learning rate cannot follow releases, whoever asks for it.
+    pub(crate) fn reason_against_adaptation(&self) -> Option<&'static str> {
+        let reasons = [
+            (
+                self.optimizer.optimizer == OptimizerKind::Sgd,
+                "--optimizer sgd has no rule of the rate that took something off",
+            ),
+            (
+                self.privacy.geometry != GeometryKind::None,
+                "--geometry takes off every release what earlier ones said, so that their sum says nothing",
+            ),
+            (self.control.rate_search, "--rate-search moves the learning rate as well"),
+        ];
+        reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
 
     /// Why a run of these settings guarantees nothing; empty when it does.

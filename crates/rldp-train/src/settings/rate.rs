@@ -36,6 +36,13 @@ pub struct RateRule {
     pub largest_gain: f64,
 }
 
+impl RateRule {
+    /// What a run with the rate `peak` may take back: as much as was taken off for noise, and nothing beyond the rate from which it was taken.
+    pub fn largest_gain_of(&self, peak: f64) -> f64 {
+        (self.learning_rate * self.largest_gain / peak).clamp(1.0, self.largest_gain)
+    }
+}
+
 impl RunNoise {
     /// s = B · g / z: the most that a step can hold of signal over the noise that lasts, along one direction: B units add up to B·C along it
     /// when all of them point that way and are clipped, and noise has deviation z·C, of which bands leave 1/g in a sum over many steps. How
@@ -102,6 +109,16 @@ mod tests {
         assert_eq!((rate(0.0), rate(0.5), rate(1.28)), (most, most, most));
         assert!((rate(2.0) / most - 0.8).abs() < 1e-9);
         assert!((rate(16.0) / rate(4.0) - 0.5).abs() < 1e-9);
+    }
+
+    /// What noise took off, and never more than the rate that it was taken from, whatever rate stands in a file.
+    #[test]
+    fn no_rate_grows_beyond_the_largest() {
+        let rule = RunNoise { noise_multiplier: 5.12, ..RUN }.rule(16.0).unwrap();
+        assert!((rule.largest_gain - 2.0).abs() < 1e-9);
+        let of = |factor: f64| rule.largest_gain_of(factor * rule.learning_rate);
+        assert!((of(1.0) - 2.0).abs() < 1e-9 && (of(0.1) - 2.0).abs() < 1e-9 && (of(1.6) - 1.25).abs() < 1e-9);
+        assert_eq!(of(5.0), 1.0);
     }
 
     /// Noise through B and A, which are about of one size, has the energy of two.

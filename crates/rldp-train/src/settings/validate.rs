@@ -98,10 +98,8 @@ impl TrainSettings {
                 control.controller
             )));
         }
-        if control.rate_search && control.rate_adaptation == Some(true) {
-            return Err(TrainError::Usage(
-                "--rate-search and --rate-adaptation both move the learning rate; use one of the two".into(),
-            ));
+        if let (Some(true), Some(reason)) = (control.rate_adaptation, self.reason_against_adaptation()) {
+            return Err(TrainError::Usage(format!("{reason}; use it with --rate-adaptation false")));
         }
         if control.frozen && control.policy.is_none() && control.controller != ControllerKind::Set {
             return Err(TrainError::Usage("--frozen-policy needs --policy with a saved policy to follow".into()));

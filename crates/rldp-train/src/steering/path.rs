@@ -1,7 +1,10 @@
-//! How far the releases of a run agree with each other: the length of their sum against that of a random walk.
+//! How far the releases of a run agree with each other: the squared length of their sum against that of a random walk.
 
 use rldp_privacy::{NoisyRelease, Observable, Released, TakenOver};
 use serde::{Deserialize, Serialize};
+
+/// Of fewer releases the sum says little that each of them does not say alone.
+const FEWEST: u64 = 3;
 
 /// W_m = Σ w_t of the whitened releases ([`NoisyRelease::whitened`]), one released value; nothing before the first release.
 #[derive(Default)]
@@ -35,10 +38,11 @@ impl Path {
         });
     }
 
-    /// (‖W_m‖² / m − d) / √(2d): of mean 0 and deviation 1 where releases are noise alone, whatever bands, thresholds and shares were; `None`
-    /// before the first release.
+    /// (‖W_m‖² / m − d) / √(2d): of mean 0 and deviation 1 where gradients are zero, whatever bands, thresholds and shares were, and hardly more
+    /// where they have no direction in common; `None` before [`FEWEST`] releases, and where releases are not in coordinates that stay.
     pub(crate) fn agreement(&self) -> Option<Released<f64>> {
-        Some(self.0.as_ref()?.as_ref().map(PathState::agreement))
+        let path = self.0.as_ref().filter(|path| path.get().steps >= FEWEST)?;
+        Some(path.as_ref().map(PathState::agreement))
     }
 
     /// The same, for who steers by it.
@@ -64,9 +68,9 @@ impl PathState {
         (energy / self.steps as f64 - d) / (2.0 * d).sqrt()
     }
 
-    /// Whether it can be of a run that trains so many numbers.
-    pub(crate) fn fits(&self, trained: usize) -> bool {
-        self.steps > 0 && self.sum.len() == trained
+    /// Whether it can be of a run that trains so many numbers and has charged `charged` steps.
+    pub(crate) fn fits(&self, trained: usize, charged: u64) -> bool {
+        (1..=charged).contains(&self.steps) && self.sum.len() == trained && self.sum.iter().all(|sum| sum.is_finite())
     }
 }
 
@@ -107,7 +111,7 @@ mod tests {
             let mean = of.iter().sum::<f64>() / 2000.0;
             let second = of.iter().map(|a| a * a).sum::<f64>() / 2000.0;
             assert!(mean.abs() < 5.0 / 2000_f64.sqrt(), "{mean} after {step}");
-            // The square of a normal number has a variance of 2; of this one, which is nearly one, 2 + 48/D.
+            // The square of a normal number has a variance of 2; of this one, which is nearly one, 2 + 12/D.
             assert!((second - 1.0).abs() < 5.0 * (2.1_f64 / 2000.0).sqrt(), "{second} after {step}");
         }
     }
