@@ -37,9 +37,6 @@ use crate::{
     trainer::Trainer,
 };
 
-/// What seeds of processes that go on with a seeded run lie apart by, for every step charged: an odd number without a pattern.
-const STREAMS_APART: u64 = 0x9E37_79B9_7F4A_7C15;
-
 /// Starts a run: calibrates the mechanism, proves that the adapter can learn, writes the run folder, opens the ledger.
 ///
 /// Nothing is charged yet.
@@ -279,11 +276,7 @@ fn assemble(
     let turn_rate = plan.claim.turn_rate();
     let (sampler, noise) = match settings.privacy.unsafe_noise_seed {
         None => (PoissonSampler::os(turn_rate)?, NoiseSource::os()?),
-        Some(seed) => {
-            // A process that goes on draws what none before it drew.
-            let own = seed.wrapping_add(spender.steps_charged().wrapping_mul(STREAMS_APART));
-            (PoissonSampler::unsafe_seeded(turn_rate, own)?, NoiseSource::unsafe_seeded(own))
-        }
+        Some(seed) => (PoissonSampler::unsafe_seeded(turn_rate, seed)?, NoiseSource::unsafe_seeded(seed)),
     };
     let mechanism = Mechanism {
         statistics: statistic_spec(&settings, inputs.engine.config().vocab_size),
