@@ -7,7 +7,7 @@ usage: seen.py RESULTS.jsonl [RESULTS.jsonl ...] [--steps K]
 Wanted is log2 of the best rate over 1.6/(alpha sqrt T). Known is what is public before the first step (log2 of the signal bound s, of T); or what
 the run at that rate released in its first K steps (mean signal-to-noise over all pairs, the largest of a pair, the change of the paid loss
 over its deviation, persistence of the gradient); or both; or the slope of the paid loss over a first part of the run; or how far releases agreed by
-then. The yardstick is the mean of the other tasks, and the rule, which is fitted to none of them.
+then, where the lines say so. The yardstick is the mean of the other tasks, and the rule, which is fitted to none of them.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def main():
     }
     for part in (0.1, 0.25, 0.5):
         sets[f"slope of the loss, {part:.0%} of the steps"] = lambda task, _, part=part: [first_part(task.first["loss"], part)]
-    for part in (0.15, 0.25, 0.5):
+    for part in (0.15, 0.25, 0.5) if all("agreement" in task.first for task in tasks) else ():
         sets[f"agreement, {part:.0%} of the steps"] = lambda task, _, part=part: [agreement(task, part)]
         sets[f"public and agreement, {part:.0%}"] = lambda task, _, part=part: public(task, 0) + [agreement(task, part)]
     sets["public and slope, 50%"] = lambda task, _: public(task, 0) + [first_part(task.first["loss"], 0.5)]
