@@ -53,6 +53,8 @@ pub struct StepLine {
     pub loss_bound: Option<f64>,
     /// Energy of the release over its noise's, minus 1.
     pub snr: f64,
+    /// How far releases agree with each other, in deviations; earlier versions did not write it.
+    pub agreement: Option<f64>,
 }
 
 /// One interval.

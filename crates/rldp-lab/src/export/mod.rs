@@ -62,6 +62,7 @@ fn scalars(run: &RunFolder) -> Scalars {
             ("train/learning_rate", Some(line.learning_rate)),
             ("train/released_loss", line.loss),
             ("train/snr", Some(line.snr)),
+            ("train/agreement", line.agreement),
         ];
         values.into_iter().for_each(|(name, value)| put(line.step, name.to_owned(), value));
     }

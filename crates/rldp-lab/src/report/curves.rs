@@ -114,7 +114,10 @@ fn control(runs: Runs) -> Result<Vec<Drawn>, LabError> {
         }
         run.controls.iter().filter_map(|line| Some((line.step, line.reward?))).collect()
     };
+    let agreement =
+        |run: &RunFolder| run.steps.iter().filter_map(|line| Some((line.step, line.agreement?))).collect::<Vec<_>>();
     Ok(vec![
+        Figure::new("Agreement of releases", "deviations of noise alone").draw(&each(runs, &agreement))?,
         Figure::new("Learning rate", "rate").draw(&each(runs, &of_steps(|line| line.learning_rate)))?,
         Figure::new("Reward of an interval", "nats per percent of budget").draw(&each(runs, &reward))?,
         Figure::new("Entropy of the policy", "nats a dimension").draw(&each(runs, &telemetry("entropy")))?,
