@@ -36,7 +36,7 @@ learning_rate = 0.004
 model = "{model}"
 
 [axes]
-epsilon = [0.5, 2.0, 8.0]
+epsilon = {budgets}
 seed = [{seed}]
 
 [[dataset]]
@@ -74,7 +74,7 @@ def tune(given, corpus, units, model, seed):
     folder.mkdir(parents=True, exist_ok=True)
     train = public.write(folder / "train.csv", public.texts(given.data / f"{corpus}.csv")[:units])
     text = {"name": name, "train": train, "eval": given.data / f"{corpus}-eval.csv", "model": given.models / model, "seed": seed}
-    (folder / "grid.toml").write_text(GRID.format(**text, steps=cells.STEPS, batch=cells.BATCH))
+    (folder / "grid.toml").write_text(GRID.format(**text, budgets=list(cells.BUDGETS), steps=cells.STEPS, batch=cells.BATCH))
     subprocess.run([given.rldp, "compare", folder / "grid.toml", "--out", folder / "runs", "--slots", "1"], check=True)
     lines = (folder / "runs" / "results.jsonl").read_text().splitlines()
     for epsilon, candidate, row in chosen(map(json.loads, lines)):

@@ -1,7 +1,7 @@
 //! The loop: charge, sample, clip, sum, add noise, update; every `interval` steps observe and steer.
 
 use rldp_model::Engine;
-use rldp_privacy::{NoisyRelease, Released};
+use rldp_privacy::{NoisyRelease, Observable};
 
 use crate::{
     error::TrainError,
@@ -98,9 +98,10 @@ impl Trainer {
         let momentum = learner.optimizer.first_moment();
         steering.observer.record(learner.layout(), release, momentum, seen, !overshot);
         steering.path.add(release);
-        learner.adapt(step, steering.path.observed());
+        let agreement = steering.path.agreement();
+        learner.adapt(step, agreement);
         let update = learner.update(step, release, &mechanism.noise_levels()?, overshot);
-        let agreement = steering.path.agreement().map(Released::into_inner);
+        let agreement = agreement.map(Observable::value);
         let standing = Standing { step, epsilon_spent: mechanism.spender.spent_epsilon(), agreement };
         run.record_step(standing, learner.layout(), release, &update, progress)?;
         Ok(update)

@@ -128,9 +128,8 @@ impl TrainSettings {
     /// Whether the learning rate follows what releases say: as was asked for, or where it is the rule's and nobody else moves it.
     pub(crate) fn adapts_rate(&self) -> bool {
         let Self { optimizer, control, .. } = self;
-        let alone = !control.rate_search && !control.controller.moves_learning_rate();
-        let can = self.reason_against_adaptation().is_none();
-        control.rate_adaptation.unwrap_or(optimizer.learning_rate.is_none() && alone && can)
+        let own = optimizer.learning_rate.is_none() && !control.controller.moves_learning_rate();
+        control.rate_adaptation.unwrap_or(own && self.reason_against_adaptation().is_none())
     }
 
     /// Why a learning rate cannot follow releases, whoever asks for it.

@@ -40,14 +40,9 @@ impl Path {
 
     /// (‖W_m‖² / m − d) / √(2d): of mean 0 and deviation 1 where gradients are zero, whatever bands, thresholds and shares were, and hardly more
     /// where they have no direction in common; `None` before [`FEWEST`] releases, and where releases are not in coordinates that stay.
-    pub(crate) fn agreement(&self) -> Option<Released<f64>> {
+    pub(crate) fn agreement(&self) -> Option<Observable> {
         let path = self.0.as_ref().filter(|path| path.get().steps >= FEWEST)?;
-        Some(path.as_ref().map(PathState::agreement))
-    }
-
-    /// The same, for who steers by it.
-    pub(crate) fn observed(&self) -> Option<Observable> {
-        self.agreement().map(Into::into)
+        Some(path.as_ref().map(PathState::agreement).into())
     }
 
     /// What a later process goes on with.
