@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     network::{Adam, Network},
-    replay::Transition,
+    replay::{Replay, Transition},
     settings::SacSettings,
 };
 
@@ -38,6 +38,18 @@ pub(crate) struct Update {
     pub(crate) actor_loss: f64,
     pub(crate) entropy: f64,
     pub(crate) temperature: f64,
+}
+
+impl Update {
+    /// Names and values, as telemetry has them.
+    pub(crate) fn figures(&self) -> [(&'static str, f64); 4] {
+        [
+            ("critic_loss", self.critic_loss),
+            ("actor_loss", self.actor_loss),
+            ("entropy", self.entropy),
+            ("temperature", self.temperature),
+        ]
+    }
 }
 
 /// An action with what is needed to differentiate through it.
@@ -117,6 +129,23 @@ impl Agent {
             0.5 * self.critics.iter().map(|critic| critic.forward(&joined).output()[0]).sum::<f64>()
         };
         value(action) - value(&vec![0.0; action.len()])
+    }
+
+    /// An interval's updates, once the replay holds a batch; what the last of them found.
+    pub(crate) fn learn(
+        &mut self,
+        replay: &Replay,
+        reward_unit: f64,
+        settings: &SacSettings,
+        rng: &mut impl Rng,
+    ) -> Option<Update> {
+        let updates = if replay.len() < settings.batch_size { 0 } else { settings.updates_per_interval };
+        let mut last = None;
+        for _ in 0..updates {
+            let batch = replay.sample(settings.batch_size, rng);
+            last = Some(self.update(&batch, reward_unit, settings, rng));
+        }
+        last
     }
 
     /// One update on a batch, whose rewards are in units of `reward_unit`.

@@ -73,14 +73,8 @@ impl SacController {
     }
 
     fn learn(&mut self) {
-        if self.state.replay.len() < self.settings.batch_size {
-            return;
-        }
-        for _ in 0..self.settings.updates_per_interval {
-            let SacState { agent, replay, trust, stream, .. } = &mut self.state;
-            let batch = replay.sample(self.settings.batch_size, stream.rng());
-            self.state.last_update = Some(agent.update(&batch, trust.reward_unit(), &self.settings, stream.rng()));
-        }
+        let SacState { agent, replay, trust, stream, last_update, .. } = &mut self.state;
+        *last_update = agent.learn(replay, trust.reward_unit(), &self.settings, stream.rng()).or(*last_update);
     }
 }
 
@@ -117,11 +111,8 @@ impl Controller for SacController {
         figures.insert("mean_move".into(), json!(self.state.mean_move));
         figures.insert("agreement".into(), json!(self.state.trust.agreement()));
         figures.insert("trust".into(), json!(self.state.trust.share()));
-        if let Some(update) = &self.state.last_update {
-            figures.insert("critic_loss".into(), json!(update.critic_loss));
-            figures.insert("actor_loss".into(), json!(update.actor_loss));
-            figures.insert("entropy".into(), json!(update.entropy));
-            figures.insert("temperature".into(), json!(update.temperature));
+        for (name, value) in self.state.last_update.iter().flat_map(Update::figures) {
+            figures.insert(name.into(), json!(value));
         }
         figures
     }

@@ -53,13 +53,8 @@ impl Learner {
     }
 
     fn learn(&mut self, settings: &SacSettings, stream: &mut Stream) {
-        if self.replay.len() < settings.batch_size {
-            return;
-        }
-        for _ in 0..settings.updates_per_interval {
-            let batch = self.replay.sample(settings.batch_size, stream.rng());
-            self.last_update = Some(self.agent.update(&batch, self.trust.reward_unit(), settings, stream.rng()));
-        }
+        let found = self.agent.learn(&self.replay, self.trust.reward_unit(), settings, stream.rng());
+        self.last_update = found.or(self.last_update);
     }
 }
 
@@ -259,11 +254,8 @@ impl Controller for SetController {
             figures.insert(format!("{name}_replay"), json!(learner.replay.len()));
             figures.insert(format!("{name}_agreement"), json!(learner.trust.agreement()));
             figures.insert(format!("{name}_trust"), json!(learner.trust.share()));
-            if let Some(update) = &learner.last_update {
-                figures.insert(format!("{name}_critic_loss"), json!(update.critic_loss));
-                figures.insert(format!("{name}_actor_loss"), json!(update.actor_loss));
-                figures.insert(format!("{name}_entropy"), json!(update.entropy));
-                figures.insert(format!("{name}_temperature"), json!(update.temperature));
+            for (figure, value) in learner.last_update.iter().flat_map(Update::figures) {
+                figures.insert(format!("{name}_{figure}"), json!(value));
             }
         }
         figures

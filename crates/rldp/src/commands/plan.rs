@@ -3,6 +3,7 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
+use rldp_data::DataError;
 use rldp_model::{Engine, ModelFiles};
 use rldp_train::{
     Pace, TrainError, count_units, load_records,
@@ -27,7 +28,7 @@ struct Plans {
     delta: f64,
     /// d, numbers that are trained; null when no model was named.
     parameters: Option<usize>,
-    /// Tokens of a record that hours are computed for.
+    /// Tokens of a unit that hours are computed for.
     record_tokens: Option<f64>,
     #[serde(rename = "plans")]
     rows: Vec<Row>,
@@ -47,11 +48,22 @@ struct Machine {
     pace: Pace,
     engine: Box<dyn Engine>,
     longest: usize,
-    /// Tokens of a record, and whether public records say so.
+    /// Tokens of a unit that hours are computed for.
     tokens: f64,
-    from_public: bool,
+    known_from: KnownFrom,
     /// Scored tokens of the evaluation file.
     evaluated: usize,
+}
+
+/// What says how long a unit is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KnownFrom {
+    /// Nothing does: a full block.
+    Nothing,
+    /// The records of --eval, one a unit.
+    Records,
+    /// The units of --eval.
+    Units,
 }
 
 pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
@@ -154,8 +166,8 @@ fn draft(given: &Given) -> Result<(TrainSettings, Option<ModelFiles>)> {
 fn measured(settings: &TrainSettings, files: &ModelFiles) -> Result<Machine> {
     note("plan", "timing steps on random tokens, for a few seconds");
     let longest = settings.data.max_length.min(files.config.max_positions);
-    let public = public_lengths(settings, files)?;
-    let (tokens, evaluated) = public.unwrap_or((longest.min(USUAL_TOKENS) as f64, 0));
+    let unknown = (longest.min(USUAL_TOKENS) as f64, 0, KnownFrom::Nothing);
+    let (tokens, evaluated, known_from) = public_lengths(settings, files)?.unwrap_or(unknown);
     let length = (tokens.round() as usize).clamp(2, longest);
     let scratch = tempfile::tempdir()?;
     let refused = |error: anyhow::Error| TrainError::Refused(format!("{error:#}"));
@@ -164,17 +176,30 @@ fn measured(settings: &TrainSettings, files: &ModelFiles) -> Result<Machine> {
     let mut pace = Pace::measure(settings, length, scratch.path(), &mut open)?;
     // What is longer than a block is several of them.
     pace.unit *= (tokens / length as f64).max(1.0);
-    Ok(Machine { pace, engine, longest, tokens, from_public: public.is_some(), evaluated })
+    Ok(Machine { pace, engine, longest, tokens, known_from, evaluated })
 }
 
-/// Mean tokens of the records of --eval, and how many of all are scored.
-fn public_lengths(settings: &TrainSettings, files: &ModelFiles) -> Result<Option<(f64, usize)>> {
+/// Mean tokens of the units of --eval, or of its records where it does not name units, and how many of all are scored.
+fn public_lengths(settings: &TrainSettings, files: &ModelFiles) -> Result<Option<(f64, usize, KnownFrom)>> {
     let Some(eval) = settings.data.eval.clone() else { return Ok(None) };
-    let mut public = settings.clone();
-    (public.data.train, public.data.eval, public.data.unit_column) = (eval.into(), None, None);
-    (public.data.canaries, public.data.hold_out_members) = (None, None);
-    let (mean, scored) = lengths(&public, files)?;
-    Ok(Some((mean, scored as usize)))
+    let mut alone = settings.clone();
+    alone.data.public.clear();
+    (alone.data.train, alone.data.eval) = (eval.into(), None);
+    // They are the training file's.
+    (alone.data.units, alone.data.canaries, alone.data.hold_out_members) = (None, None, None);
+    let mut known_from = if alone.data.unit_column.is_some() { KnownFrom::Units } else { KnownFrom::Records };
+    let mut found = lengths(&alone, files);
+    if found.as_ref().is_err_and(|error| lacks(error, alone.data.unit_column.as_deref())) {
+        (alone.data.unit_column, known_from) = (None, KnownFrom::Records);
+        found = lengths(&alone, files);
+    }
+    let (mean, scored) = found?;
+    Ok(Some((mean, scored as usize, known_from)))
+}
+
+/// Whether a file could not be read for want of this column.
+fn lacks(error: &anyhow::Error, wanted: Option<&str>) -> bool {
+    matches!(error.downcast_ref(), Some(TrainError::Data(DataError::MissingColumn { column, .. })) if wanted == Some(column.as_str()))
 }
 
 /// Mean tokens of a unit, and tokens in all, of the settings' training records.
@@ -248,19 +273,26 @@ fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>) -> Re
     print_line(&format!("* recommended: rldp train … {how}"))?;
     print_line("signal: over noise in the adapter, were all gradients alike; real ones have less.")?;
     match machine {
-        Some(machine) if machine.from_public => {
-            print_line(&format!("Times are for records of {:.0} tokens, as in --eval.", machine.tokens))?;
-        }
-        Some(machine) => print_line(&format!(
-            "Times are for records of {:.0} tokens, a full block; name public ones like yours by --eval.",
-            machine.tokens
-        ))?,
+        Some(machine) => print_line(&whose_times(machine))?,
         None => {
             print_line("For an adapter of a million numbers; name a --model for its own, with times and memory here.")?;
         }
     }
     print_line("Computed from public numbers alone: it costs no privacy.")?;
     Ok(())
+}
+
+fn whose_times(machine: &Machine) -> String {
+    let tokens = machine.tokens;
+    match machine.known_from {
+        KnownFrom::Nothing => {
+            format!(
+                "Times are for units of {tokens:.0} tokens, a full block; name public records like yours by --eval."
+            )
+        }
+        KnownFrom::Records => format!("Times are for units of one record of {tokens:.0} tokens, as in --eval."),
+        KnownFrom::Units => format!("Times are for units of {tokens:.0} tokens, as in --eval."),
+    }
 }
 
 fn line(cells: &[String; 10]) -> String {

@@ -63,6 +63,28 @@ fn a_run_takes_the_recommended_plan() {
     assert_eq!(verified["steps"], best["steps"]);
 }
 
+/// Hours are for units as long as those of --eval, however many units are declared; where --eval names none, for one record a unit.
+#[test]
+fn units_are_as_long_as_public_ones() {
+    let scene = Scene::new();
+    let record = "a patient of the ward was seen again today";
+    let rows = |unit: &str| {
+        (0..6).map(|row| format!("{}{record}\n", unit.replace('#', &(row % 2).to_string()))).collect::<String>()
+    };
+    scene.write("people.csv", &format!("patient,text\n{}", rows("#,")));
+    scene.write("records.csv", &format!("text\n{}", rows("")));
+    let plan = |units: u32, rest: &str| {
+        scene.rldp(&format!("plan --units {units} --model model --max-length 48 {TARGET} {rest}")).expect(0)
+    };
+    let tokens = |units, rest: &str| plan(units, &format!("{rest} --json")).json()["record_tokens"].as_f64().unwrap();
+    let one = tokens(60, "--eval records.csv");
+    assert!(one > 4.0, "{one}");
+    assert_eq!(tokens(5000, "--eval records.csv"), one);
+    assert_eq!(tokens(60, "--eval people.csv --unit-column patient"), 3.0 * one);
+    let ran = plan(60, "--eval records.csv --unit-column patient");
+    assert!(ran.stdout.contains("units of one record of"), "{}", ran.stdout);
+}
+
 #[test]
 fn budgets_are_what_was_asked_for() {
     let scene = Scene::new();
