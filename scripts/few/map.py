@@ -7,8 +7,8 @@ MODELS has the folders stories260k and demo (the demo's GPT-2); DATA is what cor
 expected batch and model; its settings are paired: one seed for noise and batches (public data; no run promises anything). What stands in
 RESULTS is not run again, so the same command goes on after a stop.
 
-rate: the first rule's learning rate, then what lies around the best, an octave and then half an octave apart; the program's own, which follows the
-releases; and AdamW as usual (flat clipping, beta1 0.9, one band) at rate 0.004.
+rate: the first rule's learning rate, then what lies around the best, an octave and then half an octave apart; the rule's; the program's own, which
+follows the releases; and AdamW as usual (flat clipping, beta1 0.9, one band) at rate 0.004.
 knobs: at the best of those rates, momentum, bands and decay, one at a time; and AdamW at 0.002 and 0.008.
 plan: at the rule's rate and the program's bands, as many records in half, a quarter and twice the steps.
 """
@@ -184,6 +184,7 @@ def rate_stage(lab, task):
                 break
             for step in around:
                 attempt(step)
+    lab.run(task, RULE)
     lab.run(task, {})
     lab.run(task, usual(0.004))
     return float(f"{base * 2 ** (min(tried, key=tried.get) / 2):.5g}")

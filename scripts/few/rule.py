@@ -15,6 +15,8 @@ import json
 import math
 import statistics
 
+import map as room
+
 # What rldp's default is; `--fit` says what the runs say.
 RULE = {"enough": 100.0, "power": 0.5}
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
@@ -35,12 +37,15 @@ class Task:
         self.units, self.epsilon, self.steps, self.batch = (first[k] for k in ("units", "epsilon", "steps", "batch"))
         self.z, self.bands, self.parameters, self.before = (first[k] for k in ("z", "bands", "parameters", "nll_before"))
         base = 1.6 / (16 * math.sqrt(max(self.steps, 25)))
-        self.curve, self.usual, self.first, self.follows = {}, {}, None, None
+        self.curve, self.usual, self.first, self.ruled, self.follows = {}, {}, None, None, None
         for row in rows:
             settings = row["settings"]
             loss = row["nll"] if row.get("nll") is not None else math.inf
             if not settings:
                 self.follows = loss
+                continue
+            if settings == room.RULE:
+                self.ruled = loss
                 continue
             place = math.log2(settings["learning_rate"] / base)
             if set(settings) == {"learning_rate"}:
@@ -51,6 +56,8 @@ class Task:
                 self.usual[settings["learning_rate"]] = min(loss, 20.0)
         self.best = min(self.curve.values())
         self.best_place = min(self.curve, key=self.curve.get)
+        if self.ruled is not None:
+            self.curve.setdefault(place(self, RULE), self.ruled)
 
     @property
     def bound(self):
@@ -65,8 +72,11 @@ class Task:
         return max(self.curve[a] + share * (self.curve[b] - self.curve[a]), self.best)
 
     def regret(self, place):
-        """Perplexity over the best in hindsight, in %."""
-        return 100 * math.expm1(self.loss(place) - self.best)
+        """Perplexity over the best of the given rates, in %."""
+        return self.over(self.loss(place))
+
+    def over(self, loss):
+        return None if loss is None else 100 * math.expm1(loss - self.best)
 
     def whole(self):
         return {0, -1, -2} & set(self.curve) and len(self.curve) >= 4
@@ -116,12 +126,10 @@ def table(name, tasks, rule):
     ways = {
         "1.6/(α√T), before": lambda task: task.regret(0.0),
         "the rule": lambda task: task.regret(place(task, rule)),
-        "the rule, followed": lambda task: None if task.follows is None else 100 * math.expm1(task.follows - task.best),
+        "the default: the rule, and what releases give back": lambda task: task.over(task.follows),
     }
     for rate in sorted({rate for task in tasks for rate in task.usual}):
-        ways[f"AdamW as usual, {rate:g}"] = lambda task, rate=rate: (
-            100 * math.expm1(task.usual[rate] - task.best) if rate in task.usual else None
-        )
+        ways[f"AdamW as usual, {rate:g}"] = lambda task, rate=rate: task.over(task.usual.get(rate))
     for way, regret in ways.items():
         found = [value for value in map(regret, tasks) if value is not None]
         if not found:
@@ -130,8 +138,15 @@ def table(name, tasks, rule):
     changes = [100 * math.expm1(task.loss(place(task, rule)) - task.loss(0.0)) for task in tasks]
     print(f"\nRule against before: {interval(changes)} %, lower in {sum(c < -0.05 for c in changes)}, higher in {sum(c > 0.05 for c in changes)}.")
     for rate in sorted({rate for task in tasks for rate in task.usual}):
-        pairs = [100 * math.expm1(task.loss(place(task, rule)) - task.usual[rate]) for task in tasks if rate in task.usual]
-        print(f"Rule against AdamW as usual at {rate:g}: {interval(pairs)} %, higher in {sum(c > 0 for c in pairs)} of {len(pairs)}.")
+        against(f"Rule against AdamW as usual at {rate:g}", tasks, lambda task: task.loss(place(task, rule)), rate)
+        against(f"Default against AdamW as usual at {rate:g}", tasks, lambda task: task.follows, rate)
+
+
+def against(name, tasks, loss, rate):
+    pairs = [(loss(task), task.usual[rate]) for task in tasks if rate in task.usual]
+    changes = [100 * math.expm1(mine - theirs) for mine, theirs in pairs if mine is not None]
+    if changes:
+        print(f"{name}: {interval(changes)} %, higher in {sum(c > 0 for c in changes)} of {len(changes)}.")
 
 
 def main():

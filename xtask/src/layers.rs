@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rldp-control", &["rldp-privacy"]),
     ("rldp-train", &["rldp-privacy", "rldp-data", "rldp-model", "rldp-control"]),
     ("rldp-ranks", &["rldp-privacy", "rldp-data", "rldp-model", "rldp-train"]),
-    ("rldp-lab", &[]),
+    ("rldp-lab", &["rldp-privacy"]),
     ("rldp-audit", &["rldp-privacy", "rldp-data", "rldp-model"]),
     (
         "rldp",

@@ -103,8 +103,21 @@ pub fn canaries(count: usize, kinds: &[Kind], units: &[usize], rng: &mut impl Rn
     if let Some(few) = units.iter().find(|units| !(1..=MOST).contains(*units)) {
         return refuse("the repetitions of a canary", *few, "from 1 to 1000000");
     }
-    let of = |index: usize| (kinds[index % kinds.len()], units[(index / kinds.len()) % units.len()]);
+    let of = |index: usize| (kinds[index % kinds.len()], units_of(index, kinds.len(), units));
     Ok((0..count).map(|index| canary(index, of(index), rng)).collect())
+}
+
+/// In how many units the canary of this place stands: the first of every kind in `units[0]`, and so on in turn.
+fn units_of(index: usize, kinds: usize, units: &[usize]) -> usize {
+    units[(index / kinds) % units.len()]
+}
+
+/// Units that are expected to hold one of `count` canaries, as [`canaries`] would plant them; none where there are no `kinds` or `units`.
+pub fn expected_units(count: usize, kinds: usize, units: &[usize]) -> f64 {
+    if kinds == 0 || units.is_empty() {
+        return 0.0;
+    }
+    0.5 * (0..count).map(|index| units_of(index, kinds, units)).sum::<usize>() as f64
 }
 
 fn canary(index: usize, (kind, units): (Kind, usize), rng: &mut impl Rng) -> Canary {

@@ -116,7 +116,7 @@ impl PrivacyUnits {
         self
     }
 
-    /// These units and those of `others`.
+    /// These units and those of `others`, planted secrets, which repeat on purpose and are counted as no duplicates.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
         self.units.extend(others.units);
@@ -125,7 +125,6 @@ impl PrivacyUnits {
         self.included.extend(others.included);
         self.expected += others.expected;
         self.records += others.records;
-        self.duplicates += others.duplicates;
         self
     }
 

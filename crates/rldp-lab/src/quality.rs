@@ -28,7 +28,7 @@ impl Quality {
         let (before, after, step, records) = (first.perplexity, last.perplexity, last.step, last.records);
         let base = if run.warmed {
             "after the warm-up on public text"
-        } else if run.config.get("model").is_some_and(|model| model.get("adapter").is_some()) {
+        } else if run.config.get("model").is_some_and(|model| model.get("adapter").or(model.get("after")).is_some()) {
             "of the adapter it began with"
         } else {
             "of the base model"

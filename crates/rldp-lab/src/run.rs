@@ -108,6 +108,12 @@ pub(crate) fn infinite_when_null<'a, D: serde::Deserializer<'a>>(value: D) -> Re
     Ok(Option::deserialize(value)?.unwrap_or(f64::INFINITY))
 }
 
+/// Whether a resumed run got another value of this setting.
+fn changed(resumed: &Value, key: &str) -> bool {
+    let changes = resumed.get("changed").and_then(Value::as_array);
+    changes.is_some_and(|changes| changes.iter().any(|change| change.get("key").is_some_and(|name| name == key)))
+}
+
 /// Whether a line of a ledger ends its run.
 fn closes(line: &str) -> bool {
     serde_json::from_str::<Value>(line).is_ok_and(|entry| entry["kind"] == "close")
@@ -176,6 +182,8 @@ impl RunFolder {
             Some("eval") => self.evals.push(serde_json::from_value(value)?),
             Some("sample") => self.samples.push(serde_json::from_value(value)?),
             Some("warm_up") => self.warmed = true,
+            // What was evaluated before on other records cannot be compared.
+            Some("resume") if changed(&value, "eval") => self.evals.clear(),
             _ => {}
         }
         Ok(())
@@ -192,6 +200,11 @@ impl RunFolder {
         let out = self.config.get("output").and_then(|output| output.get("out")).and_then(toml::Value::as_str);
         let name = out.and_then(|out| Path::new(out).file_name()).map(|name| name.to_string_lossy().into_owned());
         name.unwrap_or_else(|| self.name())
+    }
+
+    /// N as it was declared, or as the manifest counts it.
+    pub(crate) fn units(&self) -> String {
+        self.number("data", "units").map_or_else(|| self.fact("units"), |declared| declared.to_string())
     }
 
     /// A setting that is a number.

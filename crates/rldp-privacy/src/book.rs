@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     chain::{Chain, LedgerSink, Lines, read_lines},
     claim::Claim,
+    decimals::at_most,
     error::PrivacyError,
     joint::{Joint, joint, joint_epsilon},
 };
@@ -147,6 +148,11 @@ impl Book {
         claims.collect()
     }
 
+    /// Whether the run of this number has entered.
+    pub fn has_run(&self, number: &str) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::Run { id, .. } if id == number))
+    }
+
     /// What all runs so far have spent together.
     ///
     /// # Errors
@@ -160,11 +166,11 @@ impl Book {
     /// # Errors
     /// When an accountant refuses.
     pub fn epsilon(&self) -> Result<f64, PrivacyError> {
-        self.epsilon_with(None)
+        self.epsilon_with(&[])
     }
 
-    fn epsilon_with(&self, next: Option<&Claim>) -> Result<f64, PrivacyError> {
-        let claims: Vec<&Claim> = self.claims().into_iter().chain(next).collect();
+    fn epsilon_with(&self, next: &[&Claim]) -> Result<f64, PrivacyError> {
+        let claims: Vec<&Claim> = self.claims().into_iter().chain(next.iter().copied()).collect();
         if claims.is_empty() {
             return Ok(0.0);
         }
@@ -173,20 +179,23 @@ impl Book {
         Ok(joint_epsilon(&claims, self.limit.delta)?.min(basic))
     }
 
-    /// What a run with `claim` would bring all of them to.
+    /// What runs with these claims would bring all of them to.
     ///
     /// # Errors
-    /// When that passes the limit, or the claim is about other units than those before: then it may not enter.
-    pub fn would(&self, claim: &Claim) -> Result<f64, PrivacyError> {
+    /// When that passes the limit, or a claim is about other units or neighbours than those before: then they may not enter.
+    pub fn would(&self, claims: &[&Claim]) -> Result<f64, PrivacyError> {
         let before = self.epsilon()?;
-        let after = self.epsilon_with(Some(claim))?;
+        let after = self.epsilon_with(claims)?;
         if after <= self.limit.epsilon {
             return Ok(after);
         }
         Err(PrivacyError::Book(format!(
-            "this run would bring epsilon from {before:.4} to {after:.4} at delta {:?}, above the limit {}; ask for less, or for a \
+            "this run would bring epsilon from {} to {} at delta {:?}, above the limit {}; ask for less, or for a \
              higher limit from whoever set it",
-            self.limit.delta, self.limit.epsilon
+            at_most(before, 4),
+            at_most(after, 4),
+            self.limit.delta,
+            self.limit.epsilon
         )))
     }
 
@@ -196,7 +205,7 @@ impl Book {
     /// When the line cannot be made durable.
     pub fn enter(&mut self, item: Item, sink: Box<dyn LedgerSink>) -> Result<(), PrivacyError> {
         if let Item::Run { claim, .. } = &item {
-            self.would(claim)?;
+            self.would(&[&**claim])?;
         }
         let mut chain = Chain::after(sink, GENESIS, &self.hashes);
         chain.append(&item)?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     claim::{Claim, Guarantee},
+    decimals::at_most,
     error::PrivacyError,
     joint::{Joint, joint},
     verify::Verification,
@@ -49,12 +50,6 @@ impl Claim {
             return Ok(None);
         }
         let claims: Vec<&Self> = self.earlier().into_iter().map(|earlier| &earlier.claim).chain([self]).collect();
-        if let Some(other) = claims.iter().find(|claim| claim.adjacency != self.adjacency) {
-            return Err(PrivacyError::Claim(format!(
-                "this run's neighbours are {:?}, those of a run before it {:?}: they have no epsilon in common",
-                self.adjacency, other.adjacency
-            )));
-        }
         joint(&claims).map(Some)
     }
 
@@ -66,9 +61,10 @@ impl Claim {
         let heads: Vec<&str> = self.earlier().into_iter().map(|earlier| earlier.head.as_str()).collect();
         format!(
             " It goes on from a run with a promise of its own (ledger {}). For units that are in all of the {runs} runs, what all of them \
-             released is ({basic_epsilon}, {delta:?})-differentially private, and ({epsilon:.4}, {delta:?}) if no run's noise and length were \
+             released is ({basic_epsilon}, {delta:?})-differentially private, and ({}, {delta:?}) if no run's noise and length were \
              chosen by what an earlier one released.",
-            heads.join(", ")
+            heads.join(", "),
+            at_most(epsilon, 4)
         )
     }
 }

@@ -31,12 +31,18 @@ pub struct Joint {
 /// always. All runs must be about the same units under the same adjacency.
 ///
 /// # Errors
-/// When claims are of different units, or an accountant refuses.
+/// When claims are of different units or neighbours, or an accountant refuses.
 pub fn joint(claims: &[&Claim]) -> Result<Joint, PrivacyError> {
     if let Some(other) = claims.iter().find(|claim| claim.unit != claims[0].unit) {
         return Err(PrivacyError::Claim(format!(
             "runs about units of `{}` and of `{}` have no epsilon in common",
             claims[0].unit, other.unit
+        )));
+    }
+    if let Some(other) = claims.iter().find(|claim| claim.adjacency != claims[0].adjacency) {
+        return Err(PrivacyError::Claim(format!(
+            "runs whose neighbours are {:?} and {:?} have no epsilon in common; give --units for all runs or for none",
+            claims[0].adjacency, other.adjacency
         )));
     }
     // From zero, as the empty sum of floating-point numbers is negative.

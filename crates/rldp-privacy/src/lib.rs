@@ -9,6 +9,7 @@ mod chain;
 mod choice;
 mod claim;
 mod clipped_sum;
+pub mod decimals;
 mod earlier;
 mod error;
 mod joint;

@@ -162,7 +162,7 @@ fn public_text(
 /// # Errors
 /// When the file cannot be read, or is standard input, which can be read once.
 pub fn count_units(data: &DataSettings) -> Result<f64, TrainError> {
-    if data.train.has_standard_input() {
+    if data.units.is_none() && data.train.has_standard_input() {
         return Err(TrainError::Usage(
             "units on standard input cannot be counted before they are read; give --steps and --batch-size".into(),
         ));

@@ -63,6 +63,8 @@ impl Trainer {
                 self.checkpoint()?;
             }
         }
+        // A filter that refused, which ends a run before its last step.
+        self.evaluate(progress)?;
         self.finish()
     }
 
@@ -122,8 +124,9 @@ impl Trainer {
 
     /// Evaluates the adapter that would be kept, on public records, when it is time to.
     fn evaluate(&mut self, progress: &mut dyn Progress) -> Result<(), TrainError> {
-        let (step, Self { engine, learner, run, .. }) = (self.steps(), self);
-        if !run.evaluation_is_due(step) {
+        let (step, finished) = (self.steps(), self.has_finished());
+        let Self { engine, learner, run, .. } = self;
+        if !run.evaluation_is_due(step, finished) {
             return Ok(());
         }
         run.evaluate(step, engine.as_mut(), &learner.average.of(&learner.adapter), progress)

@@ -1,6 +1,6 @@
 //! Exit codes: 0 done, 1 a check failed or the input was refused, 2 wrong usage, 3 internal error.
 
-use std::{ffi::OsString, fmt, sync::OnceLock};
+use std::{ffi::OsString, fmt, io::Write as _, sync::OnceLock};
 
 use rldp_train::TrainError;
 
@@ -51,13 +51,12 @@ impl std::error::Error for Wrong {}
 pub(crate) struct Told;
 
 /// Prints an error and turns it into an exit code.
-#[expect(clippy::print_stderr, reason = "the one place that reports errors")]
 pub(crate) fn report(error: &anyhow::Error) -> u8 {
     if is_broken_pipe(error) {
         return 0;
     }
     if !error.downcast_ref::<Wrong>().is_some_and(|wrong| wrong.source.is::<Told>()) {
-        eprintln!("error: {error:#}");
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
     }
     code_of(error)
 }

@@ -74,7 +74,7 @@ pub fn resolve(given: Given) -> Result<TrainSettings> {
 pub(crate) fn resolve_with(given: Given, model: Option<&Path>) -> Result<TrainSettings> {
     // A model that cannot be opened is refused where it is used, with the reason.
     let config = model.and_then(|model| models::files(model).ok()).map(|files| files.config);
-    let given = datasets::fetched(with_adapter(given, config.as_ref())?)?;
+    let given = located(given, config.as_ref())?;
     let units = match given.number("units") {
         Some(units) if !given.has("train") => Some(units),
         _ if given.needs_units() && given.has("train") => Some(count_units(&given.data()?)?),
@@ -84,20 +84,30 @@ pub(crate) fn resolve_with(given: Given, model: Option<&Path>) -> Result<TrainSe
     Ok(given.resolve(&Known { model: config.as_ref(), units, card })?)
 }
 
+/// With what an adapter to start from says of its shape, and files in the place of data sets' names.
+///
+/// # Errors
+/// When the adapter cannot be read, or a data set cannot be had.
+pub(crate) fn located(given: Given, config: Option<&ModelConfig>) -> Result<Given> {
+    datasets::fetched(with_adapter(given, config)?)
+}
+
+/// What an adapter to start from says of itself.
+const SHAPE: [&str; 3] = ["rank", "lora_alpha", "target_modules"];
+
 /// An adapter to start from says its rank, alpha and modules; what was given beside is checked where the run starts.
 fn with_adapter(mut given: Given, config: Option<&ModelConfig>) -> Result<Given> {
     let of_run = |run: String| Path::new(&run).join(files::ADAPTER);
     let folder = given.text("adapter").map(PathBuf::from).or_else(|| given.text("after").map(of_run));
     let (Some(folder), Some(config)) = (folder, config) else { return Ok(given) };
+    if SHAPE.iter().all(|key| given.has(key)) {
+        return Ok(given);
+    }
     let adapter = peft::load(&folder, config).map_err(Wrong::input)?;
     let layout = adapter.layout();
     let modules: Vec<toml::Value> = layout.target_modules().iter().map(|name| name.clone().into()).collect();
-    let own: [(&str, toml::Value); 3] = [
-        ("rank", (layout.rank() as i64).into()),
-        ("lora_alpha", layout.lora_alpha().into()),
-        ("target_modules", modules.into()),
-    ];
-    for (key, value) in own {
+    let own: [toml::Value; 3] = [(layout.rank() as i64).into(), layout.lora_alpha().into(), modules.into()];
+    for (key, value) in SHAPE.into_iter().zip(own) {
         if !given.has(key) {
             given.set(key, Some(value));
         }

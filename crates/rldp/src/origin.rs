@@ -81,6 +81,9 @@ impl Origin {
         if !given("public") {
             located.data.public = settings.data.public.iter().map(|path| self.reached(path)).collect();
         }
+        if !given("book") {
+            located.output.book = settings.output.book.as_deref().map(|path| self.reached(path));
+        }
         if !given("eval") {
             located.data.eval = settings.data.eval.as_deref().map(|path| self.reached(path));
         }

@@ -1,7 +1,7 @@
 //! Progress on standard error: a bar on a terminal, plain lines elsewhere; or to the program that called.
 
 use std::{
-    io::{IsTerminal as _, stderr},
+    io::{IsTerminal as _, Write as _, stderr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -65,7 +65,6 @@ fn loss(record: &StepRecord) -> String {
 }
 
 impl Progress for Terminal {
-    #[expect(clippy::print_stderr, reason = "plain progress where there is no terminal")]
     fn step(&mut self, view: &StepView) {
         let message = self.message(view);
         if self.interactive {
@@ -82,7 +81,7 @@ impl Progress for Terminal {
             event["steps"] = view.steps.into();
             host.progress(&event, &line, milestone);
         } else if !self.quiet && milestone {
-            eprintln!("{line}");
+            say(&line);
         }
     }
 
@@ -161,12 +160,16 @@ impl Progress for Watching {
 }
 
 /// Tells a person something, beside the data on standard output.
-#[expect(clippy::print_stderr, reason = "notes go to standard error")]
 pub(crate) fn note(label: &str, text: &str) {
     if let Some(host) = host::current() {
         return host.note(label, text);
     }
-    eprintln!("{label}: {text}");
+    say(&format!("{label}: {text}"));
+}
+
+/// A line on standard error. Whoever stopped listening, as `head` does, stops no run.
+fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
 }
 
 /// Asks for a line at the terminal.

@@ -16,7 +16,11 @@ pub fn model_card(run: &RunFolder, statement: &str, head: &str) -> String {
     let unit = run.fact("unit");
     let unit = if unit == "record" { "one record".to_owned() } else { format!("all records with the same `{unit}`") };
     let perplexity = match (run.evals.first(), run.evals.last()) {
-        (Some(first), Some(last)) if setting("data", "allow_shared_eval") != "true" => format!(
+        (Some(_), _) if setting("data", "allow_shared_eval") == "true" => {
+            "The evaluation file may share records with the training file, so its figures are no part of this card."
+                .to_owned()
+        }
+        (Some(first), Some(last)) => format!(
             "Perplexity on the evaluation file, which was declared public: {:.3} at step {}, {:.3} at step {}.",
             first.perplexity, first.step, last.perplexity, last.step
         ),
@@ -51,8 +55,8 @@ pub fn model_card(run: &RunFolder, statement: &str, head: &str) -> String {
         rank = setting("model", "rank"),
         version = run.fact("rldp_version"),
         started = run.fact("started"),
-        units = run.fact("units"),
-        steps = setting("privacy", "steps"),
+        units = run.units(),
+        steps = run.steps.last().map_or(0.0, |line| line.step),
         batch = setting("privacy", "batch_size"),
     )
 }

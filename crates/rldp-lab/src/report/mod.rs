@@ -16,6 +16,8 @@ mod summary;
 
 use std::path::Path;
 
+use rldp_privacy::decimals::{at_most, at_most_scientific};
+
 use crate::{error::LabError, run::RunFolder};
 
 pub use compare::write_comparison;
@@ -54,8 +56,11 @@ impl Together {
     pub(crate) fn words(&self) -> String {
         let Self { runs, epsilon, delta, basic_epsilon } = self;
         format!(
-            "Whoever sees all {runs} of these runs, where they are about the same people, sees ε = {epsilon:.4} at δ = {delta:.3e}, if no \
-             run's settings were chosen by what another released, and ε = {basic_epsilon:.4} in any case."
+            "Whoever sees all {runs} of these runs, where they are about the same people, sees ε = {} at δ = {}, if no \
+             run's settings were chosen by what another released, and ε = {} in any case.",
+            at_most(*epsilon, 4),
+            at_most_scientific(*delta, 3),
+            at_most(*basic_epsilon, 4)
         )
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use rldp_privacy::decimals::at_most;
 use serde_json::Value;
 
 use super::{Audited, Verdict, figure::escape};
@@ -77,15 +78,13 @@ fn odds(run: &RunFolder) -> String {
 }
 
 fn percent_of(percent: f64) -> String {
-    let text = if percent > 99.0 { format!("{percent:.2}") } else { format!("{percent:.1}") };
+    let text = at_most(percent, if percent > 99.0 { 2 } else { 1 });
     // A bound is not rounded to certainty.
     if text == "100.00" { "more than 99.99".into() } else { text }
 }
 
 fn delta(run: &RunFolder) -> String {
-    let (Some(delta), Some(units)) =
-        (run.number("privacy", "delta"), run.manifest.get("units").and_then(Value::as_f64))
-    else {
+    let (Some(delta), Ok(units)) = (run.number("privacy", "delta"), run.units().parse::<f64>()) else {
         return "none was set".into();
     };
     let share = delta * units;
@@ -110,14 +109,15 @@ fn unit(run: &RunFolder) -> String {
             .into();
     }
     format!(
-        "all records with the same <code>{0}</code>, declared by the operator with <code>--unit-column {0}</code>. Whether that column \
+        "all records with the same <code>{}</code>, declared by the operator with <code>--unit-column {}</code>. Whether that column \
          tells people apart is for you to know.",
-        escape(&unit)
+        escape(&unit),
+        escape(&run.setting("data", "unit_column"))
     )
 }
 
 fn units(run: &RunFolder) -> String {
-    let units = escape(&run.fact("units"));
+    let units = escape(&run.units());
     if run.manifest.get("units_declared").and_then(Value::as_bool) == Some(true) {
         return format!(
             "at most {units}, declared by the operator with <code>--units</code>. How many there are is in nothing that was released, and \
@@ -175,11 +175,11 @@ fn other_runs(run: &RunFolder) -> String {
         Some(book) => {
             let number = |key: &str| book.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
             format!(
-                "run {} in the budget book {}. All of these together: ε = {:.4} at δ = {:?}, of a limit of {}, as far as the book had \
+                "run {} in the budget book {}. All of these together: ε = {} at δ = {:?}, of a limit of {}, as far as the book had \
                  them when this run began.",
                 number("runs"),
                 escape(book.get("file").and_then(Value::as_str).unwrap_or_default()),
-                number("epsilon"),
+                at_most(number("epsilon"), 4),
                 number("delta"),
                 number("limit")
             )
@@ -256,7 +256,7 @@ fn signatures() -> String {
 mod tests {
     use super::*;
 
-    /// 1 % becomes 1.6 % at ε = 0.5 and 97 % at ε = 8, as the cookbook says; a bound is never called certain.
+    /// 1 % becomes at most 1.7 % at ε = 0.5 and 97 % at ε = 8; a bound is never called certain.
     #[test]
     fn beliefs_are_moved_by_e_to_the_epsilon() {
         let page = |epsilon: &str| {
@@ -264,7 +264,7 @@ mod tests {
             odds(&RunFolder::empty(config, Value::Null))
         };
         assert!(
-            page("0.5").contains("<td>1.6\u{a0}%</td>") && page("8.0").contains("<td>96.8\u{a0}%</td>"),
+            page("0.5").contains("<td>1.7\u{a0}%</td>") && page("8.0").contains("<td>96.8\u{a0}%</td>"),
             "{}",
             page("8.0")
         );

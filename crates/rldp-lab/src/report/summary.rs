@@ -51,10 +51,10 @@ fn row(run: &RunFolder) -> Vec<String> {
         run.setting("privacy", "epsilon"),
         run.setting("privacy", "delta"),
         run.fact("unit"),
-        run.fact("units"),
+        run.units(),
         run.steps.last().map_or("0".into(), |line| format!("{}", line.step)),
         run.setting("privacy", "batch_size"),
-        perplexity(run.evals.first()),
+        perplexity(run.evals.first().filter(|line| line.step == 0.0)),
         perplexity(run.evals.last()),
         Quality::of(run).map_or("–".into(), change),
     ]

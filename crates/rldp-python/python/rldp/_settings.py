@@ -36,7 +36,7 @@ class Settings(TypedDict, total=False):
     micro_batch_tokens: int
     r"""Tokens processed at once; bounds memory, changes no result."""
     memory_limit: str | int
-    r"""Memory that the run may take, such as 6GiB; chooses the micro-batch, changes no result."""
+    r"""Memory that the run may take, such as 6GiB; chooses the micro-batch, which changes no result, and the longest block where --max-length does not."""
     public: Sequence[Path]
     r"""Text that you declare public: the adapter is trained on it, without noise, before the first private step; may be given more than once."""
     text_column: str

@@ -111,8 +111,10 @@ impl PublicText {
         let mut walk = Walk::new(self, adapter, settings);
         let mut best = (first.nll, 0, adapter.parameters().to_vec());
         let (mut without, mut falls) = (0, 0);
-        while walk.updates < self.most_updates(settings) {
-            for _ in 0..LOOK_EVERY {
+        let most = self.most_updates(settings, walk.batch);
+        while walk.updates < most {
+            let next_look = most.min(walk.updates + LOOK_EVERY);
+            while walk.updates < next_look {
                 if progress.should_stop() {
                     return Ok(None);
                 }
@@ -141,10 +143,19 @@ impl PublicText {
         Ok(Some(WarmUpRecord { kind: "warm_up", updates, records, nll_before: first.nll, nll }))
     }
 
-    fn most_updates(&self, settings: &TrainSettings) -> u64 {
+    /// Tokens that a warm-up reads at most.
+    pub(crate) fn most_tokens(&self, settings: &TrainSettings) -> f64 {
+        let batch = BATCH.min(self.units.len());
+        let tokens = |unit| self.units.unit(unit).blocks.iter().map(|block| block.tokens.len()).sum::<usize>();
+        let mean = (0..self.units.len()).map(tokens).sum::<usize>() as f64 / self.units.len().max(1) as f64;
+        (self.most_updates(settings, batch) * batch as u64) as f64 * mean
+    }
+
+    fn most_updates(&self, settings: &TrainSettings, batch: usize) -> u64 {
         let private = settings.privacy.steps as f64 * settings.privacy.batch_size;
-        let passes = (MOST_PASSES * self.units.len()) as f64;
-        (passes.min(private.max(FEWEST_READ)) / BATCH as f64).ceil() as u64
+        let read = (private.max(FEWEST_READ) / BATCH as f64).ceil() as u64;
+        let passes = (MOST_PASSES * self.units.len() / batch) as u64;
+        passes.min(read.next_multiple_of(LOOK_EVERY))
     }
 }
 

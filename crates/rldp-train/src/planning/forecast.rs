@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rand::{Rng as _, SeedableRng as _};
+use rand::{Rng as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha12Rng;
 use rldp_model::{Sequence, UnitGradient, UnitInput, UnitSink, UnitSinks};
 
@@ -67,18 +67,23 @@ impl Trainer {
         let unit = self.seconds_a_unit(&seconds_left)? + SECONDS_A_UNITS_NUMBER * total as f64;
         let evaluations = steps_left.div_ceil(self.run.settings.output.eval_every.max(1)) as f64;
         let evaluated = self.run.eval.as_ref().map_or(0, crate::evaluate::PublicRecords::scored_tokens) as f64;
+        let token = unit / self.mean_tokens().max(1.0);
         // An evaluation is a forward pass alone.
-        let evaluating = evaluations * evaluated * 0.45 * unit / self.mean_tokens().max(1.0);
+        let evaluating = evaluations * evaluated * 0.45 * token;
+        let warming = self.public.as_ref().map_or(0.0, |text| token * text.most_tokens(&self.run.settings));
         let memory = self.engine.peak_memory(total, past_bytes(plan.noise_bands), self.run.settings.data.max_length);
-        let seconds = seconds_left(unit) + evaluating;
+        let seconds = seconds_left(unit) + evaluating + warming;
         Ok(Forecast { plan, steps_left, seconds, memory })
     }
 
-    /// Lengths of the blocks of some units, from all over the file.
+    /// Lengths of the blocks of some units, from all over the file, in random order, so that the first of them stand for all.
     fn some_lengths(&self) -> Vec<Vec<usize>> {
         let (all, some) = (self.mechanism.units.len(), self.mechanism.units.len().min(MOST));
         let unit = |index: usize| self.mechanism.units.unit(index * all / some.max(1));
-        (0..some).map(|index| unit(index).blocks.iter().map(|block| block.tokens.len()).collect()).collect()
+        let mut lengths: Vec<Vec<usize>> =
+            (0..some).map(|index| unit(index).blocks.iter().map(|block| block.tokens.len()).collect()).collect();
+        lengths.shuffle(&mut ChaCha12Rng::seed_from_u64(1));
+        lengths
     }
 
     fn mean_tokens(&self) -> f64 {

@@ -16,7 +16,7 @@ use crate::{
 ///
 /// Fewer and larger steps have less noise for their records, more steps get further; from 26 to 250 steps of equally many
 /// records, about sixty were best or near it on both tasks of `docs/results/bands.md`.
-const USUAL_STEPS: u64 = 60;
+pub const USUAL_STEPS: u64 = 60;
 /// Fewest steps of a plan: shorter runs do not get far enough, and noise of their steps cannot be correlated.
 const FEWEST_STEPS: u64 = 24;
 /// Fewest units of a batch before steps are dropped.
@@ -183,7 +183,7 @@ pub fn recommend(settings: &TrainSettings, work: &Workload, asked: &Asked) -> Re
         let steps = match (asked.steps, asked.epochs, asked.records) {
             (Some(steps), _, _) => steps,
             (None, Some(epochs), _) => whole(epochs * work.units / batch_size),
-            (None, None, Some(records)) => whole(records / batch_size).min(USUAL_STEPS),
+            (None, None, Some(records)) => whole((records / batch_size).floor()).min(USUAL_STEPS),
             (None, None, None) => USUAL_STEPS,
         };
         return row(settings, work, steps, batch_size);

@@ -67,17 +67,21 @@ impl Pace {
         Ok(Self { step: (large - unit * many as f64).max(0.0), unit, token: FORWARD * unit / length as f64 })
     }
 
-    /// Records a run of `steps` steps could train on in `seconds`.
-    pub fn records_in(&self, seconds: f64, steps: u64) -> f64 {
-        ((seconds - steps as f64 * self.step) / self.unit).max(1.0)
+    /// Records that `seconds` are enough for.
+    pub fn records_in(&self, seconds: f64) -> f64 {
+        seconds / self.unit
     }
 
     /// Seconds of a whole run, with `evaluated` scored tokens in each evaluation.
     pub fn seconds(&self, plan: &PlanRow, eval_every: u64, evaluated: usize) -> f64 {
-        let steps = plan.steps as f64 * (self.step + self.unit * plan.batch_size);
+        self.unit * plan.records + self.seconds_without_records(plan.steps, eval_every, evaluated)
+    }
+
+    /// Seconds of a run's steps beside their records, and of its evaluations.
+    pub fn seconds_without_records(&self, steps: u64, eval_every: u64, evaluated: usize) -> f64 {
         // Before the first step, and after the last one.
-        let evaluations = 1 + plan.steps.div_ceil(eval_every.max(1));
-        steps + evaluations as f64 * evaluated as f64 * self.token
+        let evaluations = 1 + steps.div_ceil(eval_every.max(1));
+        steps as f64 * self.step + evaluations as f64 * evaluated as f64 * self.token
     }
 }
 
@@ -200,6 +204,6 @@ mod tests {
             epochs: 1.0,
         };
         assert!((pace.seconds(&plan, 5, 100) - (10.0 * 3.0 + 3.0)).abs() < 1e-12);
-        assert_eq!(pace.records_in(30.0, 10), 40.0);
+        assert_eq!(pace.records_in(30.0 - pace.seconds_without_records(10, 5, 0)), 40.0);
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use fs_err as fs;
 use rldp_privacy::{
-    Claim, LedgerSink,
+    Claim, Earlier, LedgerSink,
     book::{Book, Item, Limit},
 };
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     manifest::{Birth, started},
     provenance::Source,
+    recorder::files,
 };
 use crate::{error::TrainError, settings::TrainSettings};
 
@@ -104,7 +105,9 @@ pub(super) fn admitted(
 ) -> Result<Option<PendingEntry>, TrainError> {
     let Some(path) = &settings.output.book else { return Ok(None) };
     let file = BookFile::open(path)?;
-    let epsilon = file.book.would(claim)?;
+    let before = not_entered(settings, claim, &file.book, &birth.time);
+    let claims: Vec<&Claim> = before.iter().map(|(_, claim)| *claim).chain([claim]).collect();
+    let epsilon = file.book.would(&claims)?;
     let (id, time) = (birth.id.clone(), birth.time.clone());
     let learned = policy.map(|source| Item::Policy {
         id: id.clone(),
@@ -113,8 +116,35 @@ pub(super) fn admitted(
         time: time.clone(),
     });
     let run = Item::Run { id, run: settings.output.out.display().to_string(), time, claim: Box::new(claim.clone()) };
-    let runs = 1 + file.book.items.iter().filter(|item| matches!(item, Item::Run { .. })).count();
-    Ok(Some(PendingEntry { file, items: learned.into_iter().chain([run]).collect(), runs, epsilon }))
+    let runs = claims.len() + file.book.items.iter().filter(|item| matches!(item, Item::Run { .. })).count();
+    let items = before.into_iter().map(|(item, _)| item).chain(learned).chain([run]).collect();
+    Ok(Some(PendingEntry { file, items, runs, epsilon }))
+}
+
+/// The runs that this one goes on from, where the book has not got the last of them: what they spent is spent on the same people. A run
+/// that has entered a book has seen to its own.
+fn not_entered<'a>(settings: &TrainSettings, claim: &'a Claim, book: &Book, time: &str) -> Vec<(Item, &'a Claim)> {
+    let Some(folder) = settings.model.after.as_deref().filter(|_| !claim.after.is_empty()) else { return Vec::new() };
+    let number = number_of(folder);
+    if number.as_deref().is_some_and(|number| book.has_run(number)) {
+        return Vec::new();
+    }
+    let earlier = claim.earlier();
+    let last = earlier.len().saturating_sub(1);
+    let item = |(place, earlier): (usize, &'a Earlier)| {
+        let id = number.clone().filter(|_| place == last).unwrap_or_else(|| format!("of ledger {}", earlier.head));
+        let run = if place == last { folder.display().to_string() } else { "unknown".into() };
+        let entered = Item::Run { id, run, time: time.to_owned(), claim: Box::new(earlier.claim.clone()) };
+        (entered, &earlier.claim)
+    };
+    let new = |(entered, _): &(Item, &Claim)| matches!(entered, Item::Run { id, .. } if !book.has_run(id));
+    earlier.into_iter().enumerate().map(item).filter(new).collect()
+}
+
+/// The number in a run's manifest.
+fn number_of(folder: &Path) -> Option<String> {
+    let manifest: Value = serde_json::from_str(&fs::read_to_string(folder.join(files::MANIFEST)).ok()?).ok()?;
+    manifest.get("id")?.as_str().map(str::to_owned)
 }
 
 impl PendingEntry {

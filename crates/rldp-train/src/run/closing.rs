@@ -8,7 +8,7 @@ use rldp_privacy::{Digests, digest_of};
 use super::{Run, recorder::files};
 
 /// Folders of a run whose every file is bound.
-const FOLDERS: [&str; 2] = [files::ADAPTER, files::POLICY];
+const FOLDERS: [&str; 3] = [files::ADAPTER, files::POLICY, files::PUBLIC];
 /// Files that are bound whenever a process ends.
 const ALWAYS: [&str; 1] = [files::MANIFEST];
 /// Files that a resumed run goes on writing: bound when it closes.
@@ -22,7 +22,7 @@ pub fn digest_of_file(path: &Path) -> io::Result<String> {
     digest_of(fs::File::open(path)?)
 }
 
-/// Names in the run folder of what a ledger binds and is there now: every file of adapter and policy, manifest, and when the run has
+/// Names in the run folder of what a ledger binds and is there now: every file of adapter, policy and the warm-up on public text, manifest, and when the run has
 /// `closed`, settings and metrics.
 ///
 /// # Errors

@@ -61,7 +61,8 @@ impl Trainer {
         Ok(Outcome { steps, finished, evaluation, warnings })
     }
 
-    fn has_finished(&self) -> bool {
+    /// Whether no step follows.
+    pub(crate) fn has_finished(&self) -> bool {
         let Self { mechanism, learner, run, .. } = self;
         let steps = mechanism.spender.steps_charged();
         steps >= run.settings.privacy.steps || mechanism.spender.is_exhausted() || learner.post.stops()

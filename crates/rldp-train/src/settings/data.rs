@@ -2,7 +2,11 @@
 
 use std::{borrow::Cow, path::PathBuf};
 
-use rldp_data::{Columns, PROMPT_END, TextColumns, TextLayout, UnitColumn, UnitIds, canaries::Kind, is_standard_input};
+use rldp_data::{
+    Columns, PROMPT_END, TextColumns, TextLayout, UnitColumn, UnitIds,
+    canaries::{Kind, expected_units},
+    is_standard_input,
+};
 use rldp_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +137,11 @@ impl DataSettings {
         if self.unit_ids != UnitIds::default() && self.unit_column.is_none() {
             return Err(TrainError::Usage("--unit-ids needs --unit-column: without one every record is a unit".into()));
         }
+        if self.max_records_per_unit.is_some() && self.unit_column.is_none() {
+            return Err(TrainError::Usage(
+                "--max-records-per-unit needs --unit-column: without one every record is a unit".into(),
+            ));
+        }
         match self.delimiter {
             Some(delimiter) if !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r' | '\0') => {
                 let bound = "one ASCII character, neither a quote nor a line break";
@@ -215,7 +224,6 @@ impl CanarySettings {
 
     /// Units that are expected to hold a canary.
     pub(crate) fn expected_units(&self) -> f64 {
-        let of = |index: usize| self.repetitions.get(index % self.repetitions.len().max(1)).copied().unwrap_or(0);
-        0.5 * (0..self.count).map(of).sum::<usize>() as f64
+        expected_units(self.count, self.kinds.len(), &self.repetitions)
     }
 }

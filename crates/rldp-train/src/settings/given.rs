@@ -3,6 +3,7 @@
 //! Order: built-in defaults, then a settings file, then flags. A file may use the sections of a run's own `config.toml`, or the
 //! flags' names at top level (`epsilon = 4.0`); unknown keys are refused.
 
+use rldp_control::ControllerKind;
 use rldp_model::{ModelConfig, cpu::Precision};
 use toml::{Table, Value};
 
@@ -143,8 +144,13 @@ impl Given {
 
     /// Lays `over` on top of these settings.
     pub fn overlay(&mut self, over: Self) {
-        // A rate that is given anew, or searched for, is not the rule's any more, which the settings below may have let follow.
-        if (over.has("learning_rate") || over.has("rate_search")) && !over.has("rate_adaptation") {
+        // A rate that is given anew, searched for, or moved by a controller is not the rule's any more, which the settings below may
+        // have let follow.
+        let controller = over.text("controller").and_then(|name| name.parse::<ControllerKind>().ok());
+        let moved = over.has("learning_rate")
+            || over.has("rate_search")
+            || controller.is_some_and(ControllerKind::moves_learning_rate);
+        if moved && !over.has("rate_adaptation") {
             self.forget("rate_adaptation");
         }
         merge(&mut self.table, over.table);

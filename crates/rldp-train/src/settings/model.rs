@@ -43,7 +43,7 @@ settings! {
         /// Tokens processed at once; bounds memory, changes no result.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         micro_batch_tokens: Option<usize> = unset().bound(at_least(1, "; leave it out for no bound of your own")),
-        /// Memory that the run may take, such as 6GiB; chooses the micro-batch, changes no result.
+        /// Memory that the run may take, such as 6GiB; chooses the micro-batch, which changes no result, and the longest block where --max-length does not.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         memory_limit: Option<MemorySize> = unset(),
     }

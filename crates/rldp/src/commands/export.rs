@@ -77,8 +77,12 @@ fn refuse(found: &Verification, run: &Path) -> Result<()> {
 /// took.
 fn same_times(out: &Path, written: &[PathBuf], started: &str) -> Result<()> {
     let time = humantime::parse_rfc3339(started).unwrap_or(SystemTime::UNIX_EPOCH);
-    let folders = [out.join(files::ADAPTER), out.join(files::POLICY), out.to_owned()];
-    for path in written.iter().chain(folders.iter().filter(|folder| folder.is_dir())) {
+    let folders = [files::ADAPTER, files::POLICY, files::PUBLIC].map(|folder| out.join(folder));
+    for path in written.iter().map(PathBuf::as_path).chain(folders.iter().map(PathBuf::as_path)).chain([out]) {
+        if !path.exists() {
+            continue;
+        }
+
         let mut options = std::fs::OpenOptions::new();
         // A folder cannot be opened for writing, and needs not.
         let file = options.read(true).write(!path.is_dir()).open(path)?;

@@ -3,11 +3,10 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
-use rldp_data::DataError;
-use rldp_model::{Engine, ModelFiles};
+use rldp_model::{Engine, ModelConfig, ModelFiles};
 use rldp_train::{
     Pace, TrainError, count_units, load_records,
-    recommend::{Asked, PlanRow, USUAL_TOKENS, Workload, around},
+    recommend::{Asked, PlanRow, USUAL_STEPS, USUAL_TOKENS, Workload, around},
     settings::{Given, Known, TrainSettings, past_bytes},
     storage::{Disk, replace},
 };
@@ -17,7 +16,7 @@ use super::{print_json, print_line, train::engine_for};
 use crate::{cli::PlanArguments, device, exit::Wrong, facade, models, progress::note};
 
 /// Stands for what a plan does not need.
-const NOT_NAMED: &str = "-";
+const NOT_NAMED: &str = "(not named)";
 const SECONDS_AN_HOUR: f64 = 3600.0;
 
 #[derive(Serialize)]
@@ -72,24 +71,19 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         None => Given::default(),
     };
     given.overlay(arguments.settings.0.clone());
-    let units = units(&given)?;
-    let (settings, files) = draft(&given)?;
-    let machine = files.as_ref().map(|files| measured(&settings, files)).transpose()?;
-    let records = match (arguments.hours, &machine) {
-        (Some(hours), _) if !(hours > 0.0 && hours.is_finite()) => {
-            anyhow::bail!(Wrong::usage(anyhow::anyhow!("--hours is {hours}, but must be positive and finite")));
-        }
-        (Some(hours), Some(machine)) => Some(machine.pace.records_in(hours * SECONDS_AN_HOUR, 60)),
-        (Some(_), None) => anyhow::bail!(Wrong::usage(anyhow::anyhow!("--hours needs --model, whose steps are timed"))),
-        (None, _) => arguments.records,
-    };
-    let asked = Asked {
-        steps: given.number("steps").map(|steps| steps as u64),
-        batch_size: given.number("batch_size"),
-        epochs: given.number("epochs"),
-        records,
-    };
+    let mut asked = asked(&given, arguments)?;
+    let files = given.text("model").map(|model| models::files(Path::new(&model))).transpose()?;
     let config = files.as_ref().map(|files| &files.config);
+    let located = facade::located(given.clone(), config)?;
+    let units = units(&located)?;
+    let settings = draft(located, config)?;
+    let machine = files.as_ref().map(|files| measured(&settings, files)).transpose()?;
+    if let Some(hours) = arguments.hours {
+        let Some(machine) = &machine else {
+            anyhow::bail!(Wrong::usage(anyhow::anyhow!("--hours needs --model, whose steps are timed")));
+        };
+        asked.records = Some(records_in(hours, &asked, machine, settings.output.eval_every)?);
+    }
     let work = Workload::new(&settings, units, config)?;
     let (rows, recommended) = around(&settings, &work, &asked)?;
     let seconds = |row: &PlanRow| {
@@ -123,7 +117,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     if arguments.json {
         print_json(&plans)?;
     } else {
-        table(&plans, machine.as_ref(), arguments.write_config.as_deref())?;
+        table(&plans, machine.as_ref(), arguments.write_config.as_deref(), !settings.data.public.is_empty())?;
     }
     if let (Some(machine), Some(files)) = (&machine, &files) {
         tell_of_private_lengths(&settings, files, machine, best)?;
@@ -131,35 +125,71 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// N as it was declared, or counted in --train.
-fn units(given: &Given) -> Result<f64> {
-    if let Some(units) = given.number("units").filter(|_| !given.has("train")) {
-        return Ok(units);
+/// What of the plan is settled, and the most records that may be trained on.
+fn asked(given: &Given, arguments: &PlanArguments) -> Result<Asked> {
+    let asked = Asked {
+        steps: given.number("steps").map(|steps| steps as u64),
+        batch_size: given.number("batch_size"),
+        epochs: given.number("epochs"),
+        records: arguments.records,
+    };
+    let refuse = |reason: String| Err(Wrong::usage(anyhow::anyhow!(reason)).into());
+    for (name, value) in [("hours", arguments.hours), ("epochs", asked.epochs), ("records", asked.records)] {
+        if let Some(value) = value.filter(|value| !(*value > 0.0 && value.is_finite())) {
+            return refuse(format!("--{name} is {value}, but must be positive and finite"));
+        }
     }
-    if !given.has("train") {
+    let settled = asked.epochs.is_some() || (asked.steps.is_some() && asked.batch_size.is_some());
+    if settled && (arguments.hours.is_some() || asked.records.is_some()) {
+        return refuse(
+            "--epochs, or --steps with --batch-size, say how many records a run trains on; leave --hours and --records out".into(),
+        );
+    }
+    Ok(asked)
+}
+
+/// Records that a run of the steps that were asked for, or the usual number, may train on.
+fn records_in(hours: f64, asked: &Asked, machine: &Machine, eval_every: u64) -> Result<f64> {
+    let steps = asked.steps.unwrap_or(USUAL_STEPS);
+    let left = hours * SECONDS_AN_HOUR - machine.pace.seconds_without_records(steps, eval_every, machine.evaluated);
+    let records = machine.pace.records_in(left);
+    if records < steps as f64 {
+        anyhow::bail!(Wrong::usage(anyhow::anyhow!(
+            "--hours is {hours}, which is too little for {steps} steps of a record each and their evaluations; give more hours, fewer \
+             --steps, or a larger --eval-every"
+        )));
+    }
+    Ok(records)
+}
+
+/// N as it was declared, or counted in --train, with what an audit plants and without what it holds out.
+fn units(given: &Given) -> Result<f64> {
+    if !given.has("train") && !given.has("units") {
         anyhow::bail!(Wrong::usage(anyhow::anyhow!(
             "give --units, the number of units, or --train, whose units are counted"
         )));
     }
-    Ok(count_units(&given.data()?)?)
+    Ok(count_units(&with_stand_ins(given.clone()).data()?)?)
 }
 
-/// Settings of the run that is planned, with a plan of no account and stand-ins for files that a plan does not need; the model's files
-/// when it was named.
-fn draft(given: &Given) -> Result<(TrainSettings, Option<ModelFiles>)> {
-    let files = given.text("model").map(|model| models::files(Path::new(&model))).transpose()?;
-    let mut draft = given.clone();
+/// With stand-ins for files that a plan does not need.
+fn with_stand_ins(mut given: Given) -> Given {
     for key in ["model", "train", "out"] {
-        if !draft.has(key) {
-            draft.set(key, Some(NOT_NAMED));
+        if !given.has(key) {
+            given.set(key, Some(NOT_NAMED));
         }
     }
+    given
+}
+
+/// Settings of the run that is planned, with a plan of no account.
+fn draft(given: Given, config: Option<&ModelConfig>) -> Result<TrainSettings> {
+    let mut draft = with_stand_ins(given);
     draft.forget("epochs");
     draft.set("steps", Some(1));
     draft.set("batch_size", Some(1.0));
     let card = device::is_card(draft.text("device").as_deref());
-    let known = Known { model: files.as_ref().map(|files| &files.config), units: None, card };
-    Ok((draft.resolve(&known)?, files))
+    Ok(draft.resolve(&Known { model: config, units: None, card })?)
 }
 
 /// Times the loop on random tokens, as long as public records say, or else as records usually are.
@@ -188,26 +218,38 @@ fn public_lengths(settings: &TrainSettings, files: &ModelFiles) -> Result<Option
     // They are the training file's.
     (alone.data.units, alone.data.canaries, alone.data.hold_out_members) = (None, None, None);
     let mut known_from = if alone.data.unit_column.is_some() { KnownFrom::Units } else { KnownFrom::Records };
-    let mut found = lengths(&alone, files);
-    if found.as_ref().is_err_and(|error| lacks(error, alone.data.unit_column.as_deref())) {
-        (alone.data.unit_column, known_from) = (None, KnownFrom::Records);
-        found = lengths(&alone, files);
+    let by_unit = lengths(&alone, files);
+    // However many of a unit's records are trained on, all are evaluated.
+    (alone.data.unit_column, alone.data.max_records_per_unit) = (None, None);
+    let by_record = lengths(&alone, files)?;
+    // An evaluation asks for no units, so that column may be missing, or name them badly.
+    let mean = by_unit.map_or_else(
+        |_| {
+            known_from = KnownFrom::Records;
+            by_record.mean()
+        },
+        |found| found.mean(),
+    );
+    Ok(Some((mean, by_record.tokens as usize, known_from)))
+}
+
+/// Units, and their tokens in all.
+struct Lengths {
+    units: f64,
+    tokens: f64,
+}
+
+impl Lengths {
+    fn mean(&self) -> f64 {
+        self.tokens / self.units.max(1.0)
     }
-    let (mean, scored) = found?;
-    Ok(Some((mean, scored as usize, known_from)))
 }
 
-/// Whether a file could not be read for want of this column.
-fn lacks(error: &anyhow::Error, wanted: Option<&str>) -> bool {
-    matches!(error.downcast_ref(), Some(TrainError::Data(DataError::MissingColumn { column, .. })) if wanted == Some(column.as_str()))
-}
-
-/// Mean tokens of a unit, and tokens in all, of the settings' training records.
-fn lengths(settings: &TrainSettings, files: &ModelFiles) -> Result<(f64, f64)> {
+/// Of the settings' training records.
+fn lengths(settings: &TrainSettings, files: &ModelFiles) -> Result<Lengths> {
     let units = load_records(settings, &models::tokenizer(files)?, &files.config)?.units;
     let tokens = |unit| units.unit(unit).blocks.iter().map(|block| block.tokens.len()).sum::<usize>() as f64;
-    let all = (0..units.len()).map(tokens).sum::<f64>();
-    Ok((all / units.len().max(1) as f64, all))
+    Ok(Lengths { units: units.len() as f64, tokens: (0..units.len()).map(tokens).sum() })
 }
 
 /// Records may be shorter or longer than what hours were computed for. Their lengths are private: they are told to the person at
@@ -223,8 +265,12 @@ fn tell_of_private_lengths(
     }
     let mut private = settings.clone();
     (private.data.eval, private.data.canaries, private.data.hold_out_members) = (None, None, None);
-    let (tokens, _) = lengths(&private, files)?;
-    let pace = Pace { unit: machine.pace.unit * tokens / machine.tokens, ..machine.pace };
+    let declared = private.data.units.take();
+    let found = lengths(&private, files)?;
+    let tokens = found.mean();
+    // Of declared units some are not there, and take no time.
+    let expected = declared.map_or(tokens, |declared| found.tokens / declared as f64);
+    let pace = Pace { unit: machine.pace.unit * expected / machine.tokens, ..machine.pace };
     let seconds = pace.seconds(best, settings.output.eval_every, machine.evaluated);
     note(
         "plan",
@@ -246,7 +292,7 @@ fn write_config(path: &Path, given: &Given, best: &PlanRow) -> Result<()> {
     Ok(replace(&Disk, path, &[planned.to_toml()?.as_bytes()])?)
 }
 
-fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>) -> Result<()> {
+fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>, warms_up: bool) -> Result<()> {
     print_line(&format!("Plans for {} units at epsilon {} and delta {:?}", plans.units, plans.epsilon, plans.delta))?;
     let heads = ["", "steps", "batch", "bands", "z", "signal", "records", "epochs", "time", "memory"];
     print_line(&line(&heads.map(str::to_owned)))?;
@@ -277,6 +323,11 @@ fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>) -> Re
         None => {
             print_line("For an adapter of a million numbers; name a --model for its own, with times and memory here.")?;
         }
+    }
+    if warms_up {
+        print_line(
+            "The warm-up on --public comes on top: at most as many records again, or 16,384 where those are fewer.",
+        )?;
     }
     print_line("Computed from public numbers alone: it costs no privacy.")?;
     Ok(())

@@ -13,7 +13,7 @@ use rldp_lab::{
     export::{write_history, write_tensorboard},
     report::{Audited, Together, Verdict, html, write},
 };
-use rldp_privacy::{Claim, Guarantee, joint};
+use rldp_privacy::{Claim, Guarantee, decimals::at_least, joint};
 use serde_json::Value;
 
 use super::{print_line, privacy::check_claim};
@@ -87,12 +87,20 @@ fn audited(path: &Path) -> Result<Audited> {
         .map_err(Wrong::input)?;
     let mut lines = Vec::new();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut told = |what: &str, bound: &Value| {
+        if let Some(epsilon) = bound["epsilon"].as_f64() {
+            lines.push(format!(
+                "{what}: epsilon is at least {} at delta {} and confidence {}",
+                at_least(epsilon, 4),
+                bound["delta"],
+                bound["confidence"]
+            ));
+        }
+    };
+    told("units that were held out or not", &found["membership"]["one_run"]);
     for group in list(&found["canaries"]["groups"]) {
         let bound = &group["one_run"];
-        lines.push(format!(
-            "{} canaries in {} units each: epsilon is at least {} at confidence {}",
-            bound["canaries"], group["units"], bound["epsilon"], bound["confidence"]
-        ));
+        told(&format!("{} canaries in {} units each", bound["canaries"], group["units"]), bound);
     }
     for (what, scores) in [("members", &found["membership"]["scores"]), ("canaries", &found["canaries"]["scores"])] {
         let best = list(scores).into_iter().filter_map(|score| Some((score["auc"].as_f64()?, score["score"].clone())));

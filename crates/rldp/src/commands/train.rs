@@ -20,7 +20,10 @@ use rldp_train::{
     Forecast, Inputs, Outcome, Records, Trainer, files, load_records,
     recommend::PlanRow,
     resume,
-    settings::{EngineKind, Given, ModelSettings, OptimizerKind, PrecisionKind, TrainSettings, largest_learning_rate},
+    settings::{
+        EngineKind, Given, ModelSettings, OptimizerKind, OutputSettings, PrecisionKind, TrainSettings,
+        largest_learning_rate,
+    },
     start,
 };
 
@@ -113,7 +116,8 @@ impl Job {
         let located = Origin::of(&folder).locate(&settings, given)?;
         let ModelSettings { adapter, after, .. } = located.model.clone();
         let model = ModelSettings { adapter, after, ..settings.model.clone() };
-        Ok(Self { settings: TrainSettings { model, ..settings }, located, resumed: true })
+        let output = OutputSettings { book: located.output.book.clone(), ..settings.output.clone() };
+        Ok(Self { settings: TrainSettings { model, output, ..settings }, located, resumed: true })
     }
 
     /// Opens the model and reads the records.

@@ -27,3 +27,4 @@ mod support;
 mod tamper;
 mod train;
 mod utility;
+mod whole;

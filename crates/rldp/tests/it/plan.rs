@@ -71,8 +71,8 @@ fn units_are_as_long_as_public_ones() {
     let rows = |unit: &str| {
         (0..6).map(|row| format!("{}{record}\n", unit.replace('#', &(row % 2).to_string()))).collect::<String>()
     };
-    scene.write("people.csv", &format!("patient,text\n{}", rows("#,")));
-    scene.write("records.csv", &format!("text\n{}", rows("")));
+    scene.write("people.csv", format!("patient,text\n{}", rows("#,")));
+    scene.write("records.csv", format!("text\n{}", rows("")));
     let plan = |units: u32, rest: &str| {
         scene.rldp(&format!("plan --units {units} --model model --max-length 48 {TARGET} {rest}")).expect(0)
     };

@@ -12,6 +12,7 @@ use rldp_audit::{
     score::{RecordScores, ScoreKind},
 };
 use rldp_lab::report::{RocFigure, write_audit};
+use rldp_privacy::decimals::at_least;
 use rldp_train::{book_file::BookFile, files, settings::TrainSettings};
 use serde::Serialize;
 
@@ -250,8 +251,12 @@ fn lines(found: &Found) -> Vec<String> {
 
 fn bound_line(run: &OneRun) -> String {
     format!(
-        "epsilon at least {:.4} at delta {:?} (mu-GDP: mu at least {:.4}, epsilon {:.4}), confidence {}",
-        run.epsilon, run.delta, run.gdp_mu, run.gdp_epsilon, run.confidence
+        "epsilon at least {} at delta {:?} (mu-GDP: mu at least {}, epsilon {}), confidence {}",
+        at_least(run.epsilon, 4),
+        run.delta,
+        at_least(run.gdp_mu, 4),
+        at_least(run.gdp_epsilon, 4),
+        run.confidence
     )
 }
 

@@ -9,7 +9,8 @@ use rldp_audit::{
     guesses::{OneRun, OneRunSettings, audit_scores},
 };
 use rldp_data::canary_file::read_canaries;
-use rldp_train::{files, settings::PrivacySettings};
+use rldp_privacy::decimals::at_least;
+use rldp_train::{book_file::BookFile, files, settings::PrivacySettings};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -61,6 +62,17 @@ pub(super) fn run(arguments: &AuditChannelArguments) -> Result<ExitCode> {
                 canaries.len()
             )));
         };
+        anyhow::ensure!(
+            canary.units == 1,
+            Wrong::input(anyhow::anyhow!(
+                "the canary of {} stands in {} units, but the claim is about one; train with --canary-repetitions 1",
+                run.display(),
+                canary.units
+            ))
+        );
+        if let Some(book) = &own.output.book {
+            BookFile::open(book)?.enter_audit(run)?;
+        }
         coins.push(canary.included);
         rows.push(numbers(run)?);
     }
@@ -85,8 +97,11 @@ pub(super) fn run(arguments: &AuditChannelArguments) -> Result<ExitCode> {
         let bound = &found.one_run;
         print_line(&format!("{} numbers of each of {} runs, half of them to learn from", found.numbers, found.runs))?;
         print_line(&format!(
-            "epsilon at least {:.4} at delta {:?}, confidence {}; each run claims {}",
-            bound.epsilon, bound.delta, bound.confidence, found.epsilon
+            "epsilon at least {} at delta {:?}, confidence {}; each run claims {}",
+            at_least(bound.epsilon, 4),
+            bound.delta,
+            bound.confidence,
+            found.epsilon
         ))?;
     }
     Ok(ExitCode::SUCCESS)

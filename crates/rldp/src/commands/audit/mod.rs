@@ -17,7 +17,10 @@ use rldp_data::{
     canaries::canaries,
     canary_file::{Planting, plant, write_canaries},
 };
-use rldp_privacy::NoiseSource;
+use rldp_privacy::{
+    NoiseSource,
+    decimals::{at_least, at_most},
+};
 
 use super::{print_json, print_line};
 use crate::{
@@ -60,12 +63,18 @@ fn mechanism(arguments: &AuditMechanismArguments) -> Result<ExitCode> {
         let run = &found.one_run;
         let tried = &run.tried[0];
         print_line(&format!(
-            "claimed epsilon {:.4} at delta {:?}; {} of {} guesses about {} canaries were right",
-            found.claimed_epsilon, run.delta, tried.correct, tried.guesses, run.canaries
+            "claimed epsilon {} at delta {:?}; {} of {} guesses about {} canaries were right",
+            at_most(found.claimed_epsilon, 4),
+            run.delta,
+            tried.correct,
+            tried.guesses,
+            run.canaries
         ))?;
         print_line(&format!(
-            "epsilon at least {:.4} as a Gaussian mechanism, {:.4} as any mechanism, each with confidence {}",
-            run.gdp_epsilon, run.epsilon, run.confidence
+            "epsilon at least {} as a Gaussian mechanism, {} as any mechanism, each with confidence {}",
+            at_least(run.gdp_epsilon, 4),
+            at_least(run.epsilon, 4),
+            run.confidence
         ))?;
         print_line(if found.refuted { "THE CLAIM IS REFUTED." } else { "The claim was not refuted." })?;
     }

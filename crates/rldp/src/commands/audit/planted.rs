@@ -61,6 +61,9 @@ struct Attacked<'a> {
     exposure: Option<f64>,
 }
 
+/// Of a group with fewer nothing can be told.
+const FEWEST_CANARIES: usize = 2;
+
 pub(super) fn audit_planted(target: &mut Target, arguments: &AuditArguments, path: &Path) -> Result<Planted> {
     let planted = read_canaries(path).map_err(Wrong::input)?;
     let Some(delta) = arguments.delta.or_else(|| target.settings.as_ref().map(|run| run.privacy.delta)) else {
@@ -77,6 +80,10 @@ pub(super) fn audit_planted(target: &mut Target, arguments: &AuditArguments, pat
     let mut groups = Vec::with_capacity(sizes.len());
     for units in sizes {
         let members: Vec<&Attacked> = attacked.iter().filter(|attacked| attacked.canary.units == units).collect();
+        if members.len() < FEWEST_CANARIES {
+            note("note", &format!("one canary alone stands in {units} units: no bound follows from it; plant more"));
+            continue;
+        }
         groups.push(group(target, arguments, delta, units, &members)?);
     }
     Ok(Planted {

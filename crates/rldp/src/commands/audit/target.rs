@@ -124,11 +124,14 @@ impl Target {
     }
 }
 
+/// Settings of a run, its files as they are reached from here.
 pub(super) fn settings(run: &Path) -> Result<TrainSettings> {
     let path = run.join(files::CONFIG);
     let text = fs::read_to_string(&path).map_err(Wrong::input)?;
-    TrainSettings::from_toml(&text)
-        .map_err(|error| Wrong::input(anyhow::anyhow!("{} cannot be read: {}", path.display(), error.message())).into())
+    let settings = TrainSettings::from_toml(&text)
+        .map_err(|error| Wrong::input(anyhow::anyhow!("{} cannot be read: {}", path.display(), error.message())))?;
+    // The model is located where it is opened: it may be named anew.
+    Origin::of(run).locate(&settings, |key| key == "model")
 }
 
 /// Why a run promises nothing, when it does not.

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 use super::tuning::{Tuning, TuningFile};
-use crate::{device, exit::Wrong, models, progress::note};
+use crate::{device, exit::Wrong, facade, models, progress::note};
 
 /// Name of the only model or dataset when the grid lists none.
 const UNNAMED: &str = "base";
@@ -248,8 +248,7 @@ impl Grid {
 
     fn resolved(&self, mut given: Given, context: &str, known: &mut KnownFacts) -> Result<TrainSettings> {
         given.set("out", Some(String::new()));
-        let resolved = known.of(&given).and_then(|known| Ok(given.resolve(&known)?));
-        let mut settings = resolved.map_err(|error| Wrong::usage(error.context(context.to_owned())))?;
+        let mut settings = known.resolve(given).map_err(|error| Wrong::usage(error.context(context.to_owned())))?;
         if self.paired {
             settings.privacy.unsafe_noise_seed = Some(settings.seed);
         }
@@ -269,21 +268,23 @@ struct KnownFacts {
 }
 
 impl KnownFacts {
-    fn of(&mut self, given: &Given) -> Result<Known<'_>> {
+    fn resolve(&mut self, given: Given) -> Result<TrainSettings> {
+        let Self { configs, units } = self;
+        let path = given.text("model").unwrap_or_default();
+        let config = configs.entry(path.clone()).or_insert_with(|| config_of(&path)).as_ref();
+        let given = facade::located(given, config)?;
         let units = if given.needs_units() && given.has("train") {
             let data = given.data()?;
             let key = format!("{data:?}");
-            if !self.units.contains_key(&key) {
-                self.units.insert(key.clone(), count_units(&data)?);
+            if !units.contains_key(&key) {
+                units.insert(key.clone(), count_units(&data)?);
             }
-            self.units.get(&key).copied()
+            units.get(&key).copied()
         } else {
             None
         };
-        let path = given.text("model").unwrap_or_default();
-        let config = self.configs.entry(path.clone()).or_insert_with(|| config_of(&path));
         let card = device::is_card(given.text("device").as_deref());
-        Ok(Known { model: config.as_ref(), units, card })
+        Ok(given.resolve(&Known { model: config, units, card })?)
     }
 }
 

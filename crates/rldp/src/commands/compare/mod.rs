@@ -25,7 +25,7 @@ use rldp_lab::{
     compare,
     report::{Together, write_comparison},
 };
-use rldp_privacy::{Claim, claim_of};
+use rldp_privacy::{Claim, claim_of, decimals::at_most};
 use rldp_train::files;
 use serde_json::json;
 
@@ -140,7 +140,8 @@ fn warn(grid: &Grid, runs: &[Planned]) {
             "warning",
             &format!(
                 "each run has its own guarantee; if all read the same private records, together they may spend up to \
-                 epsilon {epsilon:.4}. Compare on public records"
+                 epsilon {}. Compare on public records",
+                at_most(epsilon, 4)
             ),
         );
     }

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use rldp_privacy::book::{Item, Limit};
+use rldp_privacy::{
+    book::{Item, Limit},
+    decimals::{at_most, at_most_scientific},
+};
 use rldp_train::book_file::BookFile;
 use serde_json::json;
 
@@ -44,8 +47,11 @@ pub(crate) fn book(arguments: &BookArguments) -> Result<ExitCode> {
         })?;
     }
     print_line(&format!(
-        "spent by {} runs together: epsilon {spent:.4} at delta {delta:?}, of {limit}; their sums are {} at {:.3e}",
-        joint.runs, joint.basic_epsilon, joint.delta
+        "spent by {} runs together: epsilon {} at delta {delta:?}, of {limit}; their sums are {} at {}",
+        joint.runs,
+        at_most(spent, 4),
+        joint.basic_epsilon,
+        at_most_scientific(joint.delta, 3)
     ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 use rldp_privacy::{
     accounting::{AccountantKind, Adaptivity, Adjacency, Event, accountant, calibrate_noise_multiplier},
+    decimals::at_most,
     largest_epsilon,
 };
 use serde::Serialize;
@@ -56,7 +57,11 @@ pub(crate) fn epsilon(arguments: &EpsilonArguments) -> Result<ExitCode> {
     if arguments.json {
         print_json(&spent)?;
     } else {
-        print_line(&format!("epsilon {epsilon:.6} at delta {} over {steps} steps ({kind})", arguments.delta))?;
+        print_line(&format!(
+            "epsilon {} at delta {} over {steps} steps ({kind})",
+            at_most(epsilon, 6),
+            arguments.delta
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -120,8 +125,9 @@ pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Result<ExitCode> {
         })?;
     } else {
         print_line(&format!(
-            "noise multiplier {noise_multiplier:.6} gives epsilon {:.6} at delta {delta} ({kind})",
-            found.epsilon
+            "noise multiplier {} gives epsilon {} at delta {delta} ({kind})",
+            at_most(noise_multiplier, 6),
+            at_most(found.epsilon, 6)
         ))?;
     }
     Ok(ExitCode::SUCCESS)

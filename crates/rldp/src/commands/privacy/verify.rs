@@ -15,7 +15,7 @@ use super::{
     claim::{card, check_claim, read_ledger, settings_of},
     sign::{SEAL, SIGNATURE},
 };
-use crate::{base, cli::VerifyArguments, exit::Wrong};
+use crate::{base, cli::VerifyArguments, exit::Wrong, origin::Origin};
 
 pub(crate) fn verify(arguments: &VerifyArguments) -> Result<ExitCode> {
     let key = arguments.public_key.as_ref().map(|path| fs::read_to_string(path).map_err(Wrong::input)).transpose()?;
@@ -76,8 +76,9 @@ fn check_base(found: &mut Verification, run: &Path) -> Result<()> {
     if bound.is_empty() {
         return Ok(());
     }
-    let model = &settings.model.model;
-    let Some(here) = base::local_digests(model)? else {
+    // Where the run was started, wherever this is asked. A model that is lost is said to be, below.
+    let model = Origin::of(run).model(&settings.model.model).unwrap_or_else(|_| settings.model.model.clone());
+    let Some(here) = base::local_digests(&model)? else {
         let detail = format!("{} is not on this machine, so it was not compared", model.display());
         found.check("base model", true, detail);
         return Ok(());

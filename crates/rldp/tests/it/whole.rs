@@ -1,0 +1,119 @@
+//! What a setting or a file means is the same everywhere: in another folder, in the last step, in a plan, in a book.
+
+use crate::support::{SMALL_RUN, Scene};
+
+/// A run that the filter ends before its last step is evaluated where it ended.
+#[test]
+fn a_run_that_ends_early_is_evaluated_at_its_end() {
+    let scene = Scene::new();
+    let words = SMALL_RUN.replace("--steps 6", "--steps 40").replace("--eval-every 3", "--eval-every 1000");
+    scene.rldp(&format!("{words} --regime adaptive --controller noise-falling --out run")).expect(0);
+    let lines = scene.json_lines("run/metrics.jsonl");
+    let last =
+        |kind: &str| lines.iter().filter(|line| line["kind"] == kind).next_back().unwrap()["step"].as_u64().unwrap();
+    let evals = lines.iter().filter(|line| line["kind"] == "eval").count();
+    assert_eq!((last("eval"), evals), (last("step"), 2));
+    assert!(last("step") < 40, "the filter never refused");
+}
+
+/// What a run goes on from was spent on the same people: a book that did not have it gets it.
+#[test]
+fn a_book_counts_what_a_run_goes_on_from() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out first")).expect(0);
+    let second = |out: &str, book: &str| scene.rldp(&format!("{SMALL_RUN} --after first --out {out} --book {book}"));
+    scene.rldp("privacy book small.book --epsilon 9 --delta 3e-4").expect(0);
+    assert!(second("refused", "small.book").expect(1).stderr.contains("above the limit 9"));
+    scene.rldp("privacy book people.book --epsilon 40 --delta 4e-4").expect(0);
+    second("second", "people.book").expect(0);
+    let spent = scene.rldp("privacy book people.book --json").expect(0).json();
+    assert_eq!((spent["runs"].as_u64(), spent["basic_epsilon"].as_f64()), (Some(2), Some(16.0)));
+    // The next one finds both.
+    scene.rldp(&format!("{SMALL_RUN} --after second --out third --book people.book")).expect(0);
+    assert_eq!(scene.rldp("privacy book people.book --json").expect(0).json()["runs"], 3);
+    // Whose neighbours are others has no epsilon in common with them.
+    let declared = scene.rldp(&format!("{SMALL_RUN} --units 100 --out other --book people.book")).expect(1);
+    assert!(declared.stderr.contains("no epsilon in common"), "{}", declared.stderr);
+}
+
+/// The model of a run is where the run was started, not where somebody stands who asks; so are what an audit reads and the book.
+#[test]
+fn checks_and_audits_do_not_depend_on_the_folder() {
+    let scene = Scene::new();
+    scene.rldp("privacy book people.book --epsilon 40 --delta 4e-4").expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --out run --hold-out-members --book people.book")).expect(0);
+    let elsewhere = scene.shell("mkdir -p other/model && cp model/config.json model/tokenizer.json other/model && cd other && \"$0\" privacy verify ../run");
+    assert!(elsewhere.stdout.contains("are those that the run worked with"), "{}", elsewhere.stdout);
+    assert_eq!(elsewhere.code, 0, "{}", elsewhere.stdout);
+    let audited = scene.shell("cd other && \"$0\" audit ../run --json").expect(0).json();
+    assert!(audited["membership"]["one_run"]["epsilon"].is_number(), "{audited}");
+    let items = scene.rldp("privacy book people.book --json").expect(0).json();
+    assert_eq!(items["items"].as_array().unwrap().last().unwrap()["kind"], "audit");
+    scene.write("audit.json", audited.to_string());
+    scene.rldp("report run --audit audit.json --out desk.html").expect(0);
+    assert!(scene.read("desk.html").contains("units that were held out or not: epsilon is at least"));
+}
+
+/// Evaluations of other records cannot be compared.
+#[test]
+fn another_evaluation_file_begins_anew() {
+    let scene = Scene::new();
+    let long = SMALL_RUN.replace("--steps 6", "--steps 40");
+    scene.shell(&format!("\"$0\" {long} --out run & pid=$!; while ! [ -f run/checkpoint.bin ]; do sleep 0.02; done; kill -INT $pid; wait $pid"));
+    let rows = scene.read("eval.csv");
+    scene.write("other.csv", rows.lines().take(4).map(|line| format!("{line}\n")).collect::<String>());
+    let resumed = scene.rldp("train --resume run --eval other.csv --quiet").expect(0);
+    let changed = scene.read("run/metrics.jsonl").contains("\"key\":\"eval\"");
+    assert!(changed, "the run had ended before it was stopped: {}", resumed.stderr);
+    scene.rldp("report run --out again.html").expect(0);
+    let page = scene.read("again.html");
+    assert!(!page.contains("WORSE THAN THE BASE") && !page.contains("Better than the base"), "two files were compared");
+}
+
+/// What is made of public text is bound and leaves with the rest.
+#[test]
+fn a_warm_up_is_bound_and_exported() {
+    let scene = Scene::new();
+    let lines = (0..40).map(|row| format!("the ward has {row} beds and {} chairs\n", 3 * row)).collect::<String>();
+    scene.write("public.csv", format!("text\n{lines}"));
+    scene.rldp(&format!("{SMALL_RUN} --out run --public public.csv")).expect(0);
+    scene.rldp("export run --out leaves").expect(0);
+    scene.rldp("privacy verify leaves").expect(0);
+    let mut bytes = fs_err::read(scene.path("leaves/public/adapter_model.safetensors")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    scene.write("leaves/public/adapter_model.safetensors", bytes);
+    let found = scene.rldp("privacy verify leaves").expect(1).stdout;
+    assert!(found.contains("public/adapter_model.safetensors is not what the run wrote"), "{found}");
+}
+
+#[test]
+fn plans_keep_to_what_was_asked_for() {
+    let scene = Scene::new();
+    let target = "--epsilon 8 --delta 1e-4";
+    let plan = |words: &str| scene.rldp(&format!("plan {target} {words}"));
+    // Of 2,000 units half are held out, with and without a file.
+    let held = plan("--units 2000 --hold-out-members --json").expect(0).json();
+    assert_eq!(held["units"], 1000.0);
+    let floor = plan("--units 2000 --records 150 --batch-size 100 --json").expect(0).json();
+    let best = &floor["plans"][floor["recommended"].as_u64().unwrap() as usize];
+    assert!(best["records"].as_f64().unwrap() <= 150.0, "{best}");
+    for (wrong, says) in [
+        ("--units 600 --epochs -1", "epochs is -1"),
+        ("--units 600 --epochs 2 --records 50", "leave --hours and --records out"),
+        ("--units 600 --steps 9 --batch-size 9 --records 50", "leave --hours and --records out"),
+        ("--units 600 --model model --hours 0.0000001", "too little for 60 steps"),
+    ] {
+        let ran = plan(wrong).expect(2);
+        assert!(ran.stderr.contains(says), "{wrong}: {}", ran.stderr);
+    }
+    // The shape of an adapter to start from is its own.
+    scene.rldp(&format!("{SMALL_RUN} --rank 4 --out first")).expect(0);
+    plan("--units 600 --model model --adapter first/adapter").expect(0);
+    // Planted secrets are counted as they are planted.
+    let own = "--model model --train train.csv --unit-column patient --canaries 12 --max-length 48";
+    let planned = plan(&format!("{own} --json")).expect(0).json()["units"].as_f64().unwrap();
+    let run = SMALL_RUN.replace("--quiet", "--canaries 12 --quiet --out planted");
+    scene.rldp(&run).expect(0);
+    let manifest: serde_json::Value = serde_json::from_str(&scene.read("planted/manifest.json")).unwrap();
+    assert_eq!(planned, manifest["expected_units"].as_f64().unwrap());
+}
