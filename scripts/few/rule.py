@@ -47,10 +47,10 @@ class Task:
             if settings == room.RULE:
                 self.ruled = loss
                 continue
-            place = math.log2(settings["learning_rate"] / base)
+            octaves = math.log2(settings["learning_rate"] / base)
             if set(settings) == {"learning_rate"}:
-                self.curve[round(2 * place) / 2] = min(loss, 20.0)
-                if round(2 * place) == 0:
+                self.curve[round(2 * octaves) / 2] = min(loss, 20.0)
+                if round(2 * octaves) == 0:
                     self.first = row
             elif settings.get("clipping") == "flat":
                 self.usual[settings["learning_rate"]] = min(loss, 20.0)

@@ -9,8 +9,7 @@ fn a_run_that_ends_early_is_evaluated_at_its_end() {
     let words = SMALL_RUN.replace("--steps 6", "--steps 40").replace("--eval-every 3", "--eval-every 1000");
     scene.rldp(&format!("{words} --regime adaptive --controller noise-falling --out run")).expect(0);
     let lines = scene.json_lines("run/metrics.jsonl");
-    let last =
-        |kind: &str| lines.iter().filter(|line| line["kind"] == kind).next_back().unwrap()["step"].as_u64().unwrap();
+    let last = |kind: &str| lines.iter().rfind(|line| line["kind"] == kind).unwrap()["step"].as_u64().unwrap();
     let evals = lines.iter().filter(|line| line["kind"] == "eval").count();
     assert_eq!((last("eval"), evals), (last("step"), 2));
     assert!(last("step") < 40, "the filter never refused");
