@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Finds the rule for the learning rate on some tasks of map.py and tests it on others; tables for docs/results/few.md (standard library only).
 
-usage: rule.py FOUND_ON.jsonl TESTED_ON.jsonl [--fit] [--list] [--from N]
+usage: rule.py FOUND_ON.jsonl TESTED_ON.jsonl [--fit] [--list]
 
-A task's curve is its loss over the logarithm of the rate, linear between runs. The rule is (1.6 / (alpha sqrt T)) · min(1, (s / enough)^power),
-where s = B · g / z is the most that a step can hold of signal over the noise that lasts, along one direction; g is what bands take back of
-the noise. --fit searches both numbers on the first file; --list shows the tasks; --from N leaves out the first N of both files.
+A task's curve is its loss over the logarithm of the rate, by parabolas between runs. A run begins at (1.6 / (alpha sqrt T)) · sqrt(s / enough), no less than
+`floor` and no more than all of the first factor, where s = B · g / z is the most that a step can hold of signal over the noise that lasts, along one direction; g is
+what bands take back of the noise. From its third release to half of its steps it takes back an octave for every deviation by which its releases agree
+beyond `chance`, up to the first factor. --fit searches these numbers on the first file, taking a run that moves for one at its mean rate and releases of the run
+at the first factor for its own; --list shows the tasks.
 """
 
 import argparse
@@ -18,7 +20,10 @@ import statistics
 import map as room
 
 # What rldp's default is; `--fit` says what the runs say.
-RULE = {"enough": 100.0, "power": 0.5}
+RULE = {"enough": 400.0, "floor": 0.6, "chance": 1.0}
+# Of a run that takes nothing back.
+ALONE = {"enough": 100.0, "floor": 0.6}
+FIRST, LAST = 0.04, 0.5
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
@@ -57,19 +62,18 @@ class Task:
         self.best = min(self.curve.values())
         self.best_place = min(self.curve, key=self.curve.get)
         if self.ruled is not None:
-            self.curve.setdefault(place(self, RULE), self.ruled)
+            self.curve.setdefault(start(self, ALONE), self.ruled)
 
     @property
     def bound(self):
         return self.batch * growth(self.bands) / self.z
 
     def loss(self, place):
-        """Linear between the runs' places, and on beyond the last two."""
+        """By the parabola through the three nearest runs; a line beyond the last two."""
         places = sorted(self.curve)
-        left = max((i for i in range(len(places) - 1) if places[i] <= place), default=0)
-        a, b = places[left], places[left + 1]
-        share = (place - a) / (b - a)
-        return max(self.curve[a] + share * (self.curve[b] - self.curve[a]), self.best)
+        near = sorted(places, key=lambda other: abs(other - place))[: 3 if places[0] < place < places[-1] else 2]
+        found = sum(self.curve[i] * math.prod((place - j) / (i - j) for j in near if j != i) for i in near)
+        return max(found, self.best)
 
     def regret(self, place):
         """Perplexity over the best of the given rates, in %."""
@@ -93,18 +97,26 @@ def read(path):
     return [task for task in tasks if task.whole()]
 
 
-def place(task, rule):
-    return min(0.0, rule["power"] * math.log2(task.bound / rule["enough"]))
+def start(task, rule):
+    """Place of the rate at which a run begins."""
+    return min(max(0.5 * math.log2(task.bound / rule["enough"]), math.log2(rule["floor"])), 0.0)
+
+
+def moving(task, rule):
+    """Place of the mean rate of a run that takes back what its releases show was not needed."""
+    begin, gain, moved = start(task, rule), 0.0, []
+    for step, agreement in enumerate(task.first["agreement"]):
+        moved.append((1 - step / task.steps) * 2 ** (begin + gain))
+        if agreement is not None and FIRST <= (step + 1) / task.steps <= LAST:
+            gain = min(max(agreement - rule["chance"], 0.0), -begin)
+    return math.log2(sum(moved) / sum(1 - step / task.steps for step in range(task.steps)))
 
 
 def fit(tasks):
-    """The rule with the least mean regret, each task's counted up to 30 %."""
-
-    def cost(rule):
-        return statistics.mean(min(task.regret(place(task, rule)), 30) for task in tasks)
-
-    grid = itertools.product([30, 50, 70, 85, 100, 120, 150, 200], [0, 0.25, 0.33, 0.5, 0.67, 0.75, 1.0])
-    return min(({"enough": enough, "power": power} for enough, power in grid), key=cost)
+    """The rules with the least mean regret, each task's counted up to 30 %."""
+    cost = lambda rule: statistics.mean(min(task.regret(moving(task, rule)), 30) for task in tasks)
+    grid = itertools.product([100, 150, 200, 300, 400, 600], [0.3, 0.4, 0.5, 0.6, 0.7, 0.85], [0.5, 1.0, 1.5, 2.0])
+    return sorted(({"enough": enough, "floor": floor, "chance": chance} for enough, floor, chance in grid), key=cost)
 
 
 def interval(numbers):
@@ -120,33 +132,34 @@ def quantile(numbers, share):
     return numbers[min(len(numbers) - 1, math.ceil(share * len(numbers)) - 1)]
 
 
-def table(name, tasks, rule):
+def table(name, tasks):
     print(f"\n**{name}**, {len(tasks)} tasks: perplexity over the best rate in hindsight, %\n")
     print("| rate | mean [95 %] | median | nine tenths below | worst |\n|---|---|---|---|---|")
     ways = {
-        "1.6/(α√T), before": lambda task: task.regret(0.0),
-        "the rule": lambda task: task.regret(place(task, rule)),
-        "the default: the rule, and what releases give back": lambda task: task.over(task.follows),
+        "1.6/(α√T)": lambda task: task.regret(0.0),
+        "the rule, nothing taken back": lambda task: task.over(task.ruled),
+        "**the default**": lambda task: task.over(task.follows),
     }
-    for rate in sorted({rate for task in tasks for rate in task.usual}):
+    rates = sorted({rate for task in tasks for rate in task.usual})
+    for rate in rates:
         ways[f"AdamW as usual, {rate:g}"] = lambda task, rate=rate: task.over(task.usual.get(rate))
     for way, regret in ways.items():
         found = [value for value in map(regret, tasks) if value is not None]
-        if not found:
-            continue
-        print(f"| {way} ({len(found)}) | {interval(found)} | {statistics.median(found):.1f} | {quantile(found, 0.9):.1f} | {max(found):.1f} |")
-    changes = [100 * math.expm1(task.loss(place(task, rule)) - task.loss(0.0)) for task in tasks]
-    print(f"\nRule against before: {interval(changes)} %, lower in {sum(c < -0.05 for c in changes)}, higher in {sum(c > 0.05 for c in changes)}.")
-    for rate in sorted({rate for task in tasks for rate in task.usual}):
-        against(f"Rule against AdamW as usual at {rate:g}", tasks, lambda task: task.loss(place(task, rule)), rate)
-        against(f"Default against AdamW as usual at {rate:g}", tasks, lambda task: task.follows, rate)
+        if found:
+            print(f"| {way} ({len(found)}) | {summary(found)} |")
+    against("Default against 1.6/(α√T)", [(task.follows, task.loss(0.0)) for task in tasks])
+    for rate in rates:
+        against(f"Default against AdamW as usual at {rate:g}", [(task.follows, task.usual.get(rate)) for task in tasks])
 
 
-def against(name, tasks, loss, rate):
-    pairs = [(loss(task), task.usual[rate]) for task in tasks if rate in task.usual]
-    changes = [100 * math.expm1(mine - theirs) for mine, theirs in pairs if mine is not None]
+def summary(found):
+    return f"{interval(found)} | {statistics.median(found):.1f} | {quantile(found, 0.9):.1f} | {max(found):.1f}"
+
+
+def against(name, pairs):
+    changes = [100 * math.expm1(mine - theirs) for mine, theirs in pairs if mine is not None and theirs is not None]
     if changes:
-        print(f"{name}: {interval(changes)} %, higher in {sum(c > 0 for c in changes)} of {len(changes)}.")
+        print(f"{name}: {interval(changes)} %, higher in {sum(c > 0.05 for c in changes)} of {len(changes)}, at most {max(changes):+.1f}.")
 
 
 def main():
@@ -155,20 +168,23 @@ def main():
     parser.add_argument("tested_on")
     parser.add_argument("--fit", action="store_true")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--from", type=int, default=0, dest="first")
     given = parser.parse_args()
-    found, tested = ([task for task in read(path) if int(task.name[1:]) >= given.first] for path in (given.found_on, given.tested_on))
-    rule = fit(found) if given.fit else RULE
-    print("rule:", rule)
+    found, tested = read(given.found_on), read(given.tested_on)
+    if given.fit:
+        print("| enough | floor | chance | found on: mean, median, nine tenths, worst | tested on |\n|---|---|---|---|---|")
+        for rule in [*fit(found)[:8], RULE]:
+            of = lambda tasks: summary([task.regret(moving(task, rule)) for task in tasks])
+            print(f"| {rule['enough']} | {rule['floor']} | {rule['chance']} | {of(found)} | {of(tested)} |")
     if given.list:
-        print("| task | text | model | N | ε | T × B | bands | s | best rate | before | rule |\n" + "|---" * 11 + "|")
+        print("| task | text | model | N | ε | T × B | bands | s | best rate | 1.6/(α√T) | default | agreement at a quarter |\n" + "|---" * 12 + "|")
         for task in sorted(found + tested, key=lambda task: task.bound):
             plan = f"{task.units} | {task.epsilon:g} | {task.steps} × {task.batch} | {task.bands} | {task.bound:.0f}"
-            regrets = f"{task.regret(0.0):.1f} | {task.regret(place(task, rule)):.1f}"
+            agreement = task.first["agreement"][task.steps // 4 - 1]
+            regrets = f"{task.regret(0.0):.1f} | {task.over(task.follows):.1f} | {agreement:.1f}"
             print(f"| {task.name} | {task.corpus} | {task.model} | {plan} | {2 ** task.best_place:.2f} | {regrets} |")
     for name, tasks in (("Found on", found), ("Tested on", tested), ("All", found + tested)):
         if tasks:
-            table(name, tasks, rule)
+            table(name, tasks)
 
 
 if __name__ == "__main__":

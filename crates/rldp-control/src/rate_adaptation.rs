@@ -22,11 +22,10 @@
 use rldp_privacy::Observable;
 use serde::{Deserialize, Serialize};
 
-/// Before this part of the steps the path is too short.
-const FIRST: f64 = 0.1;
-/// After this part the rate is left to its schedule. Later on gradients agree less where a text has been learned, and that is no reason to slow
-/// down.
-const LAST: f64 = 0.25;
+/// From this part of the steps on, or from the third of them, where that is later.
+const FIRST: f64 = 0.04;
+/// After this part the rate is left to its schedule: what is still to come moves little.
+const LAST: f64 = 0.5;
 /// Agreement of one deviation may be chance. More seldom is: where gradients have no direction in common, agreement of a run is about −1,
 /// because they work against the noise that was carried in.
 const CHANCE: f64 = 1.0;
@@ -96,10 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_of_the_first_quarter_stands() {
-        assert_eq!(after(&[(9.0, 0.05)]), 1.0);
-        assert!(after(&[(9.0, 0.2), (0.0, 0.3)]) > 1.9);
-        assert_eq!(after(&[(9.0, 0.2), (0.0, 0.25)]), 1.0);
+    fn the_last_word_of_the_first_half_stands() {
+        assert_eq!(after(&[(9.0, 0.03)]), 1.0);
+        assert!(after(&[(9.0, 0.4), (0.0, 0.6)]) > 1.9);
+        assert_eq!(after(&[(9.0, 0.4), (0.0, 0.5)]), 1.0);
     }
 
     #[test]

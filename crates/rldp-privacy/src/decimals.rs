@@ -15,8 +15,13 @@ pub fn at_least(value: f64, digits: usize) -> String {
 /// An upper bound with `digits` decimals of its mantissa, rounded up.
 pub fn at_most_scientific(value: f64, digits: usize) -> String {
     let nearest = format!("{value:.digits$e}");
-    let below = nearest.parse::<f64>().is_ok_and(|read| read < value);
-    if below { format!("{:.digits$e}", value * (1.0 + unit(digits))) } else { nearest }
+    let exponent = nearest.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok());
+    match (nearest.parse::<f64>(), exponent) {
+        (Ok(read), Some(exponent)) if read < value => {
+            format!("{:.digits$e}", read + unit(digits) * 10_f64.powi(exponent))
+        }
+        _ => nearest,
+    }
 }
 
 fn rounded(value: f64, digits: usize) -> (String, f64) {
