@@ -99,12 +99,17 @@ impl ControllerKind {
 
     /// Whether it moves the learning rate.
     pub fn moves_learning_rate(self) -> bool {
-        matches!(self, Self::Random | Self::Sac | Self::Set | Self::SetScratch)
+        self.learns() || self == Self::Random
     }
 
     /// Whether it moves shares, which pair-wise clipping has and no other.
     pub fn needs_shares(self) -> bool {
         matches!(self, Self::SnrShares | Self::MseSplit)
+    }
+
+    /// Whether it learns from rewards.
+    pub fn learns(self) -> bool {
+        matches!(self, Self::Sac | Self::Set | Self::SetScratch)
     }
 
     /// Whether it needs a paid statistic.

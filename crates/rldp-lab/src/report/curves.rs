@@ -67,7 +67,14 @@ fn loss(runs: Runs) -> Result<Drawn, LabError> {
             band: Some(lines.iter().map(|(_, _, deviation)| *deviation).collect()),
         }
     };
-    let figure = Figure::new("Released training loss", "nats a token").band("± one deviation of its noise");
+    // Nobody may see how many of the declared units are there, so a mean over those that are cannot be told.
+    let declared = runs.iter().any(|(run, _)| run.number("data", "units").is_some());
+    let title = if declared {
+        "Released training loss (absent units count as the middle of its bounds)"
+    } else {
+        "Released training loss"
+    };
+    let figure = Figure::new(title, "nats a token").band("± one deviation of its noise");
     let drawn = figure.draw(&runs.iter().map(|(run, _)| series(run)).collect::<Vec<_>>())?;
     let bought = runs.iter().any(|(run, _)| run.steps.iter().any(|line| line.loss.is_some()));
     Ok(if drawn == Drawn::Nothing && bought {

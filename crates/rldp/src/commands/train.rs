@@ -291,6 +291,15 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
             0.1 / units as f64
         ));
     }
+    let control = &settings.control;
+    let listens = control.controller.needs_statistics() || (control.controller.learns() && !control.public_probe);
+    if settings.data.units.is_some() && listens {
+        warnings.push(format!(
+            "with --units the paid loss and clip fractions are over all declared units, of which absent ones count as half clipped and of \
+             middling loss; --controller {} works best where few are absent",
+            control.controller
+        ));
+    }
     if records.units.duplicates() > 0 {
         warnings.push(
             "some records stand in more than one unit; the guarantee covers one unit at a time, and says less about text that \
