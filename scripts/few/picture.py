@@ -4,7 +4,7 @@
 usage: picture.py FOUND_ON.jsonl TESTED_ON.jsonl > docs/results/few/regret.svg
 
 A mark a task: to the right there is more noise in a step (1/s as rule.py takes s), upwards perplexity over the best rate in hindsight. Grey:
-1.6/(alpha sqrt T); filled: the rule; lines join the two. Circles are tasks on which the rule was found, squares held-out ones.
+1.6/(alpha sqrt T); filled: the default; lines join the two. Circles are tasks on which the rule was found, squares held-out ones.
 """
 
 import math
@@ -19,7 +19,7 @@ def main():
     groups = [("found", rule.read(sys.argv[1])), ("held out", rule.read(sys.argv[2]))]
     noise = [1 / task.bound for _, tasks in groups for task in tasks]
     low, high = math.log(min(noise) / 1.2), math.log(max(noise) * 1.2)
-    regrets = [task.regret(place) for _, tasks in groups for task in tasks for place in (0.0, rule.place(task, rule.RULE))]
+    regrets = [regret for _, tasks in groups for task in tasks for regret in (task.regret(0.0), task.over(task.follows))]
     most = 5 * math.ceil(max(regrets) / 5)
     x = lambda value: LEFT + (math.log(value) - low) / (high - low) * (WIDTH - LEFT - 16)
     y = lambda value: HEIGHT - BOTTOM - value / most * (HEIGHT - BOTTOM - TOP)
@@ -32,10 +32,10 @@ def main():
         if low <= math.log(1 / signal) <= high:
             out.append(f'<text x="{x(1 / signal):.1f}" y="{HEIGHT - 24}" text-anchor="middle">1/{signal}</text>')
     out.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">noise of a step over its largest signal, 1/s</text>')
-    out.append(f'<text x="{LEFT + 8}" y="{TOP + 8}">perplexity over the best rate in hindsight; grey: 1.6/(α√T), filled: the rule; circles: found on, squares: held out</text>')
+    out.append(f'<text x="{LEFT + 8}" y="{TOP + 8}">perplexity over the best rate in hindsight; grey: 1.6/(α√T), filled: the default; circles: found on, squares: held out</text>')
     for name, tasks in groups:
         for task in tasks:
-            place, before, after = x(1 / task.bound), y(task.regret(0.0)), y(task.regret(rule.place(task, rule.RULE)))
+            place, before, after = x(1 / task.bound), y(task.regret(0.0)), y(max(task.over(task.follows), 0.0))
             out.append(f'<path d="M{place:.1f} {before:.1f}V{after:.1f}" stroke="#bbb"/>')
             for height, fill in ((before, "#ccc"), (after, "#246")):
                 if name == "found":

@@ -20,9 +20,9 @@ import statistics
 import map as room
 
 # What rldp's default is; `--fit` says what the runs say.
-RULE = {"enough": 400.0, "floor": 0.6, "chance": 1.0}
+RULE = {"enough": 400.0, "floor": 0.5, "chance": 2.0}
 # Of a run that takes nothing back.
-ALONE = {"enough": 100.0, "floor": 0.6}
+ALONE = {"enough": 100.0, "floor": 0.5}
 FIRST, LAST = 0.04, 0.5
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 

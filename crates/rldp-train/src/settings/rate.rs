@@ -14,7 +14,7 @@ const ENOUGH_SIGNAL: f64 = 100.0;
 /// The same where the rate follows how far releases agree: it begins with smaller steps, since it takes them back where they were not needed.
 const ENOUGH_TO_BEGIN: f64 = 400.0;
 /// However large the noise, no text that was tried wants much less than this of the largest rate.
-const SMALLEST_SHARE: f64 = 0.6;
+const SMALLEST_SHARE: f64 = 0.5;
 
 /// What the rule knows of a run, all of it public: what noise its plan adds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +62,7 @@ impl RunNoise {
         Ok(self.batch_size * taken_back / self.noise_multiplier)
     }
 
-    /// Learning rate of AdamW, with what noise took off it: 1.6 / (`lora_alpha` √T) · min(1, √(s/400)), no less than 0.6 of the first factor,
+    /// Learning rate of AdamW, with what noise took off it: 1.6 / (`lora_alpha` √T) · min(1, √(s/400)), no less than half of the first factor,
     /// and with s/100 in a run that takes nothing back; 1/√2 of it where noise reaches the model by both factors.
     ///
     /// AdamW brings noise to one size whatever its own, so that 1.6/√T keeps what all steps carry into the adapter the same. Where there is
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!((rate(0.0), rate(0.5), rate(1.28)), (most, most, most));
         assert!((rate(2.0) / most - 0.8).abs() < 1e-9);
         assert!(((rate(3.0) / rate(2.0)).powi(2) - 2.0 / 3.0).abs() < 1e-9);
-        assert!((rate(16.0) / most - 0.6).abs() < 1e-9 && rate(40.0) == rate(16.0));
+        assert!((rate(16.0) / most - 0.5).abs() < 1e-9 && rate(40.0) == rate(16.0));
     }
 
     /// What is taken back later may be left out at first.
