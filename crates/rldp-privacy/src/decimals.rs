@@ -9,7 +9,12 @@ pub fn at_most(value: f64, digits: usize) -> String {
 /// A lower bound with `digits` decimals, rounded down.
 pub fn at_least(value: f64, digits: usize) -> String {
     let (nearest, read) = rounded(value, digits);
-    if read > value { format!("{:.digits$}", read - unit(digits)) } else { nearest }
+    if read <= value {
+        return nearest;
+    }
+    // Rounding may leave less than nothing of a small bound, which would be written as -0.
+    let below = read - unit(digits);
+    format!("{:.digits$}", if value > 0.0 { below.max(0.0) } else { below })
 }
 
 /// An upper bound with `digits` decimals of its mantissa, rounded up.
@@ -48,7 +53,7 @@ mod tests {
             ("4.0019".into(), "4.0000".into(), "1.1000".into())
         );
         assert_eq!(
-            (at_least(1.999_99, 2), at_least(2.0, 2), at_least(0.0, 4)),
+            (at_least(1.999_99, 2), at_least(2.0, 2), at_least(0.000_06, 4)),
             ("1.99".into(), "2.00".into(), "0.0000".into())
         );
         assert_eq!(

@@ -41,7 +41,7 @@ pub fn joint(claims: &[&Claim]) -> Result<Joint, PrivacyError> {
     }
     if let Some(other) = claims.iter().find(|claim| claim.adjacency != claims[0].adjacency) {
         return Err(PrivacyError::Claim(format!(
-            "runs whose neighbours are {:?} and {:?} have no epsilon in common; give --units for all runs or for none",
+            "runs whose neighbours are {:?} and {:?} have no epsilon in common; give --units for all runs or for none, or keep a book for each kind",
             claims[0].adjacency, other.adjacency
         )));
     }

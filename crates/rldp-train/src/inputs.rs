@@ -88,7 +88,10 @@ pub fn load_records(
         Some(_) => PrivacyUnits::by_column(&train, &policy)?,
         None => PrivacyUnits::by_record(&train, &policy)?,
     };
-    let warnings = unit_warnings(train.len(), data.unit_column.as_deref(), units.len());
+    let mut warnings = unit_warnings(train.len(), data.unit_column.as_deref(), units.len());
+    if data.max_records_per_unit.is_some() && data.unit_column.is_none() {
+        warnings.push("--max-records-per-unit does nothing without --unit-column: every record is a unit".into());
+    }
     let eval = match &data.eval {
         Some(path) => Some(evaluated(settings, path, &train, tokenizer, config)?),
         None => None,

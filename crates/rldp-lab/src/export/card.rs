@@ -43,7 +43,7 @@ pub fn model_card(run: &RunFolder, statement: &str, head: &str) -> String {
          - Settings that were chosen by trying them on these records, and other runs on the same people: they add up.\n\
          - Whoever could read the machine, its disk or its clock while it trained.\n\n\
          ## How to check it\n\n\
-         The run folder that this adapter came from (`ledger.jsonl`, `config.toml`, `manifest.json`, `metrics.jsonl`, `adapter/`, `policy/`, \
+         The run folder that this adapter came from (`ledger.jsonl`, `config.toml`, `manifest.json`, `metrics.jsonl`, `adapter/`, `policy/`, {public}\
          `report.html`) proves it:\n\n\
          ```sh\nrldp privacy verify RUN --public-key SIGNER.pub\n```\n\n\
          The last hash of its ledger is `{head}`. It binds this adapter, the base model's weights and tokenizer, and every step's charge.\n\n\
@@ -55,6 +55,7 @@ pub fn model_card(run: &RunFolder, statement: &str, head: &str) -> String {
         rank = setting("model", "rank"),
         version = run.fact("rldp_version"),
         started = run.fact("started"),
+        public = if run.warmed { "`public/`, " } else { "" },
         units = run.units(),
         steps = run.steps.last().map_or(0.0, |line| line.step),
         batch = setting("privacy", "batch_size"),

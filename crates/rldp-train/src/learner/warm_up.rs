@@ -35,8 +35,8 @@ const FALL: f64 = 3.0;
 const FALLS: u32 = 1;
 /// Learning rate of AdamW over 1/`lora_alpha`, which scales what a step does to the model.
 const RATE: f64 = 0.08;
-/// The warm-up reads at most as many records as all private steps are expected to, or so many where those are fewer; and none more often
-/// than this.
+/// The warm-up reads about as many records as all private steps are expected to at most, or so many where those are fewer; and each about so
+/// many times at most.
 const FEWEST_READ: f64 = 16_384.0;
 const MOST_PASSES: usize = 4;
 /// Its own stream of the public seed.

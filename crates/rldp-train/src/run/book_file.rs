@@ -121,30 +121,37 @@ pub(super) fn admitted(
     Ok(Some(PendingEntry { file, items, runs, epsilon }))
 }
 
-/// The runs that this one goes on from, where the book has not got the last of them: what they spent is spent on the same people. A run
-/// that has entered a book has seen to its own.
+/// The runs that this one goes on from and the book has not got: what they spent is spent on the same people. Where the folder of one is not
+/// found, it enters by its ledger; should the book have it by its number as well, it counts twice.
 fn not_entered<'a>(settings: &TrainSettings, claim: &'a Claim, book: &Book, time: &str) -> Vec<(Item, &'a Claim)> {
-    let Some(folder) = settings.model.after.as_deref().filter(|_| !claim.after.is_empty()) else { return Vec::new() };
-    let number = number_of(folder);
-    if number.as_deref().is_some_and(|number| book.has_run(number)) {
-        return Vec::new();
+    let mut found = Vec::new();
+    let mut folder = settings.model.after.clone();
+    // The last one first, as folders name each other.
+    for Earlier { head, claim } in claim.earlier().into_iter().rev() {
+        let manifest = folder.as_deref().map_or(Value::Null, manifest_of);
+        let by_ledger = format!("of ledger {head}");
+        let id = manifest["id"].as_str().map_or_else(|| by_ledger.clone(), str::to_owned);
+        if !book.has_run(&id) && !book.has_run(&by_ledger) {
+            let run = folder.as_deref().map_or_else(|| "unknown".to_owned(), |folder| folder.display().to_string());
+            let item = Item::Run { id, run, time: time.to_owned(), claim: Box::new(claim.clone()) };
+            found.push((item, claim));
+        }
+        folder = folder.and_then(|folder| before(&folder, &manifest));
     }
-    let earlier = claim.earlier();
-    let last = earlier.len().saturating_sub(1);
-    let item = |(place, earlier): (usize, &'a Earlier)| {
-        let id = number.clone().filter(|_| place == last).unwrap_or_else(|| format!("of ledger {}", earlier.head));
-        let run = if place == last { folder.display().to_string() } else { "unknown".into() };
-        let entered = Item::Run { id, run, time: time.to_owned(), claim: Box::new(earlier.claim.clone()) };
-        (entered, &earlier.claim)
-    };
-    let new = |(entered, _): &(Item, &Claim)| matches!(entered, Item::Run { id, .. } if !book.has_run(id));
-    earlier.into_iter().enumerate().map(item).filter(new).collect()
+    found.reverse();
+    found
 }
 
-/// The number in a run's manifest.
-fn number_of(folder: &Path) -> Option<String> {
-    let manifest: Value = serde_json::from_str(&fs::read_to_string(folder.join(files::MANIFEST)).ok()?).ok()?;
-    manifest.get("id")?.as_str().map(str::to_owned)
+fn manifest_of(run: &Path) -> Value {
+    let text = fs::read_to_string(run.join(files::MANIFEST)).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// The folder of the run that `run` goes on from; a relative one is meant from where `run` was started.
+fn before(run: &Path, manifest: &Value) -> Option<PathBuf> {
+    let settings = TrainSettings::from_toml(&fs::read_to_string(run.join(files::CONFIG)).ok()?).ok()?;
+    let started_from = run.join(manifest["started_from"].as_str().unwrap_or_default());
+    settings.model.after.map(|after| started_from.join(after))
 }
 
 impl PendingEntry {

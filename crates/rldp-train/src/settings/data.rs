@@ -137,11 +137,6 @@ impl DataSettings {
         if self.unit_ids != UnitIds::default() && self.unit_column.is_none() {
             return Err(TrainError::Usage("--unit-ids needs --unit-column: without one every record is a unit".into()));
         }
-        if self.max_records_per_unit.is_some() && self.unit_column.is_none() {
-            return Err(TrainError::Usage(
-                "--max-records-per-unit needs --unit-column: without one every record is a unit".into(),
-            ));
-        }
         match self.delimiter {
             Some(delimiter) if !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r' | '\0') => {
                 let bound = "one ASCII character, neither a quote nor a line break";

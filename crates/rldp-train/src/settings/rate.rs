@@ -9,11 +9,11 @@ const SCALED_BY_ROOT_OF_STEPS: f64 = 1.6;
 /// Shorter runs than this would by the same rule move so far in a step that the loss grows.
 const FEWEST_STEPS: u64 = 25;
 
-/// From this signal-to-noise of a step on, noise asks for no smaller steps, whatever the text: `docs/results/few.md`.
+/// From this signal-to-noise of a step on, a run that takes nothing back has no smaller steps for noise: `docs/results/few.md`.
 const ENOUGH_SIGNAL: f64 = 100.0;
 /// The same where the rate follows how far releases agree: it begins with smaller steps, since it takes them back where they were not needed.
 const ENOUGH_TO_BEGIN: f64 = 400.0;
-/// However large the noise, no text that was tried wants much less than this of the largest rate.
+/// However large the noise, texts whose releases do not agree want about this of the largest rate: from a third to 0.7.
 const SMALLEST_SHARE: f64 = 0.5;
 
 /// What the rule knows of a run, all of it public: what noise its plan adds.

@@ -12,14 +12,14 @@ use rldp_lab::{
     RunFolder,
     export::{CARD, model_card},
 };
-use rldp_privacy::Verification;
-use rldp_train::{bound_files, files};
+use rldp_privacy::{Bound, Verification};
+use rldp_train::files;
 
 use super::{
     print_line,
     privacy::{SEAL, SIGNATURE, verify_run},
 };
-use crate::{cli::ExportArguments, exit::Wrong};
+use crate::{base, cli::ExportArguments, exit::Wrong};
 
 /// Beside what the ledger binds.
 const MORE: [&str; 4] = [files::LEDGER, files::REPORT, SEAL, SIGNATURE];
@@ -31,10 +31,13 @@ pub(crate) fn run(arguments: &ExportArguments) -> Result<ExitCode> {
     if out.exists() && (!out.is_dir() || fs::read_dir(out)?.next().is_some()) {
         anyhow::bail!(Wrong::input(anyhow!("{} exists and is not empty; choose another --out", out.display())));
     }
-    let names = bound_files(run, true).map_err(Wrong::input)?;
+    let Bound::Closed(digests) = &found.bound else {
+        anyhow::bail!(Wrong::input(anyhow!("{} binds no files", run.display())))
+    };
+    let names = digests.keys().filter(|name| !name.starts_with(base::PREFIX)).cloned();
     let more = MORE.iter().filter(|name| run.join(name).exists()).map(ToString::to_string);
     let mut written = Vec::new();
-    for name in names.into_iter().chain(more) {
+    for name in names.chain(more) {
         let to = out.join(&name);
         fs::create_dir_all(to.parent().unwrap_or(out))?;
         // Contents alone: neither times nor modes of the run folder go along.

@@ -145,7 +145,17 @@ fn asked(given: &Given, arguments: &PlanArguments) -> Result<Asked> {
             "--epochs, or --steps with --batch-size, say how many records a run trains on; leave --hours and --records out".into(),
         );
     }
-    Ok(asked)
+    match asked.records.filter(|records| *records < fewest(&asked)) {
+        Some(records) => {
+            refuse(format!("--records is {records}, but a run of this plan trains on {} at least", fewest(&asked)))
+        }
+        None => Ok(asked),
+    }
+}
+
+/// Records of the smallest run that was asked for: a batch, or a record a step.
+fn fewest(asked: &Asked) -> f64 {
+    asked.batch_size.unwrap_or_else(|| asked.steps.unwrap_or(1) as f64)
 }
 
 /// Records that a run of the steps that were asked for, or the usual number, may train on.
@@ -153,10 +163,11 @@ fn records_in(hours: f64, asked: &Asked, machine: &Machine, eval_every: u64) -> 
     let steps = asked.steps.unwrap_or(USUAL_STEPS);
     let left = hours * SECONDS_AN_HOUR - machine.pace.seconds_without_records(steps, eval_every, machine.evaluated);
     let records = machine.pace.records_in(left);
-    if records < steps as f64 {
+    if records < fewest(asked) {
         anyhow::bail!(Wrong::usage(anyhow::anyhow!(
-            "--hours is {hours}, which is too little for {steps} steps of a record each and their evaluations; give more hours, fewer \
-             --steps, or a larger --eval-every"
+            "--hours is {hours}, which is too little for {steps} steps, {} records and the evaluations; give more hours, fewer --steps, a \
+             smaller --batch-size, or a larger --eval-every",
+            fewest(asked)
         )));
     }
     Ok(records)
@@ -326,7 +337,7 @@ fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>, warms
     }
     if warms_up {
         print_line(
-            "The warm-up on --public comes on top: at most as many records again, or 16,384 where those are fewer.",
+            "The warm-up on --public comes on top: at most about as many records again, or 16,384 where those are fewer.",
         )?;
     }
     print_line("Computed from public numbers alone: it costs no privacy.")?;

@@ -71,7 +71,7 @@ fn all_claims(runs: &[(Option<String>, Claim)]) -> Vec<&Claim> {
     before.into_iter().chain(runs.iter().map(|(_, claim)| claim)).collect()
 }
 
-/// What several runs spend together; nothing for one, for runs without a guarantee, and for runs about other units.
+/// What several runs spend together; nothing for one, for runs without a guarantee, and for runs about other units or neighbours.
 pub(crate) fn together(claims: &[&Claim]) -> Option<Together> {
     let claims: Vec<&Claim> = claims.iter().copied().filter(|claim| claim.guarantee == Guarantee::Holds).collect();
     let found = joint(&claims).ok().filter(|joint| joint.runs > 1)?;

@@ -23,13 +23,17 @@ fn a_book_counts_what_a_run_goes_on_from() {
     let second = |out: &str, book: &str| scene.rldp(&format!("{SMALL_RUN} --after first --out {out} --book {book}"));
     scene.rldp("privacy book small.book --epsilon 9 --delta 3e-4").expect(0);
     assert!(second("refused", "small.book").expect(1).stderr.contains("above the limit 9"));
-    scene.rldp("privacy book people.book --epsilon 40 --delta 4e-4").expect(0);
+    scene.rldp("privacy book people.book --epsilon 60 --delta 8e-4").expect(0);
     second("second", "people.book").expect(0);
     let spent = scene.rldp("privacy book people.book --json").expect(0).json();
     assert_eq!((spent["runs"].as_u64(), spent["basic_epsilon"].as_f64()), (Some(2), Some(16.0)));
     // The next one finds both.
     scene.rldp(&format!("{SMALL_RUN} --after second --out third --book people.book")).expect(0);
     assert_eq!(scene.rldp("privacy book people.book --json").expect(0).json()["runs"], 3);
+    // So does one after a run that is in no book itself, of the one before that.
+    scene.rldp(&format!("{SMALL_RUN} --after first --out beside")).expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --after beside --out fourth --book people.book")).expect(0);
+    assert_eq!(scene.rldp("privacy book people.book --json").expect(0).json()["runs"], 5);
     // Whose neighbours are others has no epsilon in common with them.
     let declared = scene.rldp(&format!("{SMALL_RUN} --units 100 --out other --book people.book")).expect(1);
     assert!(declared.stderr.contains("no epsilon in common"), "{}", declared.stderr);
@@ -57,7 +61,7 @@ fn checks_and_audits_do_not_depend_on_the_folder() {
 #[test]
 fn another_evaluation_file_begins_anew() {
     let scene = Scene::new();
-    let long = SMALL_RUN.replace("--steps 6", "--steps 40");
+    let long = SMALL_RUN.replace("--steps 6", "--steps 120");
     scene.shell(&format!("\"$0\" {long} --out run & pid=$!; while ! [ -f run/checkpoint.bin ]; do sleep 0.02; done; kill -INT $pid; wait $pid"));
     let rows = scene.read("eval.csv");
     scene.write("other.csv", rows.lines().take(4).map(|line| format!("{line}\n")).collect::<String>());
@@ -83,6 +87,13 @@ fn a_warm_up_is_bound_and_exported() {
     scene.write("leaves/public/adapter_model.safetensors", bytes);
     let found = scene.rldp("privacy verify leaves").expect(1).stdout;
     assert!(found.contains("public/adapter_model.safetensors is not what the run wrote"), "{found}");
+    // A run without public text has no such folder, and what lies in one does not leave.
+    scene.rldp(&format!("{SMALL_RUN} --out plain")).expect(0);
+    fs_err::create_dir(scene.path("plain/public")).unwrap();
+    scene.write("plain/public/people.csv", "patient\n");
+    let found = scene.rldp("privacy verify plain").expect(1).stdout;
+    assert!(found.contains("public/people.csv is no file of this run"), "{found}");
+    scene.rldp("export plain --out nothing").expect(1);
 }
 
 #[test]
@@ -100,6 +111,7 @@ fn plans_keep_to_what_was_asked_for() {
         ("--units 600 --epochs -1", "epochs is -1"),
         ("--units 600 --epochs 2 --records 50", "leave --hours and --records out"),
         ("--units 600 --steps 9 --batch-size 9 --records 50", "leave --hours and --records out"),
+        ("--units 600 --batch-size 100 --records 50", "trains on 100 at least"),
         ("--units 600 --model model --hours 0.0000001", "too little for 60 steps"),
     ] {
         let ran = plan(wrong).expect(2);

@@ -19,9 +19,9 @@ pub(crate) fn book(arguments: &BookArguments) -> Result<ExitCode> {
     }
     let file = BookFile::open(&arguments.book)?;
     let book = file.book();
-    let (spent, joint) = (book.epsilon()?, book.spent()?);
     let Limit { epsilon: limit, delta } = book.limit;
     if arguments.json {
+        let (spent, joint) = (book.epsilon()?, book.spent()?);
         print_json(&json!({
             "epsilon": spent,
             "delta": delta,
@@ -46,6 +46,7 @@ pub(crate) fn book(arguments: &BookArguments) -> Result<ExitCode> {
             }
         })?;
     }
+    let (spent, joint) = (book.epsilon()?, book.spent()?);
     print_line(&format!(
         "spent by {} runs together: epsilon {} at delta {delta:?}, of {limit}; their sums are {} at {}",
         joint.runs,

@@ -67,7 +67,7 @@ pub(super) fn settings_of(run: &Path) -> Result<TrainSettings, String> {
 fn check_files(found: &mut Verification, run: &Path) -> Result<()> {
     let steps = found.steps;
     let released = bound_files(run, false).map_err(Wrong::input)?;
-    let released = released.iter().any(|name| name.contains('/'));
+    let released = released.iter().any(|name| [files::ADAPTER, files::POLICY].iter().any(|folder| is_in(name, folder)));
     let (passed, detail, bound) = match found.bound.clone() {
         Bound::Closed(digests) => (true, "the run came to its end, and its last line binds its files".to_owned(), Some(digests)),
         Bound::Paused(digests) => {
@@ -91,7 +91,8 @@ fn check_files(found: &mut Verification, run: &Path) -> Result<()> {
     found.check("closed", passed, detail);
     let Some(mut bound) = bound else { return Ok(()) };
     bound.retain(|name, _| !name.starts_with(base::PREFIX));
-    let faults = differing_files(run, &bound, found.closed).map_err(Wrong::input)?;
+    let warmed = found.claim.as_ref().is_some_and(|claim| !claim.public_text.is_empty());
+    let faults = differing_files(run, &bound, found.closed, warmed).map_err(Wrong::input)?;
     let detail = if faults.is_empty() {
         format!("{} files are those that the ledger names", bound.len())
     } else {
@@ -106,15 +107,19 @@ pub(super) fn card() -> String {
     format!("{}/{CARD}", files::ADAPTER)
 }
 
+/// Whether a file of a run lies in this folder of it.
+fn is_in(name: &str, folder: &str) -> bool {
+    name.split('/').next() == Some(folder)
+}
+
 /// What is wrong with the files that a ledger binds, one fault each.
-fn differing_files(run: &Path, bound: &Digests, closed: bool) -> io::Result<Vec<String>> {
+fn differing_files(run: &Path, bound: &Digests, closed: bool, warmed: bool) -> io::Result<Vec<String>> {
     let mut there = bound_files(run, closed)?;
     // The card of an exported run follows from the rest, and has a check of its own.
     there.retain(|name| *name != card());
     // Earlier versions did not bind what a warm-up on public text left.
-    let of_warm_up = |name: &String| name.split('/').next() == Some(files::PUBLIC);
-    if !bound.keys().any(of_warm_up) {
-        there.retain(|name| !of_warm_up(name));
+    if warmed && !bound.keys().any(|name| is_in(name, files::PUBLIC)) {
+        there.retain(|name| !is_in(name, files::PUBLIC));
     }
     let names: BTreeSet<&str> = bound.keys().map(String::as_str).chain(there.iter().map(String::as_str)).collect();
     let mut faults = Vec::new();
