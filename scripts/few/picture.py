@@ -20,7 +20,7 @@ def main():
     noise = [1 / task.bound for _, tasks in groups for task in tasks]
     low, high = math.log(min(noise) / 1.2), math.log(max(noise) * 1.2)
     regrets = [regret for _, tasks in groups for task in tasks for regret in (task.regret(0.0), task.over(task.follows))]
-    most = 5 * math.ceil(max(regrets) / 5)
+    most = 5 * math.ceil(max(regrets) / 5) + 5
     x = lambda value: LEFT + (math.log(value) - low) / (high - low) * (WIDTH - LEFT - 16)
     y = lambda value: HEIGHT - BOTTOM - value / most * (HEIGHT - BOTTOM - TOP)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">']
