@@ -23,6 +23,15 @@ mod progress {
 }
 
 /// Local models only: a fuzzer does not ask the hub.
+mod facade {
+    use rldp_model::ModelConfig;
+    use rldp_train::settings::Given;
+
+    /// No adapter is read, and no data set fetched.
+    pub(crate) fn located(given: Given, _config: Option<&ModelConfig>) -> anyhow::Result<Given> {
+        Ok(given)
+    }
+}
 mod models {
     pub(crate) fn files(model: &std::path::Path) -> anyhow::Result<rldp_model::ModelFiles> {
         Ok(rldp_model::ModelSource::open(model)?)
