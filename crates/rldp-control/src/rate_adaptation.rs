@@ -1,7 +1,7 @@
 //! A learning rate that follows how far the releases of a run agree with each other.
 //!
 //! The rule of the learning rate takes something off where noise is large, because it must fear that a step holds next to no signal
-//! ([`RateAdaptation`] gets the factor that would give all of it back). Whether that is so depends on the text: where
+//! ([`RateAdaptation`] gets the factors that would give all of it back, and take off more). Whether that is so depends on the text: where
 //! everybody's gradients point one way, a step of much noise holds signal all the same. No single step of a run can tell, but their sum can. Let
 //! w_t be the release of step t in deviations of its noise, d numbers of deviation 1. Were there nothing but noise, the squared length of the
 //! **path** W_m = Σ_(t≤m) w_t would be m·d, give or take m·√(2d); a gradient that keeps its direction adds to it with m². So
@@ -15,9 +15,9 @@
 //! random walk is how evolution strategies find their step size (cumulative step-size adaptation, Hansen & Ostermeier, Evolutionary Computation
 //! 9(2), 2001); here noise is known to the digit, so that the comparison is a test.
 //!
-//! What is given back follows the agreement, from two deviations on. It is never more than what the rule took off, and never less than
-//! nothing: agreement below 0 says that gradients work against the noise that was carried in, which they do at the best rate as well
-//! (`docs/results/few.md`).
+//! From the first agreement on the rate follows it: the least that the rule allows, and an octave more for every deviation beyond the second, up to
+//! all that the rule took off. Agreement below 0 says that gradients work against the noise that was carried in, which they do at the best rate
+//! as well, so that it takes off no more (`docs/results/few.md`).
 
 use rldp_privacy::Observable;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ const GROWTH: f64 = std::f64::consts::LN_2;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateAdaptation {
+    /// ln of the gain's lower end; 0 in what the release before this one saved, whose gains began there.
+    #[serde(default)]
+    least: f64,
     /// ln of what the rule took off: the gain's upper end.
     most: f64,
     /// ln of the gain.
@@ -42,15 +45,15 @@ pub struct RateAdaptation {
 }
 
 impl RateAdaptation {
-    /// Begins at a gain of 1; `largest_gain`, at least 1, is what it may grow to.
-    pub fn new(largest_gain: f64) -> Self {
-        Self { most: largest_gain.ln().max(0.0), log_gain: 0.0 }
+    /// Begins at a gain of 1, and follows agreement between `least`, at most 1, and `most`, at least 1.
+    pub fn new((least, most): (f64, f64)) -> Self {
+        Self { least: least.ln().min(0.0), most: most.ln().max(0.0), log_gain: 0.0 }
     }
 
     /// Takes note of the agreement after a part `fraction` of the steps.
     pub fn observe(&mut self, agreement: Observable, fraction: f64) {
         if (FIRST..=LAST).contains(&fraction) {
-            self.log_gain = (GROWTH * (agreement.value() - CHANCE)).clamp(0.0, self.most);
+            self.log_gain = (self.least + GROWTH * (agreement.value() - CHANCE)).clamp(self.least, self.most);
         }
     }
 
@@ -61,12 +64,12 @@ impl RateAdaptation {
 
     /// Whether its numbers are possible ones.
     pub fn is_sound(&self) -> bool {
-        self.most.is_finite() && (0.0..=self.most).contains(&self.log_gain)
+        self.least.is_finite() && self.most.is_finite() && (self.least..=self.most).contains(&self.log_gain)
     }
 
-    /// Goes on with the gain of a sound one that an earlier process saved, within its own end.
+    /// Goes on with the gain of a sound one that an earlier process saved, within its own ends.
     pub fn restore(&mut self, saved: Self) {
-        self.log_gain = saved.log_gain.min(self.most);
+        self.log_gain = saved.log_gain.clamp(self.least, self.most);
     }
 }
 
@@ -77,7 +80,7 @@ mod tests {
     use super::*;
 
     fn after(agreements: &[(f64, f64)]) -> f64 {
-        let mut adaptation = RateAdaptation::new(2.0);
+        let mut adaptation = RateAdaptation::new((0.5, 2.0));
         for (agreement, fraction) in agreements {
             adaptation.observe(Public::declare(*agreement).into(), *fraction);
         }
@@ -86,29 +89,30 @@ mod tests {
     }
 
     #[test]
-    fn agreement_gives_back_what_the_rule_took_off_and_no_more() {
-        assert_eq!(after(&[(2.0, 0.2)]), 1.0);
-        assert!((after(&[(2.5, 0.2)]) - 2.0_f64.sqrt()).abs() < 1e-12);
+    fn the_gain_follows_agreement_between_its_ends() {
+        assert_eq!(after(&[]), 1.0);
+        assert_eq!(after(&[(2.0, 0.2)]), 0.5);
+        assert!((after(&[(2.5, 0.2)]) - 0.5_f64.sqrt()).abs() < 1e-12);
         assert!((after(&[(40.0, 0.2)]) - 2.0).abs() < 1e-12);
-        assert_eq!(after(&[(-5.0, 0.2)]), 1.0);
+        assert_eq!(after(&[(-5.0, 0.2)]), 0.5);
     }
 
     #[test]
     fn the_last_word_of_the_first_half_stands() {
         assert_eq!(after(&[(9.0, 0.03)]), 1.0);
         assert!(after(&[(9.0, 0.4), (0.0, 0.6)]) > 1.9);
-        assert_eq!(after(&[(9.0, 0.4), (0.0, 0.5)]), 1.0);
+        assert_eq!(after(&[(9.0, 0.4), (0.0, 0.5)]), 0.5);
     }
 
     #[test]
     fn a_rule_that_took_nothing_off_gets_nothing_back() {
-        let mut adaptation = RateAdaptation::new(1.0);
+        let mut adaptation = RateAdaptation::new((1.0, 1.0));
         adaptation.observe(Public::declare(50.0).into(), 0.2);
         assert_eq!(adaptation.gain(), 1.0);
-        let mut other = RateAdaptation::new(2.0);
+        let mut other = RateAdaptation::new((1.0, 2.0));
         other.observe(Public::declare(50.0).into(), 0.2);
         adaptation.restore(other);
         assert!(adaptation.gain() == 1.0 && adaptation.is_sound());
-        assert!(!RateAdaptation { most: 1.0, log_gain: f64::NAN }.is_sound());
+        assert!(!RateAdaptation { least: 0.0, most: 1.0, log_gain: f64::NAN }.is_sound());
     }
 }

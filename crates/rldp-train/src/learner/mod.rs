@@ -83,7 +83,7 @@ impl Learner {
             average: Average::default(),
             post: PostProcessing::start(pairs),
             rate_search: settings.control.rate_search.then(|| rate_search(settings, rule.learning_rate)),
-            rate_adaptation: settings.adapts_rate().then(|| RateAdaptation::new(rule.largest_gain_of(peak_rate))),
+            rate_adaptation: settings.adapts_rate().then(|| RateAdaptation::new(rule.gains_of(peak_rate))),
             peak_rate,
             last_step: None,
             settings: settings.optimizer.clone(),

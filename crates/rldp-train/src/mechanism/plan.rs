@@ -104,7 +104,6 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         noise_multiplier,
         noise_bands: claim.noise_bands,
         both_factors: settings.trains_both_factors_of_a_warm_start(),
-        takes_back: settings.adapts_rate(),
     };
     let rate = noise.rule(settings.model.scaled_alpha())?;
     Ok(Plan { claim, controls: Controls::even(privacy, pairs, noise_multiplier), rate })

@@ -9,10 +9,10 @@ const SCALED_BY_ROOT_OF_STEPS: f64 = 1.6;
 /// Shorter runs than this would by the same rule move so far in a step that the loss grows.
 const FEWEST_STEPS: u64 = 25;
 
-/// From this signal-to-noise of a step on, a run that takes nothing back has no smaller steps for noise: `docs/results/few.md`.
+/// From this signal-to-noise of a step on a run has no smaller steps for noise: `docs/results/few.md`.
 const ENOUGH_SIGNAL: f64 = 100.0;
-/// The same where the rate follows how far releases agree: it begins with smaller steps, since it takes them back where they were not needed.
-const ENOUGH_TO_BEGIN: f64 = 400.0;
+/// From this one on it keeps them whatever its releases say.
+const ENOUGH_IN_ANY_CASE: f64 = 400.0;
 /// However large the noise, texts whose releases do not agree want about this of the largest rate: from a third to 0.7.
 const SMALLEST_SHARE: f64 = 0.5;
 
@@ -29,23 +29,25 @@ pub struct RunNoise {
     pub noise_bands: u64,
     /// Whether A is trained where B is not zero: after a warm-up on public text, or from an adapter that was given.
     pub both_factors: bool,
-    /// Whether the run takes back what is taken off, as far as its releases agree.
-    pub takes_back: bool,
 }
 
-/// A learning rate, and what noise took off it.
+/// A learning rate, and how far a run may move it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateRule {
     /// At its peak.
     pub learning_rate: f64,
+    /// The factor, at most 1, that takes off what a run whose releases do not agree should go without.
+    pub least_gain: f64,
     /// The factor, at least 1, that gives back what was taken off because of noise.
     pub largest_gain: f64,
 }
 
 impl RateRule {
-    /// What a run with the rate `peak` may take back: as much as was taken off for noise, and nothing beyond the rate from which it was taken.
-    pub fn largest_gain_of(&self, peak: f64) -> f64 {
-        (self.learning_rate * self.largest_gain / peak).clamp(1.0, self.largest_gain)
+    /// How far a run with the rate `peak` may move it: between the rule's ends, by no more than the rule may move its own.
+    pub fn gains_of(&self, peak: f64) -> (f64, f64) {
+        let from = self.learning_rate / peak;
+        let widest = self.largest_gain / self.least_gain;
+        ((self.least_gain * from).clamp(1.0 / widest, 1.0), (self.largest_gain * from).clamp(1.0, widest))
     }
 }
 
@@ -62,8 +64,9 @@ impl RunNoise {
         Ok(self.batch_size * taken_back / self.noise_multiplier)
     }
 
-    /// Learning rate of AdamW, with what noise took off it: 1.6 / (`lora_alpha` √T) · min(1, √(s/400)), no less than half of the first factor,
-    /// and with s/100 in a run that takes nothing back; 1/√2 of it where noise reaches the model by both factors.
+    /// Learning rate of AdamW, 1.6 / (`lora_alpha` √T) · min(1, √(s/100)) and no less than half of the first factor, 1/√2 of it where noise
+    /// reaches the model by both factors; with the factors that move it as far as a run's releases agree: to √(s/400) and the same half, and to all
+    /// of the first factor.
     ///
     /// AdamW brings noise to one size whatever its own, so that 1.6/√T keeps what all steps carry into the adapter the same. Where there is
     /// little signal that is too much: what a step gains falls with s, what its noise costs does not. How much signal there is depends on the
@@ -75,16 +78,14 @@ impl RunNoise {
     /// # Errors
     /// When there are no such bands.
     pub fn rule(&self, lora_alpha: f64) -> Result<RateRule, PrivacyError> {
-        let enough = if self.takes_back { ENOUGH_TO_BEGIN } else { ENOUGH_SIGNAL };
-        let share = if self.noise_multiplier > 0.0 {
-            (self.signal_bound()? / enough).sqrt().clamp(SMALLEST_SHARE, 1.0)
-        } else {
-            1.0
-        };
+        let bound = if self.noise_multiplier > 0.0 { self.signal_bound()? } else { f64::INFINITY };
+        let share = |enough: f64| (bound / enough).sqrt().clamp(SMALLEST_SHARE, 1.0);
+        let first = share(ENOUGH_SIGNAL);
         let factors = if self.both_factors { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
         Ok(RateRule {
-            learning_rate: share * factors * largest_learning_rate(self.steps, lora_alpha),
-            largest_gain: 1.0 / share,
+            learning_rate: first * factors * largest_learning_rate(self.steps, lora_alpha),
+            least_gain: share(ENOUGH_IN_ANY_CASE) / first,
+            largest_gain: 1.0 / first,
         })
     }
 }
@@ -101,14 +102,8 @@ mod tests {
 
     use super::*;
 
-    const RUN: RunNoise = RunNoise {
-        steps: 60,
-        batch_size: 128.0,
-        noise_multiplier: 2.0,
-        noise_bands: 1,
-        both_factors: false,
-        takes_back: false,
-    };
+    const RUN: RunNoise =
+        RunNoise { steps: 60, batch_size: 128.0, noise_multiplier: 2.0, noise_bands: 1, both_factors: false };
 
     /// Bands of four take back 1/Σc of the noise.
     #[test]
@@ -130,26 +125,27 @@ mod tests {
         assert!((rate(16.0) / most - 0.5).abs() < 1e-9 && rate(40.0) == rate(16.0));
     }
 
-    /// What is taken back later may be left out at first.
+    /// Whatever its noise a run may reach all of the largest rate, and one in doubt go down to half of it.
     #[test]
-    fn a_run_that_takes_back_begins_with_smaller_steps() {
-        let rule = |z: f64| RunNoise { noise_multiplier: z, takes_back: true, ..RUN }.rule(16.0).unwrap();
+    fn agreement_moves_the_rate_between_a_share_and_all_of_it() {
         let most = largest_learning_rate(60, 16.0);
-        assert!((rule(0.5).learning_rate / most - 0.8).abs() < 1e-9);
-        for z in [0.1, 0.5, 2.0, 9.0] {
-            let RateRule { learning_rate, largest_gain } = rule(z);
-            assert!((learning_rate * largest_gain / most - 1.0).abs() < 1e-9);
+        for (z, least) in [(0.0, 1.0), (0.1, 1.0), (0.5, 0.8), (1.28, 0.5), (2.0, 0.5), (9.0, 0.5)] {
+            let rule = RunNoise { noise_multiplier: z, ..RUN }.rule(16.0).unwrap();
+            assert!((rule.learning_rate * rule.largest_gain / most - 1.0).abs() < 1e-9, "{rule:?}");
+            assert!((rule.learning_rate * rule.least_gain / most - least).abs() < 1e-9, "{rule:?}");
         }
     }
 
-    /// What noise took off, and never more than the rate that it was taken from, whatever rate stands in a file.
+    /// Nothing beyond the rate from which it was taken, whatever rate stands in a file.
     #[test]
     fn no_rate_grows_beyond_the_largest() {
         let rule = RunNoise { noise_multiplier: 2.0, ..RUN }.rule(16.0).unwrap();
-        assert!((rule.largest_gain - 1.25).abs() < 1e-9);
-        let of = |factor: f64| rule.largest_gain_of(factor * rule.learning_rate);
-        assert!((of(1.0) - 1.25).abs() < 1e-9 && (of(0.1) - 1.25).abs() < 1e-9 && (of(1.125) - 1.0 / 0.9).abs() < 1e-9);
-        assert_eq!(of(5.0), 1.0);
+        let of = |factor: f64| rule.gains_of(factor * rule.learning_rate);
+        let close = |(least, most): (f64, f64), expected: (f64, f64)| {
+            (least - expected.0).abs() < 1e-9 && (most - expected.1).abs() < 1e-9
+        };
+        assert!(close(of(1.0), (0.625, 1.25)) && close(of(1.125), (0.625 / 1.125, 1.25 / 1.125)), "{:?}", of(1.0));
+        assert!(close(of(0.1), (1.0, 2.0)) && close(of(5.0), (0.5, 1.0)), "{:?} {:?}", of(0.1), of(5.0));
     }
 
     /// Noise through B and A, which are about of one size, has the energy of two.
