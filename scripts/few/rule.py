@@ -3,10 +3,11 @@
 
 usage: rule.py FOUND_ON.jsonl TESTED_ON.jsonl [--fit] [--list]
 
-A task's curve is its loss over the logarithm of the rate, by parabolas between runs. A run begins at (1.6 / (alpha sqrt T)) · sqrt(s / enough), no less than
-`floor` and no more than all of the first factor, where s = B · g / z is the most that a step can hold of signal over the noise that lasts, along one direction; g is
-what bands take back of the noise. From its third release to half of its steps it takes back an octave for every deviation by which its releases agree
-beyond `chance`, up to the first factor. --fit searches these numbers on the first file, taking a run that moves for one at its mean rate and releases of the run
+A task's curve is its loss over the logarithm of the rate, by parabolas between runs. The first factor of a rate is 1.6 / (alpha sqrt T), and
+s = B · g / z the most that a step can hold of signal over the noise that lasts, along one direction; g is what bands take back of the noise. A run begins at
+sqrt(s / 100) of the first factor, no less than half and no more than all of it, as one does that keeps its rate. From its third release to half of its steps it has
+sqrt(s / enough) of it, no less than `floor`, and an octave more for every deviation by which its releases agree beyond `chance`, up to the first factor.
+--fit searches these numbers on the first file, taking a run that moves for one at its mean rate and releases of the run
 at the first factor for its own; --list shows the tasks.
 """
 
@@ -21,7 +22,7 @@ import map as room
 
 # What rldp's default is; `--fit` says what the runs say.
 RULE = {"enough": 400.0, "floor": 0.5, "chance": 2.0}
-# Of a run that takes nothing back.
+# Of a run that keeps its rate, and of the others' first two steps.
 ALONE = {"enough": 100.0, "floor": 0.5}
 FIRST, LAST = 0.04, 0.5
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
@@ -98,17 +99,17 @@ def read(path):
 
 
 def start(task, rule):
-    """Place of the rate at which a run begins."""
+    """Place of the least rate of a run, or of the one that it keeps."""
     return min(max(0.5 * math.log2(task.bound / rule["enough"]), math.log2(rule["floor"])), 0.0)
 
 
 def moving(task, rule):
-    """Place of the mean rate of a run that takes back what its releases show was not needed."""
-    begin, gain, moved = start(task, rule), 0.0, []
+    """Place of the mean rate of a run that follows what its releases show."""
+    least, place, moved = start(task, rule), start(task, ALONE), []
     for step, agreement in enumerate(task.first["agreement"]):
-        moved.append((1 - step / task.steps) * 2 ** (begin + gain))
+        moved.append((1 - step / task.steps) * 2**place)
         if agreement is not None and FIRST <= (step + 1) / task.steps <= LAST:
-            gain = min(max(agreement - rule["chance"], 0.0), -begin)
+            place = min(least + max(agreement - rule["chance"], 0.0), 0.0)
     return math.log2(sum(moved) / sum(1 - step / task.steps for step in range(task.steps)))
 
 

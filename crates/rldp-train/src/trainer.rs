@@ -52,7 +52,7 @@ impl Trainer {
             return Ok(Outcome { steps: 0, finished: false, evaluation: None, warnings: Vec::new() });
         }
         self.evaluate(progress)?;
-        while !self.is_done() && !progress.should_stop() {
+        while !self.has_finished() && !progress.should_stop() {
             // Charge, sample, clip and sum, add noise.
             let Self { engine, mechanism, learner, .. } = self;
             let Some(release) = mechanism.step(engine.as_mut(), &learner.adapter)? else { break };
@@ -81,10 +81,6 @@ impl Trainer {
     /// Steps charged.
     fn steps(&self) -> u64 {
         self.mechanism.spender.steps_charged()
-    }
-
-    fn is_done(&self) -> bool {
-        self.steps() >= self.run.settings.privacy.steps || self.learner.post.stops()
     }
 
     /// Moves the adapter by a release, and writes down both.

@@ -228,19 +228,15 @@ fn public_lengths(settings: &TrainSettings, files: &ModelFiles) -> Result<Option
     (alone.data.train, alone.data.eval) = (eval.into(), None);
     // They are the training file's.
     (alone.data.units, alone.data.canaries, alone.data.hold_out_members) = (None, None, None);
-    let mut known_from = if alone.data.unit_column.is_some() { KnownFrom::Units } else { KnownFrom::Records };
-    let by_unit = lengths(&alone, files);
+    // An evaluation asks for no units, so that column may be missing, or name them badly.
+    let by_unit = alone.data.unit_column.is_some().then(|| lengths(&alone, files)).and_then(Result::ok);
     // However many of a unit's records are trained on, all are evaluated.
     (alone.data.unit_column, alone.data.max_records_per_unit) = (None, None);
     let by_record = lengths(&alone, files)?;
-    // An evaluation asks for no units, so that column may be missing, or name them badly.
-    let mean = by_unit.map_or_else(
-        |_| {
-            known_from = KnownFrom::Records;
-            by_record.mean()
-        },
-        |found| found.mean(),
-    );
+    let (mean, known_from) = match by_unit {
+        Some(found) => (found.mean(), KnownFrom::Units),
+        None => (by_record.mean(), KnownFrom::Records),
+    };
     Ok(Some((mean, by_record.tokens as usize, known_from)))
 }
 
