@@ -11,6 +11,7 @@ policy from FILE (`rldp policy train` on e2e, notes and wordnet), on tasks of ot
 import argparse
 import math
 import pathlib
+import random
 import statistics
 
 import map as room
@@ -34,21 +35,37 @@ def tasks(most_tokens):
 
 
 def table(bench, most_tokens, seeds):
-    print("| controller | tasks | against the rule, % [95 % over tasks] | median | lower in | best | worst |")
-    print("|---|---|---|---|---|---|---|")
-    for warm in (False, True):
-        for way in list(WAYS)[1:]:
-            changes = []
-            for task in tasks(most_tokens):
-                found = [(of(bench, task, seed, way, warm), of(bench, task, seed, "rule", warm)) for seed in seeds]
-                pairs = [100 * math.expm1(mine["nll"] - theirs["nll"]) for mine, theirs in found if mine and theirs]
-                if pairs and fair(way, task):
-                    changes.append(statistics.mean(pairs))
-            if len(changes) > 2:
-                lower = f"{sum(change < 0 for change in changes)} of {len(changes)}"
-                start = " after a warm-up" if warm else ""
-                spread = f"{statistics.median(changes):+.1f} | {lower} | {min(changes):+.1f} | {max(changes):+.1f}"
-                print(f"| {way}{start} | {len(changes)} | {rule.interval(changes)} | {spread} |")
+    """Seeds of a task are averaged, since the noise of a seed is shared by all tasks."""
+    print("| controller | seeds | tasks | against the rule, % [95 % over tasks] | of logarithms; p | median | lower, higher by 0.05 % | best | worst |")
+    print("|---" * 9 + "|")
+    for warm, way in ((warm, way) for warm in (False, True) for way in list(WAYS)[1:]):
+        for some in [*([seed] for seed in seeds), *([seeds] if len(seeds) > 1 else [])]:
+            found = [of_task(bench, task, way, warm, some) for task in tasks(most_tokens) if fair(way, task)]
+            print_line(way + (" after a warm-up" if warm else ""), some, [logs for logs in found if len(logs) == len(some)])
+
+
+def of_task(bench, task, way, warm, seeds):
+    """Logarithms of perplexity over the rule's, seed by seed."""
+    pairs = [(of(bench, task, seed, way, warm), of(bench, task, seed, "rule", warm)) for seed in seeds]
+    return [mine["nll"] - theirs["nll"] for mine, theirs in pairs if mine and theirs]
+
+
+def print_line(way, seeds, found):
+    if len(found) < 3:
+        return
+    changes = [statistics.mean(100 * math.expm1(log) for log in logs) for logs in found]
+    logs = [statistics.mean(logs) for logs in found]
+    moved = f"{sum(change < -0.05 for change in changes)}, {sum(change > 0.05 for change in changes)}"
+    spread = f"{statistics.median(changes):+.1f} | {moved} | {min(changes):+.1f} | {max(changes):+.1f}"
+    which = ", ".join(map(str, seeds))
+    print(f"| {way} | {which} | {len(changes)} | {rule.interval(changes)} | {100 * math.expm1(statistics.mean(logs)):+.1f}; {flipped(logs):.4f} | {spread} |")
+
+
+def flipped(logs, times=100_000):
+    """p of a mean as far from 0, either way, by flipping signs at random."""
+    rng, seen = random.Random(1), abs(sum(logs)) * (1 - 1e-12)
+    sums = (sum(log if rng.random() < 0.5 else -log for log in logs) for _ in range(times))
+    return (1 + sum(abs(total) >= seen for total in sums)) / (1 + times)
 
 
 def fair(way, task):
