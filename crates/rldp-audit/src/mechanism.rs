@@ -139,6 +139,7 @@ fn claim(z: f64, delta: f64, m: usize, secrecy: Secrecy) -> Result<Claim, AuditE
         noise_bands: 1,
         other_steps: 0,
         public_text: Vec::new(),
+        start_adapter: None,
         after: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),

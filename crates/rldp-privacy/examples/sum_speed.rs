@@ -39,6 +39,7 @@ fn claim((pairs, size, units): (usize, usize, usize)) -> Claim {
         noise_bands: 1,
         other_steps: 0,
         public_text: Vec::new(),
+        start_adapter: None,
         after: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),

@@ -92,6 +92,9 @@ pub struct Claim {
     /// Text that the adapter was trained on without noise before the first step, because whoever ran it declared it public.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub public_text: Vec<PublicFile>,
+    /// SHA-256 of the weights of the adapter that the run starts from, when nothing is told of what that had learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_adapter: Option<String>,
     /// The run whose adapter this one starts from, when what both spent is to be told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Earlier>,
@@ -232,7 +235,7 @@ impl Claim {
             text += " The controller began with a policy of another private run: whoever sees what that run released, too, sees what \
                      both of them spent.";
         }
-        text + &self.public_words() + &self.earlier_words()
+        text + &self.public_words() + &self.start_words() + &self.earlier_words()
     }
 
     /// What two neighbouring data sets differ in, in words.
@@ -261,12 +264,24 @@ impl Claim {
         if self.public_text.is_empty() {
             return String::new();
         }
-        let files: Vec<String> =
-            self.public_text.iter().map(|file| format!("{} ({} records)", file.sha256, file.records)).collect();
         format!(
             " It began with text that whoever ran it declared public, and says nothing about that: SHA-256 {}.",
-            files.join(", ")
+            self.public_files()
         )
+    }
+
+    /// The files of public text, by digest.
+    pub(crate) fn public_files(&self) -> String {
+        let file = |file: &PublicFile| format!("{} ({} records)", file.sha256, file.records);
+        self.public_text.iter().map(file).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Which adapter it started from, where nothing vouches for that one.
+    fn start_words(&self) -> String {
+        let words = |digest| {
+            format!(" It began with an adapter (SHA-256 {digest}), and says nothing about what that had learned.")
+        };
+        self.start_adapter.as_ref().map_or_else(String::new, words)
     }
 }
 

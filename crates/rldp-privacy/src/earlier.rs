@@ -35,6 +35,31 @@ impl Earlier {
     }
 }
 
+impl Earlier {
+    /// What its promise says nothing about, for the promise of a run that goes on from it.
+    fn exceptions(&self) -> String {
+        let Self { head, claim } = self;
+        let mut words = String::new();
+        if !claim.public_text.is_empty() {
+            let files = claim.public_files();
+            words += &format!(
+                " The run of ledger {head} began with text that was declared public, about which nothing is said: SHA-256 {files}."
+            );
+        }
+        if let Some(digest) = &claim.start_adapter {
+            words += &format!(
+                " The run of ledger {head} began with an adapter (SHA-256 {digest}); nothing is said about what that had learned."
+            );
+        }
+        if claim.private_policy {
+            words += &format!(
+                " The controller of the run of ledger {head} began with a policy of another private run, which spent besides."
+            );
+        }
+        words
+    }
+}
+
 impl Claim {
     /// The runs before this one, in the order in which they were made.
     pub fn earlier(&self) -> Vec<&Earlier> {
@@ -58,13 +83,20 @@ impl Claim {
         let Ok(Some(Joint { runs, epsilon, delta, basic_epsilon })) = self.together() else {
             return String::new();
         };
-        let heads: Vec<&str> = self.earlier().into_iter().map(|earlier| earlier.head.as_str()).collect();
-        format!(
+        let before = self.earlier();
+        let heads: Vec<&str> = before.iter().map(|earlier| earlier.head.as_str()).collect();
+        let except = if self.shared_eval || before.iter().any(|earlier| earlier.claim.shared_eval) {
+            ", but for figures of evaluation files, which may share records with training files,"
+        } else {
+            ""
+        };
+        let words = format!(
             " It goes on from a run with a promise of its own (ledger {}). For units that are in all of the {runs} runs, what all of them \
-             released is ({basic_epsilon}, {delta:?})-differentially private, and ({}, {delta:?}) if no run's noise and length were \
+             released{except} is ({basic_epsilon}, {delta:?})-differentially private, and ({}, {delta:?}) if no run's noise and length were \
              chosen by what an earlier one released.",
             heads.join(", "),
             at_most(epsilon, 4)
-        )
+        );
+        before.iter().fold(words, |words, earlier| words + &earlier.exceptions())
     }
 }

@@ -67,6 +67,21 @@ pub fn claim_of(ledger: &str) -> Option<Claim> {
     }
 }
 
+/// The ledger up to its line of hash `head`: what a run saw that went on from there. `None` when no line has that hash.
+///
+/// # Errors
+/// When the ledger is damaged.
+pub fn until<'a>(ledger: &'a str, head: &str) -> Result<Option<&'a str>, PrivacyError> {
+    let place = read(ledger)?.hashes.iter().position(|hash| hash == head);
+    let length = |place: usize| ledger.split_inclusive('\n').take(place + 1).map(str::len).sum::<usize>();
+    Ok(place.map(|place| &ledger[..length(place)]))
+}
+
+/// Whether the run came to its end, and nothing was written after that.
+pub fn is_closed(ledger: &str) -> bool {
+    read(ledger).is_ok_and(|reading| matches!(reading.entries.last(), Some(Entry::Close { .. })))
+}
+
 /// What a ledger says about files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {

@@ -38,7 +38,7 @@ pub use clipped_sum::{
 pub use earlier::Earlier;
 pub use error::PrivacyError;
 pub use joint::{Joint, joint};
-pub use ledger::{Bound, Digests, LedgerPosition, charged_steps, claim_of};
+pub use ledger::{Bound, Digests, LedgerPosition, charged_steps, claim_of, is_closed, until};
 pub use noise::{NoiseSource, SPACINGS_PER_DEVIATION, TV_PER_COORDINATE, ideal_delta, largest_epsilon, noise_delta};
 pub use plain_sum::PlainSum;
 pub use regime::Regime;

@@ -87,6 +87,7 @@ mod tests {
             delta: 0.0,
             other_steps: 0,
             public_text: Vec::new(),
+            start_adapter: None,
             after: Vec::new(),
             adjacency: Adjacency::AddRemove,
             unit: "record".into(),

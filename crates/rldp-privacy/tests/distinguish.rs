@@ -56,6 +56,7 @@ fn claim_of(steps: u64, bands: u64, z: f64, epsilon: f64) -> Claim {
         noise_bands: bands,
         other_steps: 0,
         public_text: Vec::new(),
+        start_adapter: None,
         after: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),

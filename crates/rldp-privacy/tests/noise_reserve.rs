@@ -46,6 +46,7 @@ fn claim(adaptive: bool) -> (Claim, f64) {
         noise_bands: 1,
         other_steps: 0,
         public_text: Vec::new(),
+        start_adapter: None,
         after: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),

@@ -33,6 +33,7 @@ fn claim(guarantee: Guarantee) -> Claim {
         delta: 1e-5,
         other_steps: 0,
         public_text: Vec::new(),
+        start_adapter: None,
         after: Vec::new(),
         adjacency: Adjacency::AddRemove,
         unit: "record".into(),

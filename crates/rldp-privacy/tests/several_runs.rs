@@ -28,6 +28,7 @@ fn claim(segments: Vec<Event>, accountant: AccountantKind) -> Claim {
         shared_eval: false,
         private_policy: false,
         public_text: Vec::new(),
+        start_adapter: None,
         after: Vec::new(),
         sampling_rate: RATE,
         noise_bands: 1,

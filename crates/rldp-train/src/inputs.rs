@@ -18,7 +18,9 @@ use crate::{
     error::TrainError,
     evaluate::PublicRecords,
     learner::PublicText,
-    overlap::{refuse_more_units, refuse_same_file, refuse_same_records, shared_eval, unit_warnings},
+    overlap::{
+        refuse_declared_public, refuse_more_units, refuse_same_file, refuse_same_records, shared_eval, unit_warnings,
+    },
     run::secrets::{Secrets, plant},
     settings::{CanarySettings, DataSettings, TrainSettings},
 };
@@ -97,6 +99,7 @@ pub fn load_records(
         None => None,
     };
     let public = public_text(data, &train, tokenizer, config)?;
+    refuse_declared_public(settings)?;
     if let Some(declared) = data.units {
         refuse_more_units(units.len(), declared)?;
     }

@@ -12,7 +12,8 @@ mod write;
 use settings::PeftConfig;
 
 const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+/// Name of the file of an adapter's weights.
+pub const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// PEFT's names of A's tensor (R, in) and of B's (out, R).
 pub fn tensor_names(pair: &Pair) -> (String, String) {

@@ -112,7 +112,7 @@ class Settings(TypedDict, total=False):
     rate_search: bool
     r"""Search for the learning rate from released gradients; AdamW's is believed near the default, whatever is given."""
     rate_adaptation: bool
-    r"""Let the learning rate take back what the rule took off for noise, as far as releases agree with each other."""
+    r"""Let the learning rate follow how far releases agree with each other: up to all that the rule took off for noise, or down."""
     policy: Path
     r"""Saved policy to start from."""
     frozen_policy: bool

@@ -91,6 +91,7 @@ pub fn plan(settings: &TrainSettings, units: f64, pairs: usize, parameters: usiz
         noise_delta: reserve,
         regime,
         public_text: Vec::new(),
+        start_adapter: None,
         after: Vec::new(),
         guarantee: match settings.unsafe_reasons().as_slice() {
             [] => Guarantee::Holds,

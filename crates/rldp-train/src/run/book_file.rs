@@ -175,6 +175,33 @@ impl PendingEntry {
     }
 }
 
+/// A run enters its book before its first step, or never: one that goes on cannot be moved into another.
+///
+/// # Errors
+/// When `settings` name another book than those that the run has `begun` with, which may be meant from where it was started.
+pub(super) fn refuse_another(begun: &TrainSettings, settings: &TrainSettings) -> Result<(), TrainError> {
+    let (before, now) = (&begun.output.book, &settings.output.book);
+    let run = &settings.output.out;
+    let started_from = run.join(manifest_of(run)["started_from"].as_str().unwrap_or_default());
+    let from = fs::canonicalize(&started_from).unwrap_or(started_from);
+    let same = |(before, now): (&PathBuf, &PathBuf)| {
+        let before = from.join(before);
+        before == *now
+            || fs::canonicalize(before).is_ok_and(|before| fs::canonicalize(now).is_ok_and(|now| before == now))
+    };
+    if before == now || before.as_ref().zip(now.as_ref()).is_some_and(same) {
+        return Ok(());
+    }
+    let words =
+        |book: &Option<PathBuf>| book.as_ref().map_or_else(|| "not set".into(), |book| book.display().to_string());
+    Err(TrainError::Refused(format!(
+        "`output.book` was {} when the run began and is {} now; a run enters its book before its first step: resume without it, or start \
+         a new run",
+        words(before),
+        words(now)
+    )))
+}
+
 /// Enters a run whose ledger did not begin before it was killed.
 pub(super) fn enter_again(settings: &TrainSettings, claim: &Claim) -> Result<(), TrainError> {
     let birth = Birth::at(started(), claim, &settings.output.out);

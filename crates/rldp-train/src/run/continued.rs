@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use rldp_privacy::{Bound, Earlier, verify};
+use rldp_model::peft;
+use rldp_privacy::{Bound, Claim, Earlier, until, verify};
 
 use super::recorder::files;
 use crate::{digest_of_file, error::TrainError, settings::ModelSettings};
@@ -12,16 +13,39 @@ pub(crate) fn start_folder(model: &ModelSettings) -> Option<PathBuf> {
     model.adapter.clone().or_else(|| model.after.as_ref().map(|run| run.join(files::ADAPTER)))
 }
 
-/// The promise of the run that this one goes on from, when one was named.
+/// Says in a claim what the run starts from. Of a run that has `begun`, which keeps its claim, it is what that saw: the run before may have
+/// been taken up again since.
+///
+/// # Errors
+/// As [`earlier`], and when the adapter cannot be read.
+pub(crate) fn declare_start(claim: &mut Claim, model: &ModelSettings, begun: Option<&Claim>) -> Result<(), TrainError> {
+    // Runs from before claims named it go on without.
+    if model.after.is_none() && begun.is_none_or(|begun| begun.start_adapter.is_some()) {
+        let digest = |folder: &PathBuf| digest_of_file(&folder.join(peft::WEIGHTS));
+        claim.start_adapter = model.adapter.as_ref().map(digest).transpose()?;
+    }
+    let seen = begun.and_then(|begun| begun.after.first()).map(|earlier| earlier.head.as_str());
+    if let Some(earlier) = earlier(model, seen)? {
+        claim.after.push(earlier);
+        claim.validate()?;
+    }
+    Ok(())
+}
+
+/// The promise of the run that this one goes on from, when one was named; as it stood at the line `seen` of its ledger, or stands.
 ///
 /// # Errors
 /// When its ledger does not prove a promise, or the adapter to start from is not the one that the ledger binds.
-pub(crate) fn earlier(model: &ModelSettings) -> Result<Option<Earlier>, TrainError> {
+fn earlier(model: &ModelSettings, seen: Option<&str>) -> Result<Option<Earlier>, TrainError> {
     let (Some(run), Some(start)) = (&model.after, start_folder(model)) else { return Ok(None) };
     let ledger = run.join(files::LEDGER);
     let text = fs_err::read_to_string(&ledger)
         .map_err(|error| refused(run, &format!("{} cannot be read ({error})", ledger.display())))?;
-    let found = verify(&text);
+    let seen = seen.map_or(Ok(Some(text.as_str())), |head| until(&text, head));
+    let Some(text) = seen.map_err(|error| refused(run, &error.to_string()))? else {
+        return Err(refused(run, "its ledger has no longer the line that this run went on from; restore it"));
+    };
+    let found = verify(text);
     let bound = found.bound.clone();
     let earlier = Earlier::of(found).map_err(|error| refused(run, &error.to_string()))?;
     let (Bound::Closed(digests) | Bound::Paused(digests)) = bound else {

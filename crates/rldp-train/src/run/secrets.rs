@@ -8,7 +8,7 @@ use std::path::Path;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 use rldp_data::{
-    PrivacyUnits, RawRecord, TextTokenizer, UnitPolicy,
+    DataError, PrivacyUnits, RawRecord, TextTokenizer, UnitPolicy,
     canaries::{Canary, canaries},
     canary_file::{PlantedCanary, read_canaries, write_canaries},
     membership::{coins, read_membership, write_membership},
@@ -16,7 +16,10 @@ use rldp_data::{
 };
 use rldp_model::ModelConfig;
 
-use super::recorder::{create_private_folder, files};
+use super::{
+    recorder::{create_private_folder, files},
+    storage::{Disk, Storage as _},
+};
 use crate::{
     error::TrainError,
     settings::{CanarySettings, TrainSettings},
@@ -72,8 +75,7 @@ pub(crate) fn plant(
 /// Secret coins, but for research runs whose seed is known anyway.
 fn generator(settings: &TrainSettings) -> Result<ChaCha12Rng, TrainError> {
     let Some(seed) = settings.privacy.unsafe_noise_seed else {
-        return ChaCha12Rng::try_from_os_rng()
-            .map_err(|error| rldp_data::DataError::Randomness(error.to_string()).into());
+        return ChaCha12Rng::try_from_os_rng().map_err(|error| DataError::Randomness(error.to_string()).into());
     };
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
     rng.set_stream(3);
@@ -125,13 +127,26 @@ impl Secrets {
         let folder = run.join(files::PRIVATE);
         create_private_folder(&folder)?;
         if let Some(count) = self.members {
-            write_membership(&folder.join(files::MEMBERSHIP), units, count)?;
+            replaced(&folder, files::MEMBERSHIP, |path| write_membership(path, units, count))?;
         }
         if let Some(canaries) = &self.canaries {
-            write_canaries(&folder.join(files::CANARIES), canaries)?;
+            replaced(&folder, files::CANARIES, |path| write_canaries(path, canaries))?;
         }
         Ok(())
     }
+}
+
+/// Writes a file anew and makes it durable before the first charge: a run that was killed before its ledger began leaves coins that fell for
+/// nothing, and one that is charged must find its own again.
+fn replaced(folder: &Path, name: &str, write: impl FnOnce(&Path) -> Result<(), DataError>) -> Result<(), TrainError> {
+    let partial = folder.join(format!("partial-{name}"));
+    if partial.exists() {
+        fs_err::remove_file(&partial)?;
+    }
+    write(&partial)?;
+    fs_err::File::open(&partial)?.sync_all()?;
+    fs_err::rename(&partial, folder.join(name))?;
+    Ok(Disk.sync_folder(folder)?)
 }
 
 /// What a run hides, in words that may be released; empty when it hides nothing.

@@ -7,13 +7,13 @@ use rand_chacha::ChaCha12Rng;
 use rldp_control::{Controller, StateFormat, controller};
 use rldp_data::PoissonSampler;
 use rldp_model::{Adapter, AdapterLayout, ModelConfig, peft};
-use rldp_privacy::{NoiseSource, Past, Spender, charged_steps};
+use rldp_privacy::{Claim, NoiseSource, Past, Spender, charged_steps, claim_of};
 
 use super::{
     Run,
     book_file::{self, PendingEntry},
     checkpoint,
-    continued::{earlier, start_folder},
+    continued::{declare_start, start_folder},
     manifest::{self, Birth},
     preflight::{check_invariance, preflight},
     promise::changes,
@@ -58,7 +58,7 @@ pub fn start_on(
 ) -> Result<Trainer, TrainError> {
     let adapter = initial_adapter(&settings, &inputs)?;
     preflight(inputs.engine.as_mut(), &adapter, settings.seed)?;
-    let plan = plan_for(&settings, &inputs, &adapter)?;
+    let plan = plan_for(&settings, &inputs, &adapter, None)?;
     settings.privacy.noise_bands = Some(plan.claim.noise_bands);
     settings.control.rate_adaptation = Some(settings.adapts_rate());
     settings.optimizer.learning_rate.get_or_insert(plan.rate.learning_rate);
@@ -117,8 +117,10 @@ pub fn resume_on(
     settings.control.rate_adaptation = settings.control.rate_adaptation.or(Some(goes_on_adapting(&begun, &settings)));
     settings.optimizer.learning_rate = settings.optimizer.learning_rate.or(begun.optimizer.learning_rate);
     let changed = changes(&begun, &settings)?;
+    book_file::refuse_another(&begun, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
-    let plan = plan_for(&settings, &inputs, &adapter)?;
+    let promised = claim_of(&fs_err::read_to_string(folder.join(files::LEDGER)).unwrap_or_default());
+    let plan = plan_for(&settings, &inputs, &adapter, promised.as_ref())?;
     let mut controller = build_controller(&settings, &mut inputs, &adapter)?;
     let statistics = statistic_spec(&settings, inputs.engine.config().vocab_size);
     let norm_bins = statistics.and_then(|spec| Some(spec.norms?.count()));
@@ -230,17 +232,20 @@ fn initial_adapter_for(settings: &TrainSettings, config: &ModelConfig) -> Result
     Ok(Adapter::from_parameters(layout, start.parameters().to_vec()))
 }
 
-fn plan_for(settings: &TrainSettings, inputs: &Inputs, adapter: &Adapter) -> Result<Plan, TrainError> {
+/// The plan with the claim; of a run that goes on, `begun` is the claim of its ledger.
+fn plan_for(
+    settings: &TrainSettings,
+    inputs: &Inputs,
+    adapter: &Adapter,
+    begun: Option<&Claim>,
+) -> Result<Plan, TrainError> {
     check_invariance(inputs.engine.as_ref(), settings)?;
     let layout = adapter.layout();
     let mut plan = plan(settings, inputs.units.expected(), layout.pairs().len(), layout.trained_count())?;
     if let Some(text) = &inputs.public {
         plan.claim.public_text = text.files().to_vec();
     }
-    if let Some(earlier) = earlier(&settings.model)? {
-        plan.claim.after.push(earlier);
-        plan.claim.validate()?;
-    }
+    declare_start(&mut plan.claim, &settings.model, begun)?;
     Ok(plan)
 }
 

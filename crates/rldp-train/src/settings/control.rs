@@ -20,7 +20,7 @@ settings! {
         interval: u64 = default(10).bound(at_least(1, "")),
         /// Search for the learning rate from released gradients; AdamW's is believed near the default, whatever is given.
         rate_search: bool = default(false),
-        /// Let the learning rate take back what the rule took off for noise, as far as releases agree with each other.
+        /// Let the learning rate follow how far releases agree with each other: up to all that the rule took off for noise, or down.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         rate_adaptation: Option<bool> = derived("true where the learning rate is the rule's, and neither a controller nor a search moves it"),
         /// Saved policy to start from.

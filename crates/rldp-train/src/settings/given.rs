@@ -88,6 +88,11 @@ impl Given {
             .map_err(|error| TrainError::Usage(format!("the settings are no TOML: {error}")))
     }
 
+    /// Whether nothing is given.
+    pub fn sets_nothing(&self) -> bool {
+        self.unknown.is_empty() && self.table.values().all(|value| value.as_table().is_some_and(Table::is_empty))
+    }
+
     /// Whether a key was given.
     pub fn has(&self, key: &str) -> bool {
         self.value(key).is_some()

@@ -6,6 +6,7 @@ mod demo;
 mod devices;
 mod evaluate;
 mod export;
+mod finished;
 mod generate;
 mod inspect;
 mod merge;

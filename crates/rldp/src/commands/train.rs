@@ -27,7 +27,7 @@ use rldp_train::{
     start,
 };
 
-use super::{plan, print_line, ranks, report};
+use super::{finished, plan, print_line, ranks, report};
 use crate::{
     base,
     cli::TrainArguments,
@@ -51,6 +51,12 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
             print_line(&format!("# products with the base model: {}", cpu_options(settings)?.precision.description()))?;
         }
         print_line(&format!("# ranks: {}, {}", group.size(), group.describe()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if job.resumed && finished::left_alone(arguments, &settings.output.out) {
+        if group.leads() {
+            finished::tell(&settings.output.out)?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(folder) = arguments.tensorboard.as_ref().filter(|_| group.leads()) {
@@ -147,7 +153,7 @@ pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, watch: Watc
         }
         let forecast = trainer.forecast()?;
         if forecast.steps_left == 0 {
-            note("finished", "this run has taken all its steps; nothing is left to do, and nothing is spent");
+            note("finished", finished::WORDS);
         } else {
             tell_plan(&forecast, settings);
         }

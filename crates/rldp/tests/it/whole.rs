@@ -128,3 +128,104 @@ fn plans_keep_to_what_was_asked_for() {
     let manifest: serde_json::Value = serde_json::from_str(&scene.read("planted/manifest.json")).unwrap();
     assert_eq!(planned, manifest["expected_units"].as_f64().unwrap());
 }
+
+/// The head of a ledger, which a signature and later runs hold on to.
+fn head(scene: &Scene, run: &str) -> serde_json::Value {
+    scene.rldp(&format!("privacy verify {run} --json")).expect(0).json()["head"].take()
+}
+
+fn statement(scene: &Scene, run: &str) -> String {
+    scene.rldp(&format!("privacy verify {run} --json")).expect(0).json()["statement"].as_str().unwrap().to_owned()
+}
+
+/// What an adapter had learned is in what the run releases: the claim names it, and so does that of a run after this one.
+#[test]
+fn a_claim_names_the_adapter_that_a_run_starts_from() {
+    let scene = Scene::new();
+    scene
+        .rldp(&format!("{} --unsafe-non-private --out open", SMALL_RUN.replace("--epsilon 8 --delta 1e-4", "")))
+        .expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --adapter open/adapter --out second")).expect(0);
+    let digest = scene.shell("sha256sum open/adapter/adapter_model.safetensors").expect(0).stdout;
+    let words = format!("began with an adapter (SHA-256 {})", &digest[..64]);
+    assert!(statement(&scene, "second").contains(&words), "{}", statement(&scene, "second"));
+    scene.rldp("train --resume second --interval 2 --quiet").expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --after second --out third")).expect(0);
+    assert!(statement(&scene, "third").contains(&words), "{}", statement(&scene, "third"));
+    let changed =
+        "cp second/adapter/adapter_model.safetensors open/adapter/ && \"$0\" train --resume second --interval 2";
+    assert!(scene.shell(changed).expect(1).stderr.contains("`start_adapter` was"));
+}
+
+/// A promise of two runs leaves out what either of them leaves out.
+#[test]
+fn a_run_after_another_takes_over_its_exceptions() {
+    let scene = Scene::new();
+    let shared: String = scene.read("train.csv").lines().take(4).flat_map(|line| [line, "\n"]).collect();
+    scene.write("shared.csv", shared);
+    let words = SMALL_RUN.replace("--eval eval.csv", "--eval shared.csv --allow-shared-eval");
+    scene.rldp(&format!("{words} --out first")).expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --after first --out second")).expect(0);
+    let both = statement(&scene, "second");
+    assert!(both.contains("released, but for figures of evaluation files"), "{both}");
+    // Public text of the first is public for the second.
+    let lines =
+        (0..40).map(|row| format!("P{row},the ward has {row} beds and {} chairs\n", 3 * row)).collect::<String>();
+    scene.write("public.csv", format!("patient,text\n{lines}"));
+    scene.rldp(&format!("{SMALL_RUN} --out third --public public.csv")).expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --after third --out fourth")).expect(0);
+    let both = statement(&scene, "fourth");
+    assert!(both.contains("began with text that was declared public"), "{both}");
+    let words = SMALL_RUN.replace("--train train.csv", "--train public.csv");
+    for after in ["third", "fourth"] {
+        let refused = scene.rldp(&format!("{words} --after {after} --out fifth")).expect(1).stderr;
+        assert!(refused.contains("was declared public text by a run"), "{refused}");
+    }
+}
+
+/// A run that went on from another stays resumable when that one is taken up once more, and a finished one is left as it is.
+#[test]
+fn a_finished_run_that_is_resumed_harms_nobody() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out first")).expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --after first --out second")).expect(0);
+    let before = head(&scene, "first");
+    scene.shell("rm first/report.html").expect(0);
+    let said = scene.rldp("train --resume first").expect(0);
+    assert!(said.stderr.contains("nothing is left to do") && said.stdout.trim() == "first", "{}", said.stderr);
+    assert_eq!(head(&scene, "first"), before);
+    assert!(scene.path("first/report.html").exists());
+    // Any setting takes it up, and its ledger gets lines.
+    scene.rldp("train --resume first --interval 2 --quiet").expect(0);
+    assert_ne!(head(&scene, "first"), before);
+    scene.rldp("train --resume second --interval 2 --quiet").expect(0);
+    assert!(statement(&scene, "second").contains(before.as_str().unwrap()));
+}
+
+#[test]
+fn a_run_cannot_be_moved_into_a_book() {
+    let scene = Scene::new();
+    scene.rldp(&format!("{SMALL_RUN} --out run")).expect(0);
+    scene.rldp("privacy book people.book --epsilon 40 --delta 4e-4").expect(0);
+    let refused = scene.rldp("train --resume run --book people.book").expect(1);
+    assert!(refused.stderr.contains("`output.book` was not set when the run began"), "{}", refused.stderr);
+    // Its own it keeps, wherever it is resumed.
+    scene.rldp(&format!("{SMALL_RUN} --out in --book people.book")).expect(0);
+    scene.shell("mkdir other && cd other && \"$0\" train --resume ../in --interval 2 --quiet").expect(0);
+    assert_eq!(scene.rldp("privacy book people.book --json").expect(0).json()["runs"], 1);
+}
+
+/// Coins that fell before a run was killed, and before its ledger began, decided nothing.
+#[test]
+fn a_run_that_was_killed_before_its_ledger_draws_its_coins_again() {
+    let scene = Scene::new();
+    scene.rldp("privacy book people.book --epsilon 60 --delta 9e-4").expect(0);
+    scene.rldp(&format!("{SMALL_RUN} --hold-out-members --canaries 4 --out run --book people.book")).expect(0);
+    scene.shell("cd run && rm -r ledger.jsonl checkpoint* adapter policy report.html && : > metrics.jsonl").expect(0);
+    scene.rldp("train --resume run --quiet").expect(0);
+    scene.rldp("privacy verify run").expect(0);
+    // Its own canaries are the run's, by whatever name.
+    scene.rldp("audit run --canaries run/private/../private/canaries.csv").expect(0);
+    let items = scene.rldp("privacy book people.book --json").expect(0).json();
+    assert_eq!(items["items"].as_array().unwrap().last().unwrap()["kind"], "audit");
+}

@@ -93,7 +93,9 @@ impl Hidden {
             run.map(|run| run.join(files::PRIVATE).join(name)).filter(|path| path.exists())
         };
         let (membership, own_canaries) = (hidden(files::MEMBERSHIP), hidden(files::CANARIES));
-        let own = own_canaries.is_some();
+        let named_own = arguments.canaries.as_deref().zip(arguments.run.as_deref());
+        let own = own_canaries.is_some()
+            || named_own.is_some_and(|(canaries, run)| lies_in(canaries, &run.join(files::PRIVATE)));
         let canaries = arguments.canaries.clone().or(own_canaries);
         if arguments.members.is_none() && canaries.is_none() && membership.is_none() {
             anyhow::bail!(Wrong::usage(anyhow::anyhow!(
@@ -108,6 +110,11 @@ impl Hidden {
         }
         Ok(Self { membership, canaries, own })
     }
+}
+
+/// Whether a file lies in a folder, by whatever name both are reached.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| folder.canonicalize().is_ok_and(|folder| path.starts_with(folder)))
 }
 
 /// Where several processes were started, all compute scores; rank 0 alone reads records and says what it found.
