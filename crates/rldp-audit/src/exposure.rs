@@ -51,7 +51,8 @@ pub fn summary(mut exposures: Vec<f64>) -> Option<Exposure> {
     let canaries = exposures.len();
     let largest = *exposures.last()?;
     let mean = exposures.iter().sum::<f64>() / canaries as f64;
-    Some(Exposure { canaries, mean, median: exposures[canaries / 2], largest })
+    let median = f64::midpoint(exposures[(canaries - 1) / 2], exposures[canaries / 2]);
+    Some(Exposure { canaries, mean, median, largest })
 }
 
 /// Whether the likeliest continuation of `prefix` begins with `secret`.

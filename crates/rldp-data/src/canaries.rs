@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::DataError;
 
 /// Most canaries and most repetitions of one.
-const MOST: usize = 1_000_000;
+pub const MOST_CANARIES: usize = 1_000_000;
 
 /// What a secret looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,13 +94,13 @@ impl Canary {
 /// When there are none or too many, or a canary would stand in no unit.
 pub fn canaries(count: usize, kinds: &[Kind], units: &[usize], rng: &mut impl Rng) -> Result<Vec<Canary>, DataError> {
     let refuse = |name, value: usize, bound| Err(DataError::Setting { name, value: value as f64, bound });
-    if !(1..=MOST).contains(&count) {
+    if !(1..=MOST_CANARIES).contains(&count) {
         return refuse("the number of canaries", count, "from 1 to 1000000");
     }
     if kinds.is_empty() || units.is_empty() {
         return refuse("the number of kinds and repetitions of canaries", 0, "at least 1 of each");
     }
-    if let Some(few) = units.iter().find(|units| !(1..=MOST).contains(*units)) {
+    if let Some(few) = units.iter().find(|units| !(1..=MOST_CANARIES).contains(*units)) {
         return refuse("the repetitions of a canary", *few, "from 1 to 1000000");
     }
     let of = |index: usize| (kinds[index % kinds.len()], units_of(index, kinds.len(), units));

@@ -41,7 +41,7 @@ pub use run::{
     recorder::{files, last_recorded_step},
     records::StepRecord,
     secrets::Secrets,
-    session::{adapter_layout, resume, resume_on, start, start_on},
+    session::{adapter_layout, is_finished, resume, resume_on, start, start_on},
     state::RunState,
     storage,
 };

@@ -100,6 +100,10 @@ pub fn write(out: &Path, html: &str) -> Result<(), LabError> {
 /// Replaces a page in one move, so that nobody reads half of one.
 fn replace(out: &Path, html: &str) -> Result<(), LabError> {
     let temporary = out.with_extension("partial");
-    fs_err::write(&temporary, html)?;
-    Ok(fs_err::rename(&temporary, out)?)
+    let written = fs_err::write(&temporary, html).and_then(|()| fs_err::rename(&temporary, out));
+    if written.is_err() {
+        // Only the first error says why.
+        let _ = fs_err::remove_file(&temporary);
+    }
+    Ok(written?)
 }

@@ -200,9 +200,9 @@ pub fn recommend(settings: &TrainSettings, work: &Workload, asked: &Asked) -> Re
     smallest_enough(settings, work, steps, largest)
 }
 
-/// As many steps as usual, or fewer where their batches would be too small.
+/// As many steps as usual, or fewer where their batches would be too small; never more than records.
 fn steps_for(records: f64) -> u64 {
-    whole(records / SMALLEST_BATCH).clamp(FEWEST_STEPS, USUAL_STEPS)
+    whole(records / SMALLEST_BATCH).clamp(FEWEST_STEPS, USUAL_STEPS).min(whole(records.floor()))
 }
 
 /// At least one, and not beyond what numbers of steps are.

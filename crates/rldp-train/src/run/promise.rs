@@ -1,5 +1,7 @@
 //! What may not change when a run is resumed.
 
+use std::fmt::{self, Display, Formatter};
+
 use toml::{Table, Value};
 
 use crate::{error::TrainError, settings::TrainSettings};
@@ -12,6 +14,8 @@ const FREE: &[&str] = &["eval"];
 /// Keys outside them that the saved state was made for.
 const SHAPES: &[(&str, &str)] = &[
     ("model", "rank"),
+    ("model", "lora_alpha"),
+    ("model", "init_lora_weights"),
     ("model", "target_modules"),
     ("model", "use_rslora"),
     ("model", "trainable"),
@@ -27,10 +31,7 @@ pub(crate) fn changes(before: &TrainSettings, now: &TrainSettings) -> Result<Vec
     let promised = |change: &&Change| PROMISED.contains(&&*change.section) && !FREE.contains(&&*change.key);
     let shapes = |change: &&Change| SHAPES.contains(&(&*change.section, &*change.key));
     let refuse = |change: &Change, why: &str| {
-        let Change { section, key, before, now } = change;
-        Err(TrainError::Refused(format!(
-            "`{section}.{key}` was {before} when the run began and is {now} now; {why}: resume without it, or start a new run"
-        )))
+        Err(TrainError::Refused(format!("{change}; {why}: resume without it, or start a new run")))
     };
     if let Some(change) = found.iter().find(promised) {
         return refuse(change, "the promise of a run may not change");
@@ -48,6 +49,13 @@ pub(crate) struct Change {
     key: String,
     before: String,
     now: String,
+}
+
+impl Display for Change {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let Self { section, key, before, now } = self;
+        write!(formatter, "`{section}.{key}` was {before} when the run began and is {now} now")
+    }
 }
 
 fn table(settings: &TrainSettings) -> Result<Table, TrainError> {

@@ -53,7 +53,9 @@ pub(crate) fn plant(
     if let Some(fraction) = settings.data.hold_out_members {
         let count = units.len();
         let drawn = if begun {
-            read_coins(&folder.join(files::MEMBERSHIP), count)?
+            let path = folder.join(files::MEMBERSHIP);
+            present(&path, "data.hold_out_members")?;
+            read_coins(&path, count)?
         } else {
             secrets.members = Some(count);
             (0..count).map(|_| !rng.random_bool(fraction)).collect()
@@ -63,6 +65,7 @@ pub(crate) fn plant(
     if let Some(CanarySettings { count, kinds, repetitions }) = &settings.data.canaries {
         let path = folder.join(files::CANARIES);
         let planted = if begun {
+            present(&path, "data.canaries")?;
             read_canaries(&path)?
         } else {
             secrets.canaries.insert(canaries(*count, kinds, repetitions, &mut rng)?).iter().map(planted).collect()
@@ -70,6 +73,17 @@ pub(crate) fn plant(
         units = units.and(canary_units(&path, &planted, settings, tokenizer, config)?);
     }
     Ok((units, secrets))
+}
+
+/// Refuses coins that a run which has begun does not have.
+fn present(path: &Path, setting: &str) -> Result<(), TrainError> {
+    if path.exists() {
+        return Ok(());
+    }
+    Err(TrainError::Refused(format!(
+        "`{setting}` is set, but {} is not there: a run that began without coins is resumed without it; restore the file of one that had them",
+        path.display()
+    )))
 }
 
 /// Secret coins, but for research runs whose seed is known anyway.

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha12Rng;
 use rldp_control::{Controller, StateFormat, controller};
 use rldp_data::PoissonSampler;
 use rldp_model::{Adapter, AdapterLayout, ModelConfig, peft};
-use rldp_privacy::{Claim, NoiseSource, Past, Spender, charged_steps, claim_of};
+use rldp_privacy::{Claim, NoiseSource, Past, Spender, charged_steps, claim_of, is_closed};
 
 use super::{
     Run,
@@ -16,7 +16,7 @@ use super::{
     continued::{declare_start, start_folder},
     manifest::{self, Birth},
     preflight::{check_invariance, preflight},
-    promise::changes,
+    promise::{Change, changes},
     provenance::read_policy,
     recorder::{FolderLock, LedgerFile, Recorder, files, last_recorded_step, write_settings},
     state::RunState,
@@ -110,13 +110,7 @@ pub fn resume_on(
 ) -> Result<Trainer, TrainError> {
     let folder = settings.output.out.clone();
     let lock = FolderLock::take(&folder)?;
-    let mut begun = read_settings(&folder)?;
-    // Runs from before there was a choice had noise of its own in every step.
-    begun.privacy.noise_bands.get_or_insert(1);
-    settings.privacy.noise_bands = settings.privacy.noise_bands.or(begun.privacy.noise_bands);
-    settings.control.rate_adaptation = settings.control.rate_adaptation.or(Some(goes_on_adapting(&begun, &settings)));
-    settings.optimizer.learning_rate = settings.optimizer.learning_rate.or(begun.optimizer.learning_rate);
-    let changed = changes(&begun, &settings)?;
+    let (begun, changed) = settled(&folder, &mut settings)?;
     book_file::refuse_another(&begun, &settings)?;
     let adapter = initial_adapter(&settings, &inputs)?;
     let promised = claim_of(&fs_err::read_to_string(folder.join(files::LEDGER)).unwrap_or_default());
@@ -155,6 +149,36 @@ pub fn resume_on(
         trainer.keep_warm_up()?;
     }
     Ok(trainer)
+}
+
+/// The settings that the run in `folder` began with, and what differs now; what `settings` leave open stays as it was.
+fn settled(folder: &Path, settings: &mut TrainSettings) -> Result<(TrainSettings, Vec<Change>), TrainError> {
+    let mut begun = read_settings(folder)?;
+    // Runs from before there was a choice had noise of its own in every step.
+    begun.privacy.noise_bands.get_or_insert(1);
+    settings.privacy.noise_bands = settings.privacy.noise_bands.or(begun.privacy.noise_bands);
+    settings.control.rate_adaptation = settings.control.rate_adaptation.or(Some(goes_on_adapting(&begun, settings)));
+    settings.optimizer.learning_rate = settings.optimizer.learning_rate.or(begun.optimizer.learning_rate);
+    let changed = changes(&begun, settings)?;
+    Ok((begun, changed))
+}
+
+/// Whether the run in `settings.output.out` closed, so that nothing is left to do.
+///
+/// # Errors
+/// When it closed, and `settings` differ from those that it had.
+pub fn is_finished(settings: &TrainSettings) -> Result<bool, TrainError> {
+    let folder = &settings.output.out;
+    if !is_closed(&fs_err::read_to_string(folder.join(files::LEDGER)).unwrap_or_default()) {
+        return Ok(false);
+    }
+    match settled(folder, &mut settings.clone())?.1.first() {
+        None => Ok(true),
+        Some(change) => Err(TrainError::Refused(format!(
+            "{change}; the run in {} has taken all its steps with the settings it had: start a new run",
+            folder.display()
+        ))),
+    }
 }
 
 /// Whether a run that adapted its learning rate does so in a later process too: not when that one was given another rate, or a search.

@@ -3,6 +3,8 @@
 //! Order: built-in defaults, then a settings file, then flags. A file may use the sections of a run's own `config.toml`, or the
 //! flags' names at top level (`epsilon = 4.0`); unknown keys are refused.
 
+use std::collections::BTreeSet;
+
 use rldp_control::ControllerKind;
 use rldp_model::{ModelConfig, cpu::Precision};
 use toml::{Table, Value};
@@ -88,11 +90,6 @@ impl Given {
             .map_err(|error| TrainError::Usage(format!("the settings are no TOML: {error}")))
     }
 
-    /// Whether nothing is given.
-    pub fn sets_nothing(&self) -> bool {
-        self.unknown.is_empty() && self.table.values().all(|value| value.as_table().is_some_and(Table::is_empty))
-    }
-
     /// Whether a key was given.
     pub fn has(&self, key: &str) -> bool {
         self.value(key).is_some()
@@ -130,6 +127,15 @@ impl Given {
     /// When a key is no setting.
     pub fn from_table(table: Table, source: &str) -> Result<Self, TrainError> {
         let mut given = Self::default();
+        let mut seen = BTreeSet::new();
+        let mut once = |name: &str| {
+            if seen.insert(name.to_owned()) {
+                return Ok(());
+            }
+            Err(TrainError::Usage(format!(
+                "{source}: `{name}` is given twice, flat and in its section or in two spellings; leave one out"
+            )))
+        };
         for (key, value) in table {
             let name = key.replace('-', "_");
             match value {
@@ -138,9 +144,13 @@ impl Given {
                     if let Some(key) = section.keys().find(|key| section_of(key) != Some(name.as_str())) {
                         return Err(unknown(source, &format!("{name}.{key}")));
                     }
+                    section.keys().try_for_each(|key| once(key))?;
                     merge(section_table(&mut given.table, &name), section);
                 }
-                value if section_of(&name).is_some() => given.set(&name, Some(value)),
+                value if section_of(&name).is_some() => {
+                    once(&name)?;
+                    given.set(&name, Some(value));
+                }
                 _ => return Err(unknown(source, &key)),
             }
         }

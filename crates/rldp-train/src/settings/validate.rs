@@ -1,6 +1,7 @@
 //! The bounds of settings, and what must go together, as far as neither data nor model is needed.
 
 use rldp_control::ControllerKind;
+use rldp_privacy::accounting::AccountantKind;
 
 use super::{ClippingKind, GeometryKind, OptimizerKind, RegimeKind, TrainSettings};
 use crate::error::TrainError;
@@ -79,6 +80,19 @@ impl TrainSettings {
                 "--controller {} reads a paid statistic, but --statistics-share is 0; give it a share, such as 0.02",
                 control.controller
             )));
+        }
+        let seen = control.public_probe || control.unsafe_raw_observations || privacy.unsafe_non_private;
+        if control.controller.learns() && !control.frozen && privacy.statistics_share == 0.0 && !seen {
+            return Err(TrainError::Usage(format!(
+                "--controller {} learns from the paid loss, but --statistics-share is 0; give it a share, such as 0.02, or --public-probe \
+                 with --eval, or --frozen-policy with a saved policy",
+                control.controller
+            )));
+        }
+        if privacy.regime == RegimeKind::Adaptive && privacy.accountant == AccountantKind::Gdp {
+            return Err(TrainError::Usage(
+                "--regime adaptive has a Rényi filter, which --accountant gdp does not price; use rdp".into(),
+            ));
         }
         if control.controller.moves_noise_alone() && privacy.regime == RegimeKind::Committed {
             return Err(TrainError::Usage(format!(

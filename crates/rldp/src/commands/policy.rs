@@ -209,7 +209,9 @@ pub(crate) fn show(arguments: &PolicyShowArguments) -> Result<ExitCode> {
     let kind = if arguments.policy.is_some() { ControllerKind::SetScratch } else { ControllerKind::Set };
     let mut shown = controller(kind, 2, 1, &SacSettings::default(), 0)?;
     if let Some(path) = &arguments.policy {
-        let path = if path.is_dir() { path.join("policy.json") } else { path.clone() };
+        let run = path.join(files::POLICY);
+        let folder = if run.is_dir() { &run } else { path };
+        let path = if path.is_dir() { folder.join("policy.json") } else { path.clone() };
         let text = fs::read(&path).map_err(Wrong::input)?;
         shown
             .restore(StateFormat::Json, &text)

@@ -38,15 +38,20 @@ pub(super) fn share(group: &mut dyn Group, make: impl FnOnce() -> Result<Job>) -
     if group.leads() {
         let job = make();
         let sent = job.as_ref().ok().and_then(|job| toml::to_string(&job.located).ok()).unwrap_or_default();
+        let told = job.as_ref().ok().filter(|_| !sent.is_empty()).map(|job| job.finished);
         group.broadcast(sent.into_bytes()).map_err(Wrong::input)?;
+        if let Some(finished) = told {
+            group.broadcast(vec![u8::from(finished)]).map_err(Wrong::input)?;
+        }
         return job;
     }
     let text = String::from_utf8(group.broadcast(Vec::new()).map_err(Wrong::input)?)?;
     if text.is_empty() {
         return Err(quiet());
     }
+    let finished = group.broadcast(Vec::new()).map_err(Wrong::input)? == [1];
     let located = TrainSettings::from_toml(&text)?;
-    Ok(Job { settings: located.clone(), located, resumed: false })
+    Ok(Job { settings: located.clone(), located, resumed: false, finished })
 }
 
 /// An error that rank 0 has told, or tells.

@@ -13,14 +13,16 @@ use rldp_lab::{
     export::{write_history, write_tensorboard},
     report::{Audited, Together, Verdict, html, write},
 };
+use rldp_model::peft;
 use rldp_privacy::{Claim, Guarantee, decimals::at_least, joint};
+use rldp_train::{digest_of_file, files};
 use serde_json::Value;
 
 use super::{print_line, privacy::check_claim};
 use crate::{cli::ReportArguments, exit::Wrong};
 
 pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
-    let audited = arguments.audit.as_deref().map(audited).transpose()?;
+    let audited = arguments.audit.as_deref().map(|path| audited(path, &arguments.runs)).transpose()?;
     let page = page(&arguments.runs, audited.as_ref())?;
     write(&arguments.out, &page).map_err(Wrong::input)?;
     for path in &arguments.runs {
@@ -51,6 +53,10 @@ fn page(runs: &[PathBuf], audited: Option<&Audited>) -> Result<String> {
     for path in runs {
         let run = RunFolder::open(path).map_err(Wrong::input)?;
         let found = check_claim(path)?;
+        // A copy of a run is that run.
+        if found.head.is_some() && claims.iter().any(|(head, _)| *head == found.head) {
+            continue;
+        }
         let line = |check: &rldp_privacy::Check| {
             format!("{} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.detail)
         };
@@ -79,12 +85,20 @@ pub(crate) fn together(claims: &[&Claim]) -> Option<Together> {
     Some(Together { runs, epsilon, delta, basic_epsilon })
 }
 
-/// What `rldp audit --json` printed, in lines.
-fn audited(path: &Path) -> Result<Audited> {
+/// What `rldp audit --json` printed about the adapter of one of `runs`, in lines.
+fn audited(path: &Path, runs: &[PathBuf]) -> Result<Audited> {
     let text = fs::read_to_string(path).map_err(Wrong::input)?;
     let found: Value = serde_json::from_str(&text)
         .with_context(|| format!("{} is not what `rldp audit --json` prints", path.display()))
         .map_err(Wrong::input)?;
+    let digest = |run: &PathBuf| digest_of_file(&run.join(files::ADAPTER).join(peft::WEIGHTS)).ok();
+    if !runs.iter().filter_map(digest).any(|digest| found["adapter_sha256"] == digest) {
+        anyhow::bail!(Wrong::input(anyhow::anyhow!(
+            "{} is about another adapter ({}) than that of the run; give what `rldp audit RUN --json` printed for it",
+            path.display(),
+            found["adapter"].as_str().unwrap_or("it names none")
+        )));
+    }
     let mut lines = Vec::new();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut told = |what: &str, bound: &Value| {

@@ -17,7 +17,7 @@ use rldp_model::{
     cpu::{CpuOptions, MemoryLimit, Precision},
 };
 use rldp_train::{
-    Forecast, Inputs, Outcome, Records, Trainer, files, load_records,
+    Forecast, Inputs, Outcome, Records, Trainer, files, is_finished, load_records,
     recommend::PlanRow,
     resume,
     settings::{
@@ -27,7 +27,10 @@ use rldp_train::{
     start,
 };
 
-use super::{finished, plan, print_line, ranks, report};
+use super::{
+    plan, print_line, ranks, report,
+    resumed::{self, run_to_resume},
+};
 use crate::{
     base,
     cli::TrainArguments,
@@ -53,9 +56,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<ExitCode> {
         print_line(&format!("# ranks: {}, {}", group.size(), group.describe()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if job.resumed && finished::left_alone(arguments, &settings.output.out) {
+    if job.finished {
         if group.leads() {
-            finished::tell(&settings.output.out)?;
+            resumed::tell_finished(&settings.output.out)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -109,21 +112,24 @@ pub(super) struct Job {
     /// The same with files as seen from here.
     pub(super) located: TrainSettings,
     pub(super) resumed: bool,
+    /// It has taken all its steps, and nobody asks for other settings.
+    pub(super) finished: bool,
 }
 
 impl Job {
     fn new(arguments: &TrainArguments) -> Result<Self> {
         let settings = resolve(arguments)?;
         let Some(folder) = run_to_resume(arguments)? else {
-            return Ok(Self { located: settings.clone(), settings, resumed: false });
+            return Ok(Self { located: settings.clone(), settings, resumed: false, finished: false });
         };
+        let finished = is_finished(&settings)?;
         let config = arguments.config.as_deref().map(facade::given_from_file).transpose()?.unwrap_or_default();
         let given = |key: &str| arguments.settings.0.has(key) || config.has(key);
         let located = Origin::of(&folder).locate(&settings, given)?;
         let ModelSettings { adapter, after, .. } = located.model.clone();
         let model = ModelSettings { adapter, after, ..settings.model.clone() };
         let output = OutputSettings { book: located.output.book.clone(), ..settings.output.clone() };
-        Ok(Self { settings: TrainSettings { model, output, ..settings }, located, resumed: true })
+        Ok(Self { settings: TrainSettings { model, output, ..settings }, located, resumed: true, finished })
     }
 
     /// Opens the model and reads the records.
@@ -153,7 +159,7 @@ pub(super) fn finish(mut trainer: Trainer, settings: &TrainSettings, watch: Watc
         }
         let forecast = trainer.forecast()?;
         if forecast.steps_left == 0 {
-            note("finished", finished::WORDS);
+            note("finished", resumed::NOTHING_LEFT);
         } else {
             tell_plan(&forecast, settings);
         }
@@ -345,12 +351,14 @@ fn resolve(arguments: &TrainArguments) -> Result<TrainSettings> {
     let mut given = Given::default();
     if let Some(folder) = run_to_resume(arguments)? {
         given = facade::given_from_file(&folder.join(files::CONFIG))?;
-        given.set("out", Some(folder.display().to_string()));
     }
     if let Some(path) = &arguments.config {
         given.overlay(facade::given_from_file(path)?);
     }
     given.overlay(arguments.settings.0.clone());
+    if let Some(folder) = run_to_resume(arguments)? {
+        given.set("out", Some(folder.display().to_string()));
+    }
     // The model of a run is where the run was started.
     let resumed = run_to_resume(arguments)?.filter(|_| !arguments.settings.0.has("model"));
     let model = match (resumed, given.text("model")) {
@@ -358,23 +366,6 @@ fn resolve(arguments: &TrainArguments) -> Result<TrainSettings> {
         (_, model) => model.map(PathBuf::from),
     };
     facade::resolve_with(given, model.as_deref())
-}
-
-fn run_to_resume(arguments: &TrainArguments) -> Result<Option<PathBuf>> {
-    let Some(named) = &arguments.resume else { return Ok(None) };
-    let out = arguments.settings.0.text("out").map(PathBuf::from);
-    let folder = if named.as_os_str().is_empty() { out } else { Some(named.clone()) };
-    let Some(folder) = folder else {
-        anyhow::bail!(Wrong::usage(anyhow::anyhow!("--resume needs the run folder: `rldp train --resume RUN`")));
-    };
-    if !folder.join(files::CONFIG).exists() {
-        anyhow::bail!(Wrong::input(anyhow::anyhow!(
-            "{} holds no run to resume (no {})",
-            folder.display(),
-            files::CONFIG
-        )));
-    }
-    Ok(Some(folder))
 }
 
 /// Set by the first SIGINT or SIGTERM: the step in progress is finished and saved.

@@ -263,6 +263,7 @@ fn a_run_goes_on_from_another_with_one_promise_for_both() {
     let both: f64 = both.parse().unwrap();
     assert!(one < both && both < 2.0 * one, "{statement}");
     assert!(scene.read("second/report.html").contains("2 runs"));
+    scene.open_again("second");
     scene.rldp("train --resume second --quiet").expect(0);
     // And a third.
     scene.rldp(&format!("{run} --after second --out third")).expect(0);

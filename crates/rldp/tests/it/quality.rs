@@ -44,7 +44,8 @@ fn public_prompts_are_continued_before_and_after_and_only_public_ones() {
     let alone =
         scene.rldp_args(&["generate", "--model", "model", "--prompt", prompt, "--max-new-tokens", "32"]).expect(0);
     assert_eq!(alone.stdout.trim(), base.trim(), "`rldp generate` says the same of the base");
-    // A finished run that is taken up again says nothing twice, and still verifies.
+    // A run that ended just before it closed says nothing twice, and still verifies.
+    scene.open_again("run");
     scene.rldp("train --resume run --quiet").expect(0);
     assert_eq!(samples(&scene, "run"), found);
     scene.rldp("privacy verify run").expect(0);

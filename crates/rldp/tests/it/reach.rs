@@ -151,6 +151,7 @@ fn records_come_through_standard_input_and_stay_in_memory() {
         format!("{} --out run --steps 4", SMALL_RUN.replace("--train train.csv", "--train -").replace("--steps 6", ""));
     let ran = piped(&scene, &train, &scene.read("train.csv")).expect(0);
     assert!(ran.stderr.contains("kept in memory only") && ran.stderr.contains("--resume"), "{}", ran.stderr);
+    scene.open_again("run");
     let again = "train --resume run --steps 4 --quiet";
     assert!(piped(&scene, again, "").expect(1).stderr.contains("standard input"), "nothing was piped");
     piped(&scene, again, &scene.read("train.csv")).expect(0);

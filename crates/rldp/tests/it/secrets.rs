@@ -57,6 +57,7 @@ fn no_record_reaches_what_a_run_leaves_or_says() {
     planted(&scene, "planted.csv", "");
     let train = SMALL_RUN.replace("--train train.csv", "--train planted.csv").replace(" --quiet", " --controller sac");
     clean(&scene, "training", &loud(&scene, &format!("{train} --out run")).expect(0));
+    scene.open_again("run");
     clean(&scene, "resuming", &loud(&scene, "train --resume run").expect(0));
     clean(&scene, "verifying", &loud(&scene, "privacy verify run").expect(0));
     clean(&scene, "reporting", &loud(&scene, "report run --out report.html").expect(0));

@@ -94,6 +94,7 @@ fn several_files_are_one_training_set_and_one_book_of_units() {
         lines.iter().filter(|line| line["kind"] == "eval").map(|line| line["nll"].clone()).collect::<Vec<Value>>()
     };
     assert_eq!(run("--train a.csv --train b.csv", "two"), run("--train train.csv", "one"));
+    scene.open_again("two");
     scene.rldp("train --resume two --quiet").expect(0);
     assert!(scene.read("two/config.toml").contains("train = ["));
 }

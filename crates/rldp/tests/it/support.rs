@@ -48,6 +48,11 @@ impl Scene {
     }
 
     /// Runs `rldp` with words separated by white space, in the scene's folder.
+    /// A run as it was before it closed.
+    pub(crate) fn open_again(&self, run: &str) {
+        self.shell(&format!("sed -i '$d' {run}/ledger.jsonl")).expect(0);
+    }
+
     pub(crate) fn rldp(&self, words: &str) -> Ran {
         self.rldp_args(&words.split_whitespace().collect::<Vec<_>>())
     }

@@ -216,17 +216,19 @@ fn a_run_is_resumed_from_anywhere() {
     scene.shell("mkdir -p models elsewhere; mv model models/tiny").expect(0);
     let run = SMALL_RUN.replace("--model model", "--model models/tiny");
     scene.rldp(&format!("{run} --controller fixed --out runs/a")).expect(0);
+    scene.open_again("runs/a");
     let before = scene.read("runs/a/config.toml");
-    let resume = "cd elsewhere; HF_HUB_OFFLINE=1 \"$0\" train --resume ../runs/a --interval 2 --quiet";
+    let resume = "cd elsewhere; HF_HUB_OFFLINE=1 \"$0\" train --resume ../runs/a --quiet";
     scene.shell(resume).expect(0);
     assert_eq!(scene.read("runs/a/config.toml"), before, "a path changed");
+    scene.open_again("runs/a");
     scene.shell("mv models lost").expect(0);
-    for line in [resume, "HF_HUB_OFFLINE=1 \"$0\" train --resume runs/a --interval 2 --quiet"] {
+    for line in [resume, "HF_HUB_OFFLINE=1 \"$0\" train --resume runs/a --quiet"] {
         let lost = scene.shell(line).expect(1).stderr;
         assert!(lost.contains("models/tiny, which is not there") && lost.contains("--model"), "{lost}");
         assert!(!lost.contains("HF_HUB_OFFLINE"), "it was looked for on the hub: {lost}");
     }
-    scene.shell("cd elsewhere; \"$0\" train --resume ../runs/a --model ../lost/tiny --interval 2 --quiet").expect(0);
+    scene.shell("cd elsewhere; \"$0\" train --resume ../runs/a --model ../lost/tiny --quiet").expect(0);
 }
 
 #[test]

@@ -149,11 +149,12 @@ fn a_claim_names_the_adapter_that_a_run_starts_from() {
     let digest = scene.shell("sha256sum open/adapter/adapter_model.safetensors").expect(0).stdout;
     let words = format!("began with an adapter (SHA-256 {})", &digest[..64]);
     assert!(statement(&scene, "second").contains(&words), "{}", statement(&scene, "second"));
-    scene.rldp("train --resume second --interval 2 --quiet").expect(0);
+    scene.open_again("second");
+    scene.rldp("train --resume second --quiet").expect(0);
     scene.rldp(&format!("{SMALL_RUN} --after second --out third")).expect(0);
     assert!(statement(&scene, "third").contains(&words), "{}", statement(&scene, "third"));
-    let changed =
-        "cp second/adapter/adapter_model.safetensors open/adapter/ && \"$0\" train --resume second --interval 2";
+    scene.open_again("second");
+    let changed = "cp second/adapter/adapter_model.safetensors open/adapter/ && \"$0\" train --resume second";
     assert!(scene.shell(changed).expect(1).stderr.contains("`start_adapter` was"));
 }
 
@@ -195,10 +196,15 @@ fn a_finished_run_that_is_resumed_harms_nobody() {
     assert!(said.stderr.contains("nothing is left to do") && said.stdout.trim() == "first", "{}", said.stderr);
     assert_eq!(head(&scene, "first"), before);
     assert!(scene.path("first/report.html").exists());
-    // Any setting takes it up, and its ledger gets lines.
-    scene.rldp("train --resume first --interval 2 --quiet").expect(0);
-    assert_ne!(head(&scene, "first"), before);
-    scene.rldp("train --resume second --interval 2 --quiet").expect(0);
+    let refused = scene.rldp("train --resume first --interval 5 --quiet").expect(1).stderr;
+    assert!(refused.contains("`control.interval` was 2") && refused.contains("has taken all its steps"), "{refused}");
+    let elsewhere = scene.rldp("train --resume first --out second --quiet").expect(2).stderr;
+    assert!(elsewhere.contains("two folders"), "{elsewhere}");
+    scene.write("second.toml", "out = \"second\"\n");
+    scene.rldp("train --resume first --config second.toml --quiet").expect(0);
+    assert_eq!(head(&scene, "first"), before);
+    scene.open_again("second");
+    scene.rldp("train --resume second --quiet").expect(0);
     assert!(statement(&scene, "second").contains(before.as_str().unwrap()));
 }
 
@@ -207,11 +213,13 @@ fn a_run_cannot_be_moved_into_a_book() {
     let scene = Scene::new();
     scene.rldp(&format!("{SMALL_RUN} --out run")).expect(0);
     scene.rldp("privacy book people.book --epsilon 40 --delta 4e-4").expect(0);
+    scene.open_again("run");
     let refused = scene.rldp("train --resume run --book people.book").expect(1);
     assert!(refused.stderr.contains("`output.book` was not set when the run began"), "{}", refused.stderr);
     // Its own it keeps, wherever it is resumed.
     scene.rldp(&format!("{SMALL_RUN} --out in --book people.book")).expect(0);
-    scene.shell("mkdir other && cd other && \"$0\" train --resume ../in --interval 2 --quiet").expect(0);
+    scene.open_again("in");
+    scene.shell("mkdir other && cd other && \"$0\" train --resume ../in --quiet").expect(0);
     assert_eq!(scene.rldp("privacy book people.book --json").expect(0).json()["runs"], 1);
 }
 
@@ -228,4 +236,55 @@ fn a_run_that_was_killed_before_its_ledger_draws_its_coins_again() {
     scene.rldp("audit run --canaries run/private/../private/canaries.csv").expect(0);
     let items = scene.rldp("privacy book people.book --json").expect(0).json();
     assert_eq!(items["items"].as_array().unwrap().last().unwrap()["kind"], "audit");
+}
+
+#[test]
+fn a_report_takes_the_audit_of_its_own_run_and_each_run_once() {
+    let scene = Scene::new();
+    for run in ["one", "two"] {
+        scene.rldp(&format!("{SMALL_RUN} --hold-out-members --out {run}")).expect(0);
+        let found = scene.rldp(&format!("audit {run} --json --bootstrap 20")).expect(0).stdout;
+        scene.write(&format!("{run}.json"), found);
+    }
+    scene.rldp("report one --audit one.json --out desk.html").expect(0);
+    let other = scene.rldp("report one --audit two.json --out other.html").expect(1).stderr;
+    assert!(other.contains("about another adapter (two/adapter)"), "{other}");
+    scene.shell("cp -r one copy").expect(0);
+    scene.rldp("report one one copy --out once.html").expect(0);
+    assert!(!scene.read("once.html").contains("<strong>Together</strong>"), "a run was added to itself");
+    fs_err::create_dir(scene.path("folder")).unwrap();
+    scene.rldp("report one --out folder").expect(1);
+    assert!(!scene.path("folder.partial").exists());
+    for (words, reason) in [
+        ("--confidence 2", "--confidence is 2"),
+        ("--candidates 0", "--candidates is 0"),
+        ("--delta 2", "--delta is 2"),
+    ] {
+        let refused = scene.rldp(&format!("audit one {words}")).expect(2).stderr;
+        assert!(refused.contains(reason) && !refused.contains("scored"), "{refused}");
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let scene = Scene::new();
+    scene.write("twice.toml", "epsilon = 4.0\n[privacy]\nepsilon = 5.0\n");
+    let twice =
+        scene.rldp(&format!("{} --config twice.toml --out run", SMALL_RUN.replace("--epsilon 8", ""))).expect(2).stderr;
+    assert!(twice.contains("`epsilon` is given twice"), "{twice}");
+    let deaf = scene.rldp(&format!("{SMALL_RUN} --controller sac --statistics-share 0 --out run")).expect(2).stderr;
+    assert!(deaf.contains("learns from the paid loss"), "{deaf}");
+    let gdp = scene.rldp(&format!("{SMALL_RUN} --regime adaptive --accountant gdp --out run")).expect(2).stderr;
+    assert!(gdp.contains("use rdp"), "{gdp}");
+    scene.rldp(&format!("{SMALL_RUN} --lora-alpha 8 --out run")).expect(0);
+    scene.open_again("run");
+    let alpha = scene.rldp("train --resume run --lora-alpha 256 --quiet").expect(1).stderr;
+    assert!(alpha.contains("`model.lora_alpha` was 8"), "{alpha}");
+    let coins = scene.rldp("train --resume run --canaries 3 --quiet").expect(1).stderr;
+    assert!(coins.contains("`data.canaries` is set") && coins.contains("canaries.csv is not there"), "{coins}");
+    scene.rldp(&format!("{SMALL_RUN} --controller set --out steered")).expect(0);
+    scene.rldp("policy show steered").expect(0);
+    let plan = scene.rldp("plan --units 300 --epsilon 4 --delta 1e-5 --records 10 --json").expect(0).json();
+    let row = &plan["plans"][plan["recommended"].as_u64().unwrap() as usize];
+    assert!(row["records"].as_f64().unwrap() <= 10.0, "{row}");
 }

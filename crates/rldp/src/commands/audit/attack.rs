@@ -11,9 +11,11 @@ use rldp_audit::{
     roc::{Separation, curve, separation},
     score::{RecordScores, ScoreKind},
 };
+use rldp_data::canaries::MOST_CANARIES;
 use rldp_lab::report::{RocFigure, write_audit};
+use rldp_model::peft;
 use rldp_privacy::decimals::at_least;
-use rldp_train::{book_file::BookFile, files, settings::TrainSettings};
+use rldp_train::{book_file::BookFile, digest_of_file, files, settings::TrainSettings};
 use serde::Serialize;
 
 use super::{
@@ -31,6 +33,8 @@ use crate::{
 #[derive(Serialize)]
 struct Found {
     adapter: String,
+    /// Of its weights: which run's they are.
+    adapter_sha256: String,
     seed: u64,
     bootstrap: usize,
     /// ε, δ and unit that the run claims.
@@ -119,6 +123,7 @@ fn lies_in(path: &Path, folder: &Path) -> bool {
 
 /// Where several processes were started, all compute scores; rank 0 alone reads records and says what it found.
 pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
+    validate(arguments)?;
     let group = ranks::group(&arguments.ranks)?;
     let opened = Hidden::find(arguments).and_then(|hidden| {
         let (opened, named) = Named::open(arguments)?;
@@ -128,6 +133,26 @@ pub(super) fn run(arguments: &AuditArguments) -> Result<ExitCode> {
         attacked(arguments, Target::new(opened, named, arguments)?, hidden)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses what no audit can use before anything is scored, which may take hours.
+fn validate(arguments: &AuditArguments) -> Result<()> {
+    let within = |value: f64| value > 0.0 && value < 1.0;
+    let AuditArguments { confidence, delta, candidates, bootstrap, guesses, .. } = arguments;
+    let refused = if !within(*confidence) {
+        format!("--confidence is {confidence}, but must be strictly between 0 and 1")
+    } else if let Some(delta) = delta.filter(|delta| !within(*delta)) {
+        format!("--delta is {delta}, but must be strictly between 0 and 1")
+    } else if !(1..=MOST_CANARIES).contains(candidates) {
+        format!("--candidates is {candidates}, but must be from 1 to {MOST_CANARIES}")
+    } else if *bootstrap == 0 {
+        "--bootstrap is 0, but must be at least 1".to_owned()
+    } else if *guesses == Some(0) {
+        "--guesses is 0, but must be at least 1".to_owned()
+    } else {
+        return Ok(());
+    };
+    anyhow::bail!(Wrong::usage(anyhow::anyhow!(refused)))
 }
 
 fn attacked(arguments: &AuditArguments, mut target: Target, hidden: Hidden) -> Result<()> {
@@ -149,6 +174,7 @@ fn attacked(arguments: &AuditArguments, mut target: Target, hidden: Hidden) -> R
     let canaries = canaries.map(|path| audit_planted(&mut target, arguments, &path)).transpose()?;
     let found = Found {
         adapter: target.adapter_path.display().to_string(),
+        adapter_sha256: digest_of_file(&target.adapter_path.join(peft::WEIGHTS)).map_err(Wrong::input)?,
         seed: arguments.seed,
         bootstrap: arguments.bootstrap,
         claim,
