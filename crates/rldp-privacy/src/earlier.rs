@@ -39,24 +39,17 @@ impl Earlier {
     /// What its promise says nothing about, for the promise of a run that goes on from it.
     fn exceptions(&self) -> String {
         let Self { head, claim } = self;
-        let mut words = String::new();
-        if !claim.public_text.is_empty() {
-            let files = claim.public_files();
-            words += &format!(
-                " The run of ledger {head} began with text that was declared public, about which nothing is said: SHA-256 {files}."
-            );
-        }
-        if let Some(digest) = &claim.start_adapter {
-            words += &format!(
-                " The run of ledger {head} began with an adapter (SHA-256 {digest}); nothing is said about what that had learned."
-            );
-        }
-        if claim.private_policy {
-            words += &format!(
-                " The controller of the run of ledger {head} began with a policy of another private run, which spent besides."
-            );
-        }
-        words
+        let public = (!claim.public_text.is_empty()).then(|| claim.public_files());
+        let public = public.map(|files| {
+            format!(" The run of ledger {head} began with text that was declared public, about which nothing is said: SHA-256 {files}.")
+        });
+        let start = claim.start_adapter.as_ref().map(|digest| {
+            format!(" The run of ledger {head} began with an adapter (SHA-256 {digest}); nothing is said about what that had learned.")
+        });
+        let policy = claim.private_policy.then(|| {
+            format!(" The controller of the run of ledger {head} began with a policy of another private run, which spent besides.")
+        });
+        [public, start, policy].into_iter().flatten().collect()
     }
 }
 

@@ -6,7 +6,7 @@ use super::Arguments;
 use clap::CommandFactory as _;
 
 /// Who says the messages of a file: the first prefix that fits.
-const SPEAKERS: [(&str, &[&str]); 30] = [
+const SPEAKERS: [(&str, &[&str]); 31] = [
     ("rldp-audit/", &["audit"]),
     ("rldp-control/", &["train"]),
     ("rldp-train/src/planning", &["train", "plan"]),
@@ -36,6 +36,7 @@ const SPEAKERS: [(&str, &[&str]); 30] = [
     ("rldp/src/commands/report.rs", &["audit"]),
     ("rldp/src/hub/datasets.rs", &["train"]),
     ("rldp/src/models.rs", &["train", "evaluate", "generate", "audit"]),
+    ("rldp/src/commands/resumed.rs", &["train"]),
     ("rldp/src/commands/train.rs", &["train"]),
     ("rldp/src/commands/utility.rs", &["evaluate"]),
 ];
