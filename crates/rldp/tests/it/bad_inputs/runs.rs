@@ -59,14 +59,20 @@ pub(super) fn cases() -> Vec<Case> {
         ("resume with a ledger of bytes", "rm -rf copy; cp -r done copy; printf '\\377\\n' > copy/ledger.jsonl"),
         (
             "resume with a changed checkpoint",
-            "rm -rf copy; cp -r done copy; printf X | dd of=copy/checkpoint.bin bs=1 seek=5000 conv=notrunc 2> /dev/null",
+            "rm -rf copy; cp -r done copy; sed -i '$d' copy/ledger.jsonl; printf X | dd of=copy/checkpoint.bin bs=1 seek=5000 conv=notrunc 2> /dev/null",
         ),
-        ("resume with a cut checkpoint", "rm -rf copy; cp -r done copy; truncate -s 4000 copy/checkpoint.bin"),
-        ("resume with an empty checkpoint", "rm -rf copy; cp -r done copy; : > copy/checkpoint.bin"),
+        (
+            "resume with a cut checkpoint",
+            "rm -rf copy; cp -r done copy; sed -i '$d' copy/ledger.jsonl; truncate -s 4000 copy/checkpoint.bin",
+        ),
+        (
+            "resume with an empty checkpoint",
+            "rm -rf copy; cp -r done copy; sed -i '$d' copy/ledger.jsonl; : > copy/checkpoint.bin",
+        ),
         ("resume with broken settings", "rm -rf copy; cp -r done copy; echo '[x' > copy/config.toml"),
         (
             "resume with the records gone",
-            "rm -rf copy; cp -r done copy; sed -i 's/\"train.csv\"/\"gone.csv\"/' copy/config.toml",
+            "rm -rf copy; cp -r done copy; sed -i '$d' copy/ledger.jsonl; sed -i 's/\"train.csv\"/\"gone.csv\"/' copy/config.toml",
         ),
     ] {
         cases.push(changed(name, RESUME, before));
