@@ -59,6 +59,11 @@ impl Claim {
         self.after.iter().flat_map(|earlier| earlier.claim.earlier().into_iter().chain([earlier])).collect()
     }
 
+    /// The claims of the runs before this one, and this one's.
+    pub fn with_earlier(&self) -> Vec<&Self> {
+        self.earlier().into_iter().map(|earlier| &earlier.claim).chain([self]).collect()
+    }
+
     /// What this run and those before it promise together; `None` when it is the first, or promises nothing.
     ///
     /// # Errors
@@ -67,8 +72,7 @@ impl Claim {
         if self.after.is_empty() || self.guarantee != Guarantee::Holds {
             return Ok(None);
         }
-        let claims: Vec<&Self> = self.earlier().into_iter().map(|earlier| &earlier.claim).chain([self]).collect();
-        joint(&claims).map(Some)
+        joint(&self.with_earlier()).map(Some)
     }
 
     /// What goes with the claim of a run that has others before it.
@@ -78,7 +82,7 @@ impl Claim {
         };
         let before = self.earlier();
         let heads: Vec<&str> = before.iter().map(|earlier| earlier.head.as_str()).collect();
-        let except = if self.shared_eval || before.iter().any(|earlier| earlier.claim.shared_eval) {
+        let except = if self.with_earlier().iter().any(|claim| claim.shared_eval) {
             ", but for figures of evaluation files, which may share records with training files,"
         } else {
             ""

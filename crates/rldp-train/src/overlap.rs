@@ -5,9 +5,13 @@ use std::{io, path::Path};
 
 use fs_err as fs;
 use rldp_data::{TokenRecord, is_in_memory, is_standard_input};
-use rldp_privacy::{Claim, claim_of, digest_of};
+use rldp_privacy::{PublicFile, claim_of, digest_of};
 
-use crate::{error::TrainError, run::recorder::files, settings::TrainSettings};
+use crate::{
+    error::TrainError,
+    run::{closing::digest_of_file, recorder::files},
+    settings::TrainSettings,
+};
 
 /// Refuses an evaluation file that is the training file, by its place on disk or by what it holds.
 pub(crate) fn refuse_same_file(train: &Path, eval: &Path) -> Result<(), TrainError> {
@@ -75,16 +79,13 @@ pub(crate) fn shared_eval(settings: &TrainSettings, eval: &Path) -> TrainError {
 pub(crate) fn refuse_declared_public(settings: &TrainSettings) -> Result<(), TrainError> {
     let Some(run) = &settings.model.after else { return Ok(()) };
     // A ledger that holds no claim is refused where the claim of this run is made.
-    let before = claim_of(&fs::read_to_string(run.join(files::LEDGER)).unwrap_or_default());
-    let claims = |claim: &Claim| claim.earlier().into_iter().map(|earlier| earlier.claim.clone()).collect::<Vec<_>>();
-    let public: Vec<String> = before
-        .iter()
-        .flat_map(|claim| claims(claim).into_iter().chain([claim.clone()]))
-        .flat_map(|claim| claim.public_text)
-        .map(|file| file.sha256)
-        .collect();
+    let Some(before) = claim_of(&fs::read_to_string(run.join(files::LEDGER)).unwrap_or_default()) else {
+        return Ok(());
+    };
+    let public: Vec<&PublicFile> = before.with_earlier().into_iter().flat_map(|claim| &claim.public_text).collect();
+    let was_public = |digest: &str| public.iter().any(|file| file.sha256 == digest);
     for path in settings.data.train.paths().iter().filter(|path| !is_standard_input(path) && !is_in_memory(path)) {
-        if !public.is_empty() && public.contains(&digest_of(fs::File::open(path)?)?) {
+        if !public.is_empty() && was_public(&digest_of_file(path)?) {
             return Err(TrainError::Refused(format!(
                 "--train {} was declared public text by a run that {} goes on from, or by that run itself, and was learned without noise; \
                  train on other records, or start without --after",

@@ -348,19 +348,20 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
 
 /// Defaults < settings file (or the run's own, when resuming) < flags.
 fn resolve(arguments: &TrainArguments) -> Result<TrainSettings> {
+    let resumed = run_to_resume(arguments)?;
     let mut given = Given::default();
-    if let Some(folder) = run_to_resume(arguments)? {
+    if let Some(folder) = &resumed {
         given = facade::given_from_file(&folder.join(files::CONFIG))?;
     }
     if let Some(path) = &arguments.config {
         given.overlay(facade::given_from_file(path)?);
     }
     given.overlay(arguments.settings.0.clone());
-    if let Some(folder) = run_to_resume(arguments)? {
+    if let Some(folder) = &resumed {
         given.set("out", Some(folder.display().to_string()));
     }
     // The model of a run is where the run was started.
-    let resumed = run_to_resume(arguments)?.filter(|_| !arguments.settings.0.has("model"));
+    let resumed = resumed.filter(|_| !arguments.settings.0.has("model"));
     let model = match (resumed, given.text("model")) {
         (Some(folder), Some(model)) => Origin::of(&folder).model(model.as_ref()).ok(),
         (_, model) => model.map(PathBuf::from),
