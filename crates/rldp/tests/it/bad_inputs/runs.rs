@@ -45,6 +45,13 @@ pub(super) fn cases() -> Vec<Case> {
     ] {
         cases.push(changed(name, format!("{RESUME} {more}"), "rm -rf copy; cp -r done copy"));
     }
+    cases.extend(damaged());
+    cases
+}
+
+/// What a resume and a verification say of folders that somebody changed.
+fn damaged() -> Vec<Case> {
+    let mut cases = Vec::new();
     for (name, before) in [
         (
             "resume with a changed ledger",
