@@ -118,7 +118,8 @@ class Lab:
                 file.write(json.dumps(row, separators=(",", ":")) + "\n")
         return row
 
-    def line(self, task, settings, folder, seed, files):
+    def command(self, task, settings, folder, seed, files):
+        """What runs a task in a folder, and its environment."""
         given = self.given
         command = [given.rldp, "train", "--model", given.models / task["model"], "--train", self.sample(task, folder)]
         command += ["--eval", given.data / f"{task['corpus']}-eval.csv", "--out", folder / "run", "--quiet"]
@@ -127,8 +128,11 @@ class Lab:
         command += ["--seed", seed, "--unsafe-noise-seed", seed, *files]
         for name, value in settings.items():
             command += [f"--{name.replace('_', '-')}", value] if name != "way" else []
-        environment = {**os.environ, "RAYON_NUM_THREADS": "1"}
-        made = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment)
+        return [str(part) for part in command], {**os.environ, "RAYON_NUM_THREADS": "1"}
+
+    def line(self, task, settings, folder, seed, files):
+        command, environment = self.command(task, settings, folder, seed, files)
+        made = subprocess.run(command, capture_output=True, text=True, env=environment)
         if made.returncode != 0:
             return {**task, "seed": seed, "settings": settings, "failed": made.stderr.strip().splitlines()[-1:]}
         return {**task, "seed": seed, "settings": settings, **self.read(folder / "run")}
