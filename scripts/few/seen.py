@@ -7,7 +7,7 @@ usage: seen.py RESULTS.jsonl [RESULTS.jsonl ...] [--steps K] [--looks LOOKS.json
 Wanted is log2 of the best rate over 1.6/(alpha sqrt T). Known is what is public before the first step (log2 of the signal bound s, of T); or what
 the run at that rate released in its first K steps (mean signal-to-noise over all pairs, the largest of a pair, the change of the paid loss
 over its deviation, persistence of the gradient); or both; or the slope of the paid loss over a first part of the run; or how far releases agreed by
-then, where the lines say so; or, of look.py, the factor on the update so far that would lose least, without noise. The yardstick is the mean of the other tasks, and the rule, which is fitted to none of them.
+then, where the lines say so; or, of look.py, the factor on the update so far that would lose least, without noise: with --looks, the tasks that were looked at. The yardstick is the mean of the other tasks, and the rule, which is fitted to none of them.
 """
 
 import argparse
@@ -88,6 +88,8 @@ def main():
     parser.add_argument("--looks", type=argparse.FileType(encoding="utf-8"))
     given = parser.parse_args()
     tasks = [task for path in given.results for task in rule.read(path) if task.first]
+    looks = looked(given.looks or ())
+    tasks = [task for task in tasks if all(task.name in factors for factors in looks.values())]
     wanted = [task.best_place for task in tasks]
     sets = {
         "nothing": None,
@@ -101,7 +103,7 @@ def main():
         sets[f"agreement, {part:.0%} of the steps"] = lambda task, _, part=part: [agreement(task, part)]
         sets[f"public and agreement, {part:.0%}"] = lambda task, _, part=part: public(task, 0) + [agreement(task, part)]
     sets["public and slope, 50%"] = lambda task, _: public(task, 0) + [first_part(task.first["loss"], 0.5)]
-    for (gain, part), factors in looked(given.looks or (), tasks).items():
+    for (gain, part), factors in looks.items():
         name = f"a look at {part:.0%} of a run at {gain:g} of the largest rate"
         sets[name] = lambda task, _, factors=factors: [factors[task.name]]
         sets[f"{name}, and agreement"] = lambda task, _, factors=factors, part=part: [factors[task.name], agreement(task, part)]
@@ -123,12 +125,12 @@ def main():
     print(f"\n{len(tasks)} tasks; released in the first {given.steps} steps.")
 
 
-def looked(lines, tasks):
-    """By rate and part of the run, log2 of the best factor of every task; only where all tasks were looked at."""
+def looked(lines):
+    """By rate and part of the run, log2 of the best factor of every task that was looked at."""
     found = {}
     for row in map(json.loads, lines):
         found.setdefault((row["gain"], row["part"]), {})[row["task"]] = math.log2(look.best_factor(row["losses"]))
-    return {key: factors for key, factors in sorted(found.items()) if all(task.name in factors for task in tasks)}
+    return dict(sorted(found.items()))
 
 
 def print_row(name, tasks, guesses, wanted):

@@ -16,6 +16,7 @@ use super::{
     manifest::{Birth, started},
     provenance::Source,
     recorder::files,
+    storage::same_place,
 };
 use crate::{error::TrainError, settings::TrainSettings};
 
@@ -184,11 +185,7 @@ pub(super) fn refuse_another(begun: &TrainSettings, settings: &TrainSettings) ->
     let run = &settings.output.out;
     let started_from = run.join(manifest_of(run)["started_from"].as_str().unwrap_or_default());
     let from = fs::canonicalize(&started_from).unwrap_or(started_from);
-    let same = |(before, now): (&PathBuf, &PathBuf)| {
-        let before = from.join(before);
-        before == *now
-            || fs::canonicalize(before).is_ok_and(|before| fs::canonicalize(now).is_ok_and(|now| before == now))
-    };
+    let same = |(before, now): (&PathBuf, &PathBuf)| same_place(&from.join(before), now);
     if before == now || before.as_ref().zip(now.as_ref()).is_some_and(same) {
         return Ok(());
     }

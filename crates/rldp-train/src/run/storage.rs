@@ -113,6 +113,11 @@ pub fn replace(storage: &dyn Storage, path: &Path, parts: &[&[u8]]) -> io::Resul
     storage.sync_folder(folder_of(path))
 }
 
+/// Whether two names are of one file or folder that is there, or the same words.
+pub fn same_place(one: &Path, other: &Path) -> bool {
+    one == other || fs::canonicalize(one).is_ok_and(|one| fs::canonicalize(other).is_ok_and(|other| one == other))
+}
+
 /// The folder that a path lies in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))

@@ -313,7 +313,7 @@ fn table(plans: &Plans, machine: Option<&Machine>, written: Option<&Path>, warms
             format!("{:.2}", plan.noise_multiplier),
             plan.signal_to_noise.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}")),
             format!("{:.0}", plan.records),
-            format!("{:.1}", plan.epochs),
+            if plan.epochs < 1.0 { format!("{:.2}", plan.epochs) } else { format!("{:.1}", plan.epochs) },
             hours.map_or_else(|| "-".into(), |hours| duration(hours * SECONDS_AN_HOUR)),
             memory_bytes.map_or_else(|| "-".into(), memory),
         ]))?;
@@ -354,8 +354,9 @@ fn whose_times(machine: &Machine) -> String {
 }
 
 fn line(cells: &[String; 10]) -> String {
-    let widths = [1, 6, 7, 6, 7, 8, 9, 7, 9, 9];
-    cells.iter().zip(widths).map(|(cell, width)| format!("{cell:>width$}")).collect::<String>().trim_end().to_owned()
+    let widths = [1, 5, 6, 5, 6, 7, 8, 6, 9, 8];
+    let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:>width$}"));
+    cells.collect::<Vec<_>>().join(" ").trim_end().to_owned()
 }
 
 /// A duration as people say it.

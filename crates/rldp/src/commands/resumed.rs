@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use fs_err as fs;
-use rldp_train::files;
+use rldp_train::{files, storage::same_place};
 
 use super::{print_line, report};
 use crate::{cli::TrainArguments, exit::Wrong, progress::note};
@@ -24,7 +23,7 @@ pub(super) fn run_to_resume(arguments: &TrainArguments) -> Result<Option<PathBuf
     let Some(named) = &arguments.resume else { return Ok(None) };
     let out = arguments.settings.0.text("out").map(PathBuf::from);
     let folder = if named.as_os_str().is_empty() { out.clone() } else { Some(named.clone()) };
-    if let Some(other) = out.filter(|out| !named.as_os_str().is_empty() && !same_folder(out, named)) {
+    if let Some(other) = out.filter(|out| !named.as_os_str().is_empty() && !same_place(out, named)) {
         anyhow::bail!(Wrong::usage(anyhow::anyhow!(
             "--resume {} and --out {} are two folders; a run goes on in its own: leave --out out",
             named.display(),
@@ -42,8 +41,4 @@ pub(super) fn run_to_resume(arguments: &TrainArguments) -> Result<Option<PathBuf
         )));
     }
     Ok(Some(folder))
-}
-
-fn same_folder(one: &Path, other: &Path) -> bool {
-    one == other || fs::canonicalize(one).is_ok_and(|one| fs::canonicalize(other).is_ok_and(|other| one == other))
 }
