@@ -25,14 +25,16 @@ def best_runs(rows):
 
 
 def name(row, best):
-    settings = {key: value for key, value in row["settings"].items() if key != "learning_rate"}
-    if set(row["settings"]) != {"learning_rate", *settings} or len(settings) != 1 or row["settings"]["learning_rate"] != best["settings"]["learning_rate"]:
+    """The one setting in which a run differs from the best one, if it is one."""
+    rate, more = row["settings"].get("learning_rate"), {key: value for key, value in row["settings"].items() if key != "learning_rate"}
+    if rate != best["settings"]["learning_rate"] or len(more) != 1:
         return None
-    (knob, value), = settings.items()
+    ((knob, value),) = more.items()
     if knob != "noise_bands":
         return f"{knob} {value}"
-    ratio = value / best["bands"]
-    return None if ratio == 1 else f"bands {'a ' + str(round(1 / ratio)) + 'th' if ratio < 1 else str(round(ratio)) + ' times'}"
+    parts = {2: "half", 4: "a quarter", 8: "an eighth"}
+    more_or_less = value / best["bands"]
+    return None if more_or_less == 1 else f"bands: {parts[round(1 / more_or_less)] if more_or_less < 1 else f'{more_or_less:g} times'} as many"
 
 
 def main():
