@@ -19,22 +19,20 @@ def best_runs(rows):
     """A task's run at its best rate, of those that set nothing else."""
     best = {}
     for row in rows:
-        if set(row["settings"]) == {"learning_rate"} and row["nll"] < best.get(row["task"], row)["nll"] + 1e-12:
-            best[row["task"]] = row
+        if set(row["settings"]) == {"learning_rate"}:
+            best[row["task"]] = min(best.get(row["task"], row), row, key=lambda row: row["nll"])
     return best
 
 
 def name(row, best):
-    """The one setting in which a run differs from the best one, if it is one."""
-    rate, more = row["settings"].get("learning_rate"), {key: value for key, value in row["settings"].items() if key != "learning_rate"}
-    if rate != best["settings"]["learning_rate"] or len(more) != 1:
+    """The one setting in which a run differs from the best one; None where it is not one."""
+    settings = dict(row["settings"])
+    if settings.pop("learning_rate", None) != best["settings"]["learning_rate"] or len(settings) != 1:
         return None
-    ((knob, value),) = more.items()
+    ((knob, value),) = settings.items()
     if knob != "noise_bands":
         return f"{knob} {value}"
-    parts = {2: "half", 4: "a quarter", 8: "an eighth"}
-    more_or_less = value / best["bands"]
-    return None if more_or_less == 1 else f"bands: {parts[round(1 / more_or_less)] if more_or_less < 1 else f'{more_or_less:g} times'} as many"
+    return f"{value / best['bands']:g} times the bands" if value != best["bands"] else None
 
 
 def main():

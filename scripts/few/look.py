@@ -11,7 +11,6 @@ import argparse
 import csv
 import itertools
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -37,41 +36,41 @@ def best_factor(losses):
     return min(max(lowest, 0.3), 3.0)
 
 
-class Line(room.Lab):
+def look(given, task, part):
     """A run to a part of its steps, and the losses along the line it took."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="few-"))
+    try:
+        steps = interrupted(given, task, part, folder)
+        return {**task, "gain": given.gain, "part": part, "steps_done": steps, "losses": losses(given, task, folder)}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
-    def part(self, task, gain, part):
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="few-"))
-        try:
-            steps = self.interrupted(task, gain, part, folder)
-            return {**task, "gain": gain, "part": part, "steps_done": steps, "losses": self.losses(task, folder)}
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
-    def interrupted(self, task, gain, part, folder):
-        metrics, wanted = folder / "run" / "metrics.jsonl", round(part * task["steps"])
-        done = lambda: metrics.read_text().count('"kind":"step"') if metrics.exists() else 0
-        command, environment = self.command(task, {"learning_rate": float(f"{gain * room.rule(task):.5g}")}, folder, 1, ())
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-        while process.poll() is None and done() < wanted - 1:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        return done()
+def interrupted(given, task, part, folder):
+    metrics, wanted = folder / "run" / "metrics.jsonl", round(part * task["steps"])
+    done = lambda: metrics.read_text().count('"kind":"step"') if metrics.exists() else 0
+    command, environment = room.command(given, task, {"learning_rate": float(f"{given.gain * room.rule(task):.5g}")}, folder, 1)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    while process.poll() is None and done() < wanted - 1:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    return done()
 
-    def losses(self, task, folder):
-        adapter = folder / "run" / "adapter"
-        settings = json.loads((adapter / "adapter_config.json").read_text())
-        with open(folder / "train.csv", encoding="utf-8", newline="") as source, open(folder / "some.csv", "w", encoding="utf-8", newline="") as target:
-            csv.writer(target).writerows(itertools.islice(csv.reader(source), UNITS + 1))
-        found = {}
-        for factor in FACTORS:
-            (adapter / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": factor * settings["lora_alpha"]}))
-            command = [self.given.rldp, "evaluate", "--model", self.given.models / task["model"], "--adapter", adapter]
-            command += ["--data", folder / "some.csv", "--max-length", 64, "--json"]
-            made = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-            found[factor] = round(json.loads(made.stdout)["nll"], 5)
-        return found
+
+def losses(given, task, folder):
+    adapter = folder / "run" / "adapter"
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    with open(folder / "train.csv", encoding="utf-8", newline="") as source, open(folder / "some.csv", "w", encoding="utf-8", newline="") as target:
+        csv.writer(target).writerows(itertools.islice(csv.reader(source), UNITS + 1))
+    found = {}
+    for factor in FACTORS:
+        (adapter / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": factor * settings["lora_alpha"]}))
+        command = [given.rldp, "evaluate", "--model", given.models / task["model"], "--adapter", adapter]
+        command += ["--data", folder / "some.csv", "--max-length", 64, "--json"]
+        made = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+        found[factor] = round(json.loads(made.stdout)["nll"], 5)
+    return found
 
 
 def main():
@@ -88,13 +87,11 @@ def main():
         tasks[row["task"]] = {name: row[name] for name in ("task", "corpus", "units", "epsilon", "steps", "batch", "model")}
     known = [json.loads(line) for line in given.looks.read_text().splitlines()] if given.looks.exists() else []
     known = {(row["task"], row["gain"], row["part"]) for row in known}
-    given.results = pathlib.Path(os.devnull)
-    line = Line(given)
     for task in sorted(tasks.values(), key=room.tokens):
         for part in map(float, given.parts.split(",")):
             if (task["task"], given.gain, part) not in known:
                 with open(given.looks, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(line.part(task, given.gain, part), separators=(",", ":")) + "\n")
+                    file.write(json.dumps(look(given, task, part), separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

@@ -79,6 +79,27 @@ def compact(number):
     return None if number is None else float(f"{number:.4g}")
 
 
+def sample(given, task, folder):
+    """The task's records, as a file in a folder."""
+    with open(given.data / f"{task['corpus']}.csv", encoding="utf-8", newline="") as source:
+        rows = list(csv.reader(source))[: task["units"] + 1]
+    with open(folder / "train.csv", "w", encoding="utf-8", newline="") as target:
+        csv.writer(target).writerows(rows)
+    return folder / "train.csv"
+
+
+def command(given, task, settings, folder, seed, files=()):
+    """What runs a task in a folder, and its environment."""
+    command = [given.rldp, "train", "--model", given.models / task["model"], "--train", sample(given, task, folder)]
+    command += ["--eval", given.data / f"{task['corpus']}-eval.csv", "--out", folder / "run", "--quiet"]
+    command += ["--epsilon", task["epsilon"], "--delta", DELTA, "--steps", task["steps"], "--batch-size", task["batch"]]
+    command += ["--max-length", 64, "--eval-every", 100_000, "--checkpoint-every", 100_000, "--interval", 5]
+    command += ["--seed", seed, "--unsafe-noise-seed", seed, *files]
+    for name, value in settings.items():
+        command += [f"--{name.replace('_', '-')}", value] if name != "way" else []
+    return [str(part) for part in command], {**os.environ, "RAYON_NUM_THREADS": "1"}
+
+
 class Lab:
     def __init__(self, given):
         self.given = given
@@ -92,13 +113,6 @@ class Lab:
     @staticmethod
     def key(task, seed, settings):
         return json.dumps([task["task"], seed, settings], sort_keys=True)
-
-    def sample(self, task, folder):
-        with open(self.given.data / f"{task['corpus']}.csv", encoding="utf-8", newline="") as source:
-            rows = list(csv.reader(source))[: task["units"] + 1]
-        with open(folder / "train.csv", "w", encoding="utf-8", newline="") as target:
-            csv.writer(target).writerows(rows)
-        return folder / "train.csv"
 
     def run(self, task, settings, seed=None, files=()):
         """The line of one run; `files` are flags that are no part of its key."""
@@ -118,21 +132,9 @@ class Lab:
                 file.write(json.dumps(row, separators=(",", ":")) + "\n")
         return row
 
-    def command(self, task, settings, folder, seed, files):
-        """What runs a task in a folder, and its environment."""
-        given = self.given
-        command = [given.rldp, "train", "--model", given.models / task["model"], "--train", self.sample(task, folder)]
-        command += ["--eval", given.data / f"{task['corpus']}-eval.csv", "--out", folder / "run", "--quiet"]
-        command += ["--epsilon", task["epsilon"], "--delta", DELTA, "--steps", task["steps"], "--batch-size", task["batch"]]
-        command += ["--max-length", 64, "--eval-every", 100_000, "--checkpoint-every", 100_000, "--interval", 5]
-        command += ["--seed", seed, "--unsafe-noise-seed", seed, *files]
-        for name, value in settings.items():
-            command += [f"--{name.replace('_', '-')}", value] if name != "way" else []
-        return [str(part) for part in command], {**os.environ, "RAYON_NUM_THREADS": "1"}
-
     def line(self, task, settings, folder, seed, files):
-        command, environment = self.command(task, settings, folder, seed, files)
-        made = subprocess.run(command, capture_output=True, text=True, env=environment)
+        words, environment = command(self.given, task, settings, folder, seed, files)
+        made = subprocess.run(words, capture_output=True, text=True, env=environment)
         if made.returncode != 0:
             return {**task, "seed": seed, "settings": settings, "failed": made.stderr.strip().splitlines()[-1:]}
         return {**task, "seed": seed, "settings": settings, **self.read(folder / "run")}

@@ -7,7 +7,8 @@ usage: seen.py RESULTS.jsonl [RESULTS.jsonl ...] [--steps K] [--looks LOOKS.json
 Wanted is log2 of the best rate over 1.6/(alpha sqrt T). Known is what is public before the first step (log2 of the signal bound s, of T); or what
 the run at that rate released in its first K steps (mean signal-to-noise over all pairs, the largest of a pair, the change of the paid loss
 over its deviation, persistence of the gradient); or both; or the slope of the paid loss over a first part of the run; or how far releases agreed by
-then, where the lines say so; or, of look.py, the factor on the update so far that would lose least, without noise: with --looks, the tasks that were looked at. The yardstick is the mean of the other tasks, and the rule, which is fitted to none of them.
+then, where the lines say so; or, with --looks, the factor on the update so far that would lose least, without noise (look.py), over the tasks that were
+looked at. The yardstick is the mean of the other tasks, and the rule, which is fitted to none of them.
 """
 
 import argparse
