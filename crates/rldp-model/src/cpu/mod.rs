@@ -54,7 +54,7 @@ pub use self::{
     kernel_cases::{KernelCase, kernel_cases},
     memory::MemoryLimit,
     precision::{Precision, instruction_sets},
-    speed::{peak_speed, product_speed},
+    speed::{fastest_precision, peak_speed, product_speed},
 };
 
 /// Precision, and settings that bound memory and change no result.

@@ -14,9 +14,9 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// [`Precision::Bf16`] if this processor multiplies bf16, else [`Precision::F32`].
-    pub fn best() -> Self {
-        if bf16::fastest().is_some() { Self::Bf16 } else { Self::F32 }
+    /// Whether this processor multiplies in it.
+    pub fn is_native(self) -> bool {
+        self == Self::F32 || self.kernel().is_some()
     }
 
     /// What multiplies in bf16 here; `None` where products are in f32.

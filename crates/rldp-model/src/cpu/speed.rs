@@ -1,6 +1,6 @@
-//! Measures the products with frozen matrices on one core, for benchmarks.
+//! Measures the products with frozen matrices on one core, for benchmarks and for the choice of a precision.
 
-use std::time::Instant;
+use std::{sync::OnceLock, time::Instant};
 
 use super::{
     Precision,
@@ -13,6 +13,25 @@ use crate::{
         gemm::{self, View},
     },
 };
+
+/// bf16 has to be so many times as fast as f32, since operands are rounded and laid out in pairs for it.
+const WORTH_ROUNDING: f64 = 1.25;
+
+/// The precision whose products are fastest on this processor. Tile registers are always. Pairwise products of AVX-512 are twice as fast as f32 where one
+/// starts every cycle, and half as fast where one starts every fourth; no flag of a processor tells which, so both are timed, once, for some milliseconds.
+pub fn fastest_precision() -> Precision {
+    static FASTEST: OnceLock<Precision> = OnceLock::new();
+    *FASTEST.get_or_init(|| match Precision::Bf16.kernel() {
+        None => Precision::F32,
+        Some(bf16::Kernel::Amx) => Precision::Bf16,
+        Some(bf16::Kernel::Avx512) => {
+            // In turns, so that other work disturbs both alike.
+            let rounds = || (0..5).map(|_| [Precision::F32, Precision::Bf16].map(|kind| peak_speed(kind, 1)));
+            let [exact, rounded] = rounds().fold([0.0_f64; 2], |most, now| [most[0].max(now[0]), most[1].max(now[1])]);
+            if rounded > WORTH_ROUNDING * exact { Precision::Bf16 } else { Precision::F32 }
+        }
+    })
+}
 
 /// GFLOP/s on the calling core of x · Wᵀ (the forward pass) and of dy · W (the input's gradient), with W (out, in) stored
 /// in f32, for `rows` rows; the best of `repeats`. Laying out W in tiles is included, unless it is kept.

@@ -6,7 +6,10 @@
 use std::collections::BTreeSet;
 
 use rldp_control::ControllerKind;
-use rldp_model::{ModelConfig, cpu::Precision};
+use rldp_model::{
+    ModelConfig,
+    cpu::{self, Precision},
+};
 use toml::{Table, Value};
 
 use super::{DataSettings, PrecisionKind, Preset, Setting, TrainSettings, all};
@@ -294,7 +297,7 @@ fn fill_plan(table: &mut Table, epochs: Option<&Value>, known: &Known) -> Result
 }
 
 fn fastest_precision(card: bool) -> PrecisionKind {
-    match if card { Precision::Bf16 } else { Precision::best() } {
+    match if card { Precision::Bf16 } else { cpu::fastest_precision() } {
         Precision::Bf16 => PrecisionKind::Bf16,
         Precision::F32 => PrecisionKind::F32,
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use rldp_model::cpu::{Precision, instruction_sets};
+use rldp_model::cpu::{fastest_precision, instruction_sets};
 use serde::Serialize;
 
 use super::{print_json, print_line};
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &InspectDevicesArguments) -> Result<ExitCode> {
             model: rldp_train::machine()["cpu"].as_str().map(str::to_owned),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             instruction_sets: instruction_sets(),
-            precision: Precision::best().description().to_owned(),
+            precision: fastest_precision().description().to_owned(),
         },
         gpus: cards.iter().flatten().map(card).collect(),
         gpu_note: gpu_note(&cards),

@@ -265,9 +265,9 @@ fn base_name(settings: &TrainSettings) -> String {
 fn cpu_options(settings: &TrainSettings) -> Result<CpuOptions> {
     let precision = match settings.model.precision {
         PrecisionKind::F32 => Precision::F32,
-        PrecisionKind::Bf16 if Precision::best() == Precision::Bf16 || on_card(settings) => Precision::Bf16,
+        PrecisionKind::Bf16 if Precision::Bf16.is_native() || on_card(settings) => Precision::Bf16,
         PrecisionKind::Bf16 => anyhow::bail!(Wrong::input(anyhow::anyhow!(
-            "precision is bf16, but this processor has no fast bf16 product; use --precision f32"
+            "precision is bf16, but this processor multiplies no bf16; use --precision f32"
         ))),
     };
     Ok(CpuOptions { micro_batch_tokens: settings.model.micro_batch_tokens, precision, ..CpuOptions::default() })

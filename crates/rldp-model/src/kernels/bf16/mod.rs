@@ -158,7 +158,7 @@ fn multiply(
 }
 
 /// Blocks that [`hot`] multiplies.
-const HOT: usize = 1000;
+const HOT: usize = 100;
 
 /// Operations of [`hot`].
 pub(crate) fn hot_flops() -> usize {
