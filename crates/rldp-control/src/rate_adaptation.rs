@@ -139,7 +139,7 @@ mod tests {
     fn the_last_word_of_the_first_half_stands() {
         assert_eq!(after(&[(9.0, 0.03)]), 1.0);
         assert!(after(&[(9.0, 0.4), (-9.0, 0.6)]) > 1.9);
-        assert_eq!(after(&[(9.0, 0.4), (-9.0, 0.5)]), 0.5);
+        assert_eq!(after(&[(4.0, 0.1), (-9.0, 0.5)]), 0.5);
     }
 
     #[test]
