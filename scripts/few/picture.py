@@ -12,7 +12,7 @@ import sys
 
 import rule
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 360, 56, 44, 16
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 360, 56, 44, 24
 
 
 def main():
@@ -32,7 +32,7 @@ def main():
         if low <= math.log(1 / signal) <= high:
             out.append(f'<text x="{x(1 / signal):.1f}" y="{HEIGHT - 24}" text-anchor="middle">1/{signal}</text>')
     out.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">noise of a step over its largest signal, 1/s</text>')
-    out.append(f'<text x="{LEFT + 8}" y="{TOP + 8}">perplexity over the best rate in hindsight; grey: 1.6/(α√T), filled: the default; circles: found on, squares: held out</text>')
+    out.append(f'<text x="{LEFT + 8}" y="{TOP - 10}">perplexity over the best rate in hindsight; grey: 1.6/(α√T), filled: the default; circles: found on, squares: held out</text>')
     for name, tasks in groups:
         for task in tasks:
             place, before, after = x(1 / task.bound), y(task.regret(0.0)), y(max(task.over(task.follows), 0.0))
