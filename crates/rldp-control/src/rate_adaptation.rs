@@ -92,8 +92,8 @@ impl RateAdaptation {
 
     /// Goes on with the gain of a sound one that an earlier process saved, within its own ends.
     pub fn restore(&mut self, saved: Self) {
-        *self =
-            Self { least: self.least, most: self.most, log_gain: saved.log_gain.clamp(self.least, self.most), ..saved };
+        self.log_gain = saved.log_gain.clamp(self.least, self.most);
+        self.kept = saved.kept;
     }
 }
 
@@ -140,6 +140,7 @@ mod tests {
         assert_eq!(after(&[(9.0, 0.03)]), 1.0);
         assert!(after(&[(9.0, 0.4), (-9.0, 0.6)]) > 1.9);
         assert_eq!(after(&[(4.0, 0.1), (-9.0, 0.5)]), 0.5);
+        assert!(after(&[(9.0, 0.4), (0.0, 0.5)]) > 1.9);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
 const WORTH_ROUNDING: f64 = 1.25;
 
 /// The precision whose products are fastest on this processor. Tile registers are always. Pairwise products of AVX-512 are twice as fast as f32 where one
-/// starts every cycle, and half as fast where one starts every fourth; no flag of a processor tells which, so both are timed, once, for some milliseconds.
+/// starts every cycle, and half as fast where one starts every second; no flag of a processor tells which, so both are timed, once, for some milliseconds.
 pub fn fastest_precision() -> Precision {
     static FASTEST: OnceLock<Precision> = OnceLock::new();
     *FASTEST.get_or_init(|| match Precision::Bf16.kernel() {
@@ -26,8 +26,8 @@ pub fn fastest_precision() -> Precision {
         Some(bf16::Kernel::Amx) => Precision::Bf16,
         Some(bf16::Kernel::Avx512) => {
             // In turns, so that other work disturbs both alike.
-            let rounds = || (0..5).map(|_| [Precision::F32, Precision::Bf16].map(|kind| peak_speed(kind, 1)));
-            let [exact, rounded] = rounds().fold([0.0_f64; 2], |most, now| [most[0].max(now[0]), most[1].max(now[1])]);
+            let rounds = (0..5).map(|_| [Precision::F32, Precision::Bf16].map(|kind| peak_speed(kind, 1)));
+            let [exact, rounded] = rounds.fold([0.0_f64; 2], |most, now| [most[0].max(now[0]), most[1].max(now[1])]);
             if rounded > WORTH_ROUNDING * exact { Precision::Bf16 } else { Precision::F32 }
         }
     })

@@ -208,11 +208,10 @@ impl Given {
         merge(&mut table, self.table);
         let limit =
             place(&mut table, "model").get("memory_limit").and_then(Value::as_str).and_then(|text| text.parse().ok());
-        let mut fill = |section: &str, key: &str, value: Value| {
-            place(&mut table, section).entry(key).or_insert(value);
-        };
-        fill("data", "max_length", whole(DataSettings::usual_length(known.model, limit)));
-        fill("model", "precision", fastest_precision(known.card).name().into());
+        let usual_length = || whole(DataSettings::usual_length(known.model, limit));
+        place(&mut table, "data").entry("max_length").or_insert_with(usual_length);
+        // Telling takes some milliseconds on some processors, so only where nobody says.
+        place(&mut table, "model").entry("precision").or_insert_with(|| fastest_precision(known.card).name().into());
         fill_plan(&mut table, epochs.as_ref(), known)?;
         let settings = understood(table)?;
         settings.validate()?;
