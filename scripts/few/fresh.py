@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tasks that nothing was chosen by, each with a noise of its own, appended to RESULTS as lines of JSON (standard library only).
+"""Further tasks, each with a noise of its own, appended to RESULTS as lines of JSON (standard library only).
 
 usage: fresh.py RLDP MODELS DATA RESULTS [--table]
 

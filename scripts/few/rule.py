@@ -7,7 +7,7 @@ A task's curve is its loss over the logarithm of the rate, by parabolas between 
 s = B · g / z the most that a step can hold of signal over the noise that lasts, along one direction; g is what bands take back of the noise. A run begins at
 sqrt(s / 100) of the first factor, no less than half and no more than all of it, as one does that keeps its rate. From its third release to half of its steps it has
 sqrt(s / enough) of it, no less than `floor`, and an octave more for every deviation by which its releases agree beyond `chance`, up to the first factor.
-What agreed since a tenth of the steps is given up with the root of the steps only.
+What agreed since 15 % of the steps is given up with the third root of the steps only.
 --fit searches these numbers on the first file, taking a run that moves for one at its mean rate and releases of the run
 at the first factor for its own; --list shows the tasks.
 """
@@ -25,7 +25,7 @@ import map as room
 RULE = {"enough": 400.0, "floor": 0.5, "chance": 2.0}
 # Of a run that keeps its rate, and of the others' first two steps.
 ALONE = {"enough": 100.0, "floor": 0.5}
-FIRST, KEPT_FROM, LAST = 0.04, 0.1, 0.5
+FIRST, KEPT_FROM, LAST = 0.04, 0.15, 0.5
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
@@ -111,8 +111,8 @@ def moving(task, rule):
         moved.append((1 - step / task.steps) * 2**place)
         part = (step + 1) / task.steps
         if agreement is not None and FIRST <= part <= LAST:
-            kept = max(kept, agreement * math.sqrt(part)) if part >= KEPT_FROM else kept
-            evidence = max(agreement, kept / math.sqrt(part))
+            kept = max(kept, agreement * part ** (1 / 3)) if part >= KEPT_FROM else kept
+            evidence = max(agreement, kept / part ** (1 / 3))
             place = min(least + max(evidence - rule["chance"], 0.0), 0.0)
     return math.log2(sum(moved) / sum(1 - step / task.steps for step in range(task.steps)))
 
