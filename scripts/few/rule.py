@@ -108,12 +108,12 @@ def moving(task, rule):
     """Place of the mean rate of a run that follows what its releases show."""
     least, place, moved, kept = start(task, rule), start(task, ALONE), [], 0.0
     for step, agreement in enumerate(task.first["agreement"]):
-        moved.append((1 - step / task.steps) * 2**place)
         part = (step + 1) / task.steps
         if agreement is not None and FIRST <= part <= LAST:
             kept = max(kept, agreement * part ** (1 / 3)) if part >= KEPT_FROM else kept
             evidence = max(agreement, kept / part ** (1 / 3))
             place = min(least + max(evidence - rule["chance"], 0.0), 0.0)
+        moved.append((1 - step / task.steps) * 2**place)
     return math.log2(sum(moved) / sum(1 - step / task.steps for step in range(task.steps)))
 
 

@@ -27,7 +27,7 @@
 //!
 //! What agreed before that and no longer does was learned at once (which words are common, say) and asks for no large rate.
 //!
-//! Evidence below 0 takes off no more than the rule does: gradients work against the noise that was carried in at the best rate as well (`docs/results/few.md`).
+//! Agreement below 0 takes off no more than the rule does: gradients work against the noise that was carried in at the best rate as well (`docs/results/few.md`).
 
 use rldp_privacy::Observable;
 use serde::{Deserialize, Serialize};

@@ -98,12 +98,18 @@ impl Regime {
     /// The noise multiplier that a committed plan fixes for round `index`, counted from 0; `None` past its end, and in the
     /// other regimes. With one band a round is a step.
     pub(crate) fn committed_noise(&self, index: u64) -> Option<f64> {
-        let Self::Committed { segments, .. } = self else { return None };
-        let mut end = 0;
-        segments.iter().find_map(|event| {
-            end += event.steps;
-            (index < end).then_some(event.noise_multiplier)
-        })
+        self.committed_noises()(index)
+    }
+
+    /// [`Self::committed_noise`] of many rounds, without a walk through the plan for each.
+    pub(crate) fn committed_noises(&self) -> impl Fn(u64) -> Option<f64> + use<'_> {
+        let segments: &[Event] = if let Self::Committed { segments, .. } = self { segments } else { &[] };
+        let ends = segments.iter().scan(0_u64, |end, event| {
+            *end = end.saturating_add(event.steps);
+            Some(*end)
+        });
+        let ends: Vec<u64> = ends.collect();
+        move |index| segments.get(ends.partition_point(|end| *end <= index)).map(|event| event.noise_multiplier)
     }
 
     /// The regime in words.

@@ -48,9 +48,9 @@ impl PrefixCosts {
 fn price(kind: AccountantKind, prefix: &[Event], claim: &Claim, last: bool) -> f64 {
     let delta = claim.ideal_delta();
     let found = if kind == AccountantKind::Pld && !last {
-        PldAccountant::with_resolution(COARSE).and_then(|coarse| coarse.epsilon(prefix, delta))
+        PldAccountant::with_resolution(COARSE).and_then(|coarse| coarse.epsilon_under(claim.adjacency, prefix, delta))
     } else {
-        accountant(kind).epsilon(prefix, delta)
+        accountant(kind).epsilon_under(claim.adjacency, prefix, delta)
     };
     found.unwrap_or(f64::INFINITY)
 }

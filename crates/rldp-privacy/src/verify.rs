@@ -176,11 +176,10 @@ impl Verification {
             Regime::Deck { cards, .. } => NoiseDeck::new(cards).ok(),
             Regime::Committed { .. } | Regime::Adaptive { .. } | Regime::NonPrivate => None,
         };
+        let committed = claim.regime.committed_noises();
         let wrong = charges.iter().enumerate().find(|(index, event)| {
             let allowed = match &claim.regime {
-                Regime::Committed { .. } => {
-                    claim.regime.committed_noise(claim.round_of(*index as u64)) == Some(event.noise_multiplier)
-                }
+                Regime::Committed { .. } => committed(claim.round_of(*index as u64)) == Some(event.noise_multiplier),
                 Regime::Deck { .. } => deck.as_mut().is_some_and(|deck| deck.try_charge(event).is_ok()),
                 Regime::Adaptive { .. } => true,
                 Regime::NonPrivate => event.noise_multiplier == 0.0,

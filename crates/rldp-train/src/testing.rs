@@ -177,7 +177,7 @@ pub(crate) fn demo_inputs(settings: &TrainSettings) -> Inputs {
         controller: None,
         units: records.units,
         secrets: records.secrets,
-        eval: None,
+        eval: records.eval,
         public: records.public,
         base_name: "demo".into(),
         base_digests: rldp_privacy::Digests::new(),

@@ -57,8 +57,8 @@ impl Trainer {
             let Self { engine, mechanism, learner, .. } = self;
             let Some(release) = mechanism.step(engine.as_mut(), &learner.adapter)? else { break };
             self.update(&release, progress)?;
-            self.steer()?;
             self.evaluate(progress)?;
+            self.steer()?;
             if self.steps().is_multiple_of(self.run.settings.output.checkpoint_every) {
                 self.checkpoint()?;
             }
@@ -120,9 +120,10 @@ impl Trainer {
 
     /// Evaluates the adapter that would be kept, on public records, when it is time to.
     fn evaluate(&mut self, progress: &mut dyn Progress) -> Result<(), TrainError> {
-        let (step, finished) = (self.steps(), self.has_finished());
+        let step = self.steps();
+        let asked = self.has_finished() || self.steering.is_rewarded_by_evaluation(step);
         let Self { engine, learner, run, .. } = self;
-        if !run.evaluation_is_due(step, finished) {
+        if !run.evaluation_is_due(step, asked) {
             return Ok(());
         }
         run.evaluate(step, engine.as_mut(), &learner.average.of(&learner.adapter), progress)

@@ -270,11 +270,12 @@ impl Controller for SetController {
         write_state(format, STATE, &self.state)
     }
 
-    /// A state that stands between two decisions over as many pairs is continued exactly; of any other, such as the policy
-    /// of another model, the agents are taken.
+    /// A checkpoint is continued exactly, and so is a state that stands between two decisions over as many pairs; of any other, such as
+    /// the policy of another model, the agents are taken.
     fn restore(&mut self, format: StateFormat, bytes: &[u8]) -> Result<(), ControlError> {
         let restored: SetState = read_state(format, bytes, STATE)?;
-        if restored.pending.as_ref().is_some_and(|decision| decision.pair_states.len() == self.count) {
+        let own = restored.pending.as_ref().map(|decision| decision.pair_states.len() == self.count);
+        if own.unwrap_or(format == StateFormat::MessagePack) {
             Self::fits(&restored)?;
             self.state = restored;
             return Ok(());

@@ -71,7 +71,7 @@ impl NoiseDeck {
 
     /// How many cards are left.
     pub fn left(&self) -> u64 {
-        self.cards.iter().map(|card| card.steps).sum()
+        self.cards.iter().fold(0, |left, card| left.saturating_add(card.steps))
     }
 
     /// The noise multiplier of the card left that is closest, in ratio, to what a controller wants.
@@ -89,7 +89,7 @@ impl NoiseDeck {
         let covers = |card: &&mut Event| {
             card.noise_multiplier <= event.noise_multiplier && card.sampling_rate == event.sampling_rate
         };
-        let covering: u64 = self.cards.iter_mut().filter(covers).map(|card| card.steps).sum();
+        let covering = self.cards.iter_mut().filter(covers).fold(0_u64, |sum, card| sum.saturating_add(card.steps));
         if event.validate().is_err() || covering < event.steps {
             let Event { sampling_rate, noise_multiplier, steps } = *event;
             return Err(DeckRefusal { sampling_rate, noise_multiplier, steps, left: self.left() });

@@ -92,7 +92,9 @@ impl StatisticSpec {
     /// that of its whole gradient. A unit is in one bin, so the histogram has norm √NORM_ENERGY.
     pub(crate) fn contribution(&self, loss: f64, finite: bool, factors: &[f64], norm: f64) -> Vec<f64> {
         let (centre, half) = self.centre_and_half();
-        let centred = if finite { (loss.clamp(self.loss_low, self.loss_high) - centre) / half } else { 0.0 };
+        // Of bounds that are neighbours the half rounds, so the quotient is bounded too.
+        let share = |loss: f64| ((loss.clamp(self.loss_low, self.loss_high) - centre) / half).clamp(-1.0, 1.0);
+        let centred = if finite { share(loss) } else { 0.0 };
         let weights = self.weights(factors.len());
         let mut parts = vec![weights.loss * centred, if finite { 0.0 } else { weights.non_finite }];
         parts.extend(factors.iter().map(|factor| if *factor < 1.0 { weights.clip } else { -weights.clip }));

@@ -30,8 +30,11 @@ pub struct Controls {
     pub shares: Vec<f64>,
     /// w_0.
     pub statistics_share: f64,
-    /// z of the last step that was charged; before it is, what is wished for the next one.
+    /// z of the last step that was charged; where a controller moves it otherwise than in a deck, of the next one.
     pub noise_multiplier: f64,
+    /// z that a controller asks a deck for, which plays the nearest card left; none before it asks for one, and in other regimes.
+    #[serde(default)]
+    pub wished_noise_multiplier: Option<f64>,
 }
 
 impl Controls {
@@ -49,7 +52,13 @@ impl Controls {
             shares: vec![(1.0 - privacy.statistics_share) / count; pairs],
             statistics_share: privacy.statistics_share,
             noise_multiplier,
+            wished_noise_multiplier: None,
         }
+    }
+
+    /// z that the next step is charged for, or the card nearest to it.
+    pub(crate) fn wanted_noise_multiplier(&self) -> f64 {
+        self.wished_noise_multiplier.unwrap_or(self.noise_multiplier)
     }
 
     /// The mechanism of the next step.
@@ -87,8 +96,13 @@ impl Controls {
             self.clip_norms[k] = clamp(self.clip_norms[k] * delta.exp(), start.clip_norms[k], CLIP_RANGE);
         }
         if regime != RegimeKind::Committed {
-            let proposal = self.noise_multiplier * action.noise_log_delta.exp();
-            self.noise_multiplier = clamp(proposal, start.noise_multiplier, NOISE_RANGE);
+            let proposal = self.wanted_noise_multiplier() * action.noise_log_delta.exp();
+            let wished = clamp(proposal, start.noise_multiplier, NOISE_RANGE);
+            match regime {
+                // What was played says nothing of what is wished: a wish must be able to leave a card behind in small moves.
+                RegimeKind::Deck => self.wished_noise_multiplier = Some(wished),
+                RegimeKind::Committed | RegimeKind::Adaptive => self.noise_multiplier = wished,
+            }
         }
         if self.clipping == ClippingKind::PairWise {
             let total = 1.0 - self.statistics_share;
@@ -106,6 +120,7 @@ impl Controls {
         let positive = |value: &f64| value.is_finite() && *value > 0.0;
         fixed(self) == fixed(start)
             && self.clip_norms.iter().chain(&self.shares).all(positive)
+            && self.wished_noise_multiplier.as_ref().is_none_or(positive)
             && (positive(&self.noise_multiplier) || self.noise_multiplier == 0.0 && start.noise_multiplier == 0.0)
     }
 }
@@ -142,6 +157,7 @@ mod tests {
             shares: vec![0.245; 4],
             statistics_share: 0.02,
             noise_multiplier: 1.0,
+            wished_noise_multiplier: None,
         }
     }
 
@@ -169,6 +185,16 @@ mod tests {
         assert_eq!(now.noise_multiplier, 1.0);
         now.apply(&start(), &action([0.0; 4], 0.3, -0.5), RegimeKind::Adaptive);
         assert!(now.noise_multiplier < 1.0);
+    }
+
+    #[test]
+    fn a_wish_leaves_the_card_that_was_played_behind() {
+        let mut now = start();
+        for _ in 0..10 {
+            now.apply(&start(), &action([0.0; 4], 0.0, 0.05), RegimeKind::Deck);
+            now.noise_multiplier = 1.0;
+        }
+        assert!((now.wanted_noise_multiplier().ln() - 0.5).abs() < 1e-12);
     }
 
     #[test]

@@ -101,7 +101,9 @@ impl Mechanism {
         adapter: &Adapter,
     ) -> Result<Option<NoisyRelease>, TrainError> {
         let allocation = self.now.allocation()?;
-        let Some(charge) = self.spender.charge(self.now.noise_multiplier, self.secrecy())? else { return Ok(None) };
+        let Some(charge) = self.spender.charge(self.now.wanted_noise_multiplier(), self.secrecy())? else {
+            return Ok(None);
+        };
         self.now.noise_multiplier = charge.noise_multiplier();
         let statistics = self.statistics.as_ref().map(|first| self.loss_bound.apply(first));
         let mut sum = ClippedSum::new(charge, &pair_sizes(adapter), allocation, statistics, self.units.len())?;

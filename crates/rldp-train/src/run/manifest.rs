@@ -89,7 +89,8 @@ pub(crate) fn manifest(
 }
 
 /// Which records were handed over in memory, and in which columns. Of public ones also how many they are, and their digest; of private ones
-/// neither, as of private files: a digest would tell whoever guesses the records that the guess is right.
+/// neither, as of private files: a digest would tell whoever guesses the records that the guess is right. An evaluation table may be private
+/// where `--allow-shared-eval` says so.
 fn in_memory(settings: &TrainSettings, inputs: &Inputs) -> Option<Value> {
     let data = &settings.data;
     let mut tables = serde_json::Map::new();
@@ -98,8 +99,11 @@ fn in_memory(settings: &TrainSettings, inputs: &Inputs) -> Option<Value> {
         tables.insert("train".into(), json!({"columns": columns(path, true)}));
     }
     if let Some((path, eval)) = data.eval.as_ref().filter(|path| is_in_memory(path)).zip(inputs.eval.as_ref()) {
-        let (records, sha256) = (eval.records(), eval.sha256());
-        tables.insert("eval".into(), json!({"columns": columns(path, false), "records": records, "sha256": sha256}));
+        let mut table = json!({"columns": columns(path, false)});
+        if !data.allow_shared_eval {
+            (table["records"], table["sha256"]) = (json!(eval.records()), json!(eval.sha256()));
+        }
+        tables.insert("eval".into(), table);
     }
     (!tables.is_empty()).then_some(Value::Object(tables))
 }

@@ -107,8 +107,8 @@ impl Run {
     }
 
     /// Whether the public records are evaluated after `step`, the last one where the run has `finished`, and were not before a resume.
-    pub(crate) fn evaluation_is_due(&self, step: u64, finished: bool) -> bool {
-        let due = finished || step.is_multiple_of(self.settings.output.eval_every);
+    pub(crate) fn evaluation_is_due(&self, step: u64, asked: bool) -> bool {
+        let due = asked || step.is_multiple_of(self.settings.output.eval_every);
         due && self.eval.is_some() && self.evaluation.is_none_or(|(at, _)| at != step)
     }
 

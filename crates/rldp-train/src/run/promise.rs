@@ -36,11 +36,18 @@ pub(crate) fn changes(before: &TrainSettings, now: &TrainSettings) -> Result<Vec
     if let Some(change) = found.iter().find(promised) {
         return refuse(change, "the promise of a run may not change");
     }
+    let named = |change: &&Change| (&*change.section, &*change.key, &*change.before) == ("model", "adapter", UNSET);
+    if let Some(change) = found.iter().find(named) {
+        return refuse(change, "the claim names no adapter that the run started from");
+    }
     if let Some(change) = found.iter().find(shapes) {
         return refuse(change, "the saved adapter and controller do not fit another one");
     }
     Ok(found)
 }
+
+/// Value of a setting that is not there.
+const UNSET: &str = "not set";
 
 /// One setting that changed.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -77,7 +84,7 @@ fn differences(before: &Table, now: &Table) -> Vec<Change> {
         let mut keys: Vec<&String> = before.keys().chain(now.keys()).collect();
         keys.sort_unstable();
         keys.dedup();
-        let text = |value: Option<&Value>| value.map_or_else(|| "not set".to_owned(), ToString::to_string);
+        let text = |value: Option<&Value>| value.map_or_else(|| UNSET.to_owned(), ToString::to_string);
         found.extend(keys.into_iter().filter(|key| before.get(*key) != now.get(*key)).map(|key| Change {
             section: section.clone(),
             key: key.clone(),
@@ -114,5 +121,7 @@ mod tests {
             let error = changes(&before, &now).unwrap_err().to_string();
             assert!(error.contains("may not change"), "{error}");
         }
+        now.model.adapter = Some("adapter".into());
+        assert!(changes(&before, &now).unwrap_err().to_string().contains("names no adapter"));
     }
 }

@@ -130,12 +130,17 @@ fn canary_units(
 }
 
 impl Secrets {
+    /// Whether coins were drawn that are yet to be written.
+    pub(crate) fn are_fresh(&self) -> bool {
+        self.members.is_some() || self.canaries.is_some()
+    }
+
     /// Writes what was drawn into the run's private folder.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub(crate) fn write(&self, run: &Path, units: &PrivacyUnits) -> Result<(), TrainError> {
-        if self.members.is_none() && self.canaries.is_none() {
+        if !self.are_fresh() {
             return Ok(());
         }
         let folder = run.join(files::PRIVATE);
@@ -227,6 +232,31 @@ mod tests {
         assert_eq!(read_canaries(&private.join(files::CANARIES)).unwrap().len(), 6);
         let manifest = fs_err::read_to_string(settings.output.out.join(files::MANIFEST)).unwrap();
         assert!(manifest.contains("held out with probability 0.5") && manifest.contains("6 canaries"), "{manifest}");
+    }
+
+    /// Otherwise the coins of a restored run would no longer be those that it was trained with.
+    #[test]
+    fn coins_of_a_run_without_its_ledger_are_not_drawn_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = hiding(folder.path());
+        let mut trainer = demo_trainer(&settings);
+        trainer.private_step().unwrap().unwrap();
+        trainer.checkpoint().unwrap();
+        drop(trainer);
+        let run = &settings.output.out;
+        let coins = || fs_err::read(run.join(files::PRIVATE).join(files::MEMBERSHIP)).unwrap();
+        let (before, ledger) = (coins(), fs_err::read(run.join(files::LEDGER)).unwrap());
+        fs_err::remove_file(run.join(files::LEDGER)).unwrap();
+        let error = resume(settings.clone(), demo_inputs(&settings)).err().unwrap().to_string();
+        assert!(error.contains("restore its own ledger"), "{error}");
+        assert_eq!(coins(), before);
+        // Coins that were drawn before another process began the run.
+        let late = demo_inputs(&settings);
+        fs_err::write(run.join(files::LEDGER), ledger).unwrap();
+        let error = resume(settings.clone(), late).err().unwrap().to_string();
+        assert!(error.contains("another process"), "{error}");
+        assert_eq!(coins(), before);
+        resume(settings.clone(), demo_inputs(&settings)).unwrap();
     }
 
     /// Fresh coins of two runs of 45 units agree by chance with probability 2^-45.

@@ -75,9 +75,7 @@ pub fn start_on(
     let manifest = manifest::manifest(&settings, &inputs, &adapter, &plan, controller.name(), &birth, book.as_ref());
     let mut recorder = Recorder::create(&settings, &manifest, storage)?;
     inputs.secrets.write(recorder.folder(), &inputs.units)?;
-    if !settings.unsafe_reasons().is_empty() {
-        recorder.metric(&serde_json::json!({"kind": "label", "label": plan.claim.statement()}))?;
-    }
+    label(&mut recorder, &settings, &plan.claim)?;
     if let Some(entry) = entry {
         entry.enter()?;
     }
@@ -128,12 +126,15 @@ pub fn resume_on(
         controller.restore(StateFormat::Json, &read_policy(policy, &settings)?.0)?;
     }
     manifest::check_base(&folder, &inputs)?;
-    // Drawn only when the run ended before its ledger began.
+    if inputs.secrets.are_fresh() {
+        refuse_fresh_coins(&folder, saved.is_some())?;
+    }
     inputs.secrets.write(&folder, &inputs.units)?;
     let spender = continue_ledger(&folder, &*storage, &settings, &plan, saved.as_ref())?;
     let known = saved.as_ref().map_or(0, |saved| saved.steps_charged);
     let length = saved.as_ref().map_or(0, |saved| saved.metrics);
     let mut recorder = Recorder::resume(&folder, lock, storage, length)?;
+    label(&mut recorder, &settings, &plan.claim)?;
     let lost = spender.steps_charged() - known;
     recorder.metric(&serde_json::json!({"kind": "resume", "step": known, "lost_steps": lost, "changed": changed}))?;
     if !changed.is_empty() {
@@ -151,11 +152,41 @@ pub fn resume_on(
     Ok(trainer)
 }
 
+/// Says in the metrics that a run promises nothing, where they do not say so yet.
+fn label(recorder: &mut Recorder, settings: &TrainSettings, claim: &Claim) -> Result<(), TrainError> {
+    if settings.unsafe_reasons().is_empty() || recorder.holds("label")? {
+        return Ok(());
+    }
+    recorder.metric(&serde_json::json!({"kind": "label", "label": claim.statement()}))
+}
+
+/// Coins are drawn where there is no ledger, so that a run which ended before its ledger began gets some. One that went further has lost its
+/// ledger, or another process began it meanwhile; its coins stay what they are.
+fn refuse_fresh_coins(folder: &Path, saved: bool) -> Result<(), TrainError> {
+    let ledger = folder.join(files::LEDGER);
+    let begun = std::fs::metadata(&ledger).is_ok_and(|file| file.len() > 0);
+    if !begun && !saved && last_recorded_step(folder)? == 0 {
+        return Ok(());
+    }
+    let reason = if begun {
+        "another process began the run meanwhile: resume it again"
+    } else {
+        "the run has begun: restore its own ledger"
+    };
+    Err(TrainError::Refused(format!(
+        "{} was not there when coins were drawn for {}, and {reason}",
+        ledger.display(),
+        files::PRIVATE
+    )))
+}
+
 /// The settings that the run in `folder` began with, and what differs now; what `settings` leave open stays as it was.
 fn settled(folder: &Path, settings: &mut TrainSettings) -> Result<(TrainSettings, Vec<Change>), TrainError> {
     let mut begun = read_settings(folder)?;
     // Runs from before there was a choice had noise of its own in every step.
     begun.privacy.noise_bands.get_or_insert(1);
+    // Nor did their rate follow anything.
+    begun.control.rate_adaptation.get_or_insert(false);
     settings.privacy.noise_bands = settings.privacy.noise_bands.or(begun.privacy.noise_bands);
     settings.control.rate_adaptation = settings.control.rate_adaptation.or(Some(goes_on_adapting(&begun, settings)));
     settings.optimizer.learning_rate = settings.optimizer.learning_rate.or(begun.optimizer.learning_rate);

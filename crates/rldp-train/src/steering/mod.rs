@@ -79,6 +79,11 @@ impl Steering {
         step.is_multiple_of(self.interval) || step == self.steps
     }
 
+    /// Whether the decision after `step` is rewarded by an evaluation of the adapter as it is then.
+    pub(crate) fn is_rewarded_by_evaluation(&self, step: u64) -> bool {
+        self.public_probe && self.is_due(step)
+    }
+
     /// The controller's turn after `step`: reward for the last interval, observation, action. `evaluation` is the last one on
     /// public records. What the interval was like, for the metrics; `None` when nothing was released in it.
     ///

@@ -64,7 +64,7 @@ pub(super) fn observation(
         evidence: seen.map_or_else(unknown, |seen| seen.evidence()),
         loss: number(&|state| Some(state.loss? / steps)),
         loss_change: number(&|state| Some(state.loss? / steps - state.previous_loss?)),
-        log_noise_multiplier: public((facts.now.noise_multiplier / facts.start.noise_multiplier).ln()),
+        log_noise_multiplier: public((facts.now.wanted_noise_multiplier() / facts.start.noise_multiplier).ln()),
         log_learning_rate_gain: public(post.learning_rate_gain.ln()),
         log_momentum: public(post.momentum_gain.ln()),
         log_averaging: public(post.averaging_horizon.ln()),

@@ -7,4 +7,5 @@ mod post_processing;
 mod public;
 mod resume;
 mod several;
+mod steering;
 mod whole_loop;

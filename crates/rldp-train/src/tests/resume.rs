@@ -53,6 +53,31 @@ fn a_resumed_run_goes_on_to_the_bit() {
     assert!(state(&uninterrupted) == state(&second), "the controllers differ");
 }
 
+/// Before the first decision too: what has earned no trust has none afterwards.
+#[test]
+fn a_policy_that_starts_from_nothing_stays_one_that_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path());
+    settings.control.controller = ControllerKind::SetScratch;
+    start(settings.clone(), inputs(&settings)).unwrap().run(&mut StopAfter(1)).unwrap();
+    resume(settings.clone(), inputs(&settings)).unwrap().run(&mut Silent).unwrap();
+    let decisions = metrics(&settings).into_iter().filter(|line| line["kind"] == "control");
+    let trust: Vec<f64> = decisions.map(|line| line["controller"]["run_trust"].as_f64().unwrap()).collect();
+    assert!(trust.len() == 5 && trust[0] == 0.0, "{trust:?}");
+}
+
+/// A run that is killed before its first checkpoint keeps no line of metrics but what it says of itself.
+#[test]
+fn runs_without_a_guarantee_say_so_after_a_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    drop(start(settings.clone(), inputs(&settings)).unwrap());
+    for _ in 0..2 {
+        drop(resume(settings.clone(), inputs(&settings)).unwrap());
+        assert_eq!(metrics(&settings).iter().filter(|line| line["kind"] == "label").count(), 1);
+    }
+}
+
 #[test]
 fn a_second_process_is_kept_out_and_leaves_no_trace() {
     let folder = tempfile::tempdir().unwrap();

@@ -96,8 +96,13 @@ impl Cells {
         let Event { sampling_rate: q, noise_multiplier: z, .. } = *event;
         let mut cells = Self { q, z, spacing, low, high, first: 0, last: 0 };
         cells.first = (cells.loss(low) / spacing).floor() as i64;
-        cells.last = ((cells.loss(high) / spacing).ceil() as i64).max(cells.first + 2);
+        cells.last = ((cells.loss(high) / spacing).ceil() as i64).max(cells.first.saturating_add(2));
         cells
+    }
+
+    /// Grid points between the ends, before anything is rounded; infinite or no number where the spacing is none.
+    pub(super) fn extent(&self) -> f64 {
+        (self.loss(self.high) - self.loss(self.low)) / self.spacing
     }
 
     /// dP/dQ = 1 − q + q e^{(2x−1)/(2z²)}, given that exponential.
@@ -113,7 +118,9 @@ impl Cells {
     /// ln(dP/dQ) at x.
     pub(super) fn loss(&self, x: f64) -> f64 {
         let exponent = (x - 0.5) / (self.z * self.z);
-        if exponent < DEEP { self.at(x).ratio.ln() } else { (self.q * exponent.exp_m1()).ln_1p() }
+        // 1 − q rounds, by as much at every x: where q is tiny and steps are many that would move the whole sum.
+        let excess = self.q * exponent.exp_m1();
+        if excess < -0.5 { self.at(x).ratio.ln() } else { excess.ln_1p() }
     }
 
     /// The x, cut to [low, high], at which dP/dQ takes a value.

@@ -42,9 +42,9 @@ impl StepPair {
     pub(super) fn new(event: &Event, grid: &Grid, bound: Bound) -> Result<Self, AccountingError> {
         grid.check(event)?;
         let cells = Cells::new(event, grid);
-        let atoms = cells.last - cells.first + 1;
-        if atoms > grid.most as i64 {
-            return Err(AccountingError::GridTooLarge { points: atoms as f64, limit: grid.most });
+        let points = cells.extent();
+        if points.is_nan() || points + 3.0 > grid.most as f64 {
+            return Err(AccountingError::GridTooLarge { points, limit: grid.most });
         }
         Ok(match bound {
             Bound::Pessimistic => Self::connect_the_dots(&cells),
@@ -85,4 +85,28 @@ pub(super) fn normal_tail(x: f64) -> f64 {
 /// 1/√(2π).
 pub(super) fn normal_density_at_zero() -> f64 {
     1.0 / (2.0 * PI).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rates that nobody takes, but that a ledger may hold.
+    #[test]
+    fn a_grid_that_no_number_fits_is_refused() {
+        for (q, z) in [(1e-200, 1.0), (1e-16, 0.05)] {
+            let event = Event::new(q, z, 10);
+            let grid = Grid::new(std::slice::from_ref(&event), 0.1, 1e-5);
+            let found = StepPair::new(&event, &grid, Bound::Pessimistic).err();
+            assert!(matches!(found, Some(AccountingError::GridTooLarge { .. })), "q = {q}: {found:?}");
+        }
+    }
+
+    /// 1 − q has no digits of such a q.
+    #[test]
+    fn the_loss_of_a_tiny_rate_keeps_its_digits() {
+        let event = Event::new(1e-13, 0.3, 1);
+        let cells = Cells::between(&event, 1e-14, [-3.0, 3.0]);
+        assert!((cells.loss(-3.0) / -1e-13 - 1.0).abs() < 1e-12, "{}", cells.loss(-3.0));
+    }
 }
