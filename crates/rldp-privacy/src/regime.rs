@@ -112,6 +112,15 @@ impl Regime {
         move |index| segments.get(ends.partition_point(|end| *end <= index)).map(|event| event.noise_multiplier)
     }
 
+    /// Which accountant proves the target: a filter's is by Rényi divergence.
+    pub(crate) fn accountant(&self) -> Option<AccountantKind> {
+        match self {
+            Self::Committed { accountant, .. } | Self::Deck { accountant, .. } => Some(*accountant),
+            Self::Adaptive { .. } => Some(AccountantKind::Rdp),
+            Self::NonPrivate => None,
+        }
+    }
+
     /// The regime in words.
     pub(crate) fn words(&self) -> &'static str {
         match self {

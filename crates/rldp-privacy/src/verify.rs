@@ -32,6 +32,8 @@ pub struct Verification {
     pub epsilon: Option<f64>,
     /// Delta of the claim.
     pub delta: Option<f64>,
+    /// The accountant that the claim rests on; none when the run promises nothing.
+    pub accountant: Option<AccountantKind>,
     /// Steps charged.
     pub steps: u64,
     /// Epsilon of the charged steps by the accountant the claim rests on, recomputed. Of a ledger that is still open it is what was
@@ -73,6 +75,7 @@ pub fn verify(ledger: &str) -> Verification {
         statement: "no claim could be read".into(),
         epsilon: None,
         delta: None,
+        accountant: None,
         steps: 0,
         epsilon_recomputed: None,
         epsilon_second: None,
@@ -114,6 +117,7 @@ impl Verification {
         self.claim = Some((**claim).clone());
         self.epsilon = Some(claim.target_epsilon).filter(|epsilon| epsilon.is_finite());
         self.delta = Some(claim.delta);
+        self.accountant = claim.regime.accountant();
         self.check_claim(claim);
         let charges = self.check_order(rest, claim.noise_bands);
         self.check_parameters(claim, &charges);

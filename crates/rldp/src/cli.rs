@@ -164,8 +164,8 @@ pub(crate) struct TrainArguments {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// Continue the run in --out (or in the folder given here) from its last checkpoint
-    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", value_hint = ValueHint::DirPath)]
-    pub(crate) resume: Option<PathBuf>,
+    #[arg(long, value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub(crate) resume: Option<Option<PathBuf>>,
     /// Print the resolved settings as TOML and stop
     #[arg(long)]
     pub(crate) show_settings: bool,

@@ -118,7 +118,9 @@ fn quadrature(q: f64, z: f64, a: f64) -> f64 {
     }
     // |g| is below (1 + u)^power times a small factor.
     let power = if (0.0..1.0).contains(&a) { 1.0 } else { a };
-    let levels: Vec<_> = (first..=last).map(|block| ratio.level(power, block as f64 * width)).collect();
+    let levels_of =
+        |power: f64| -> Vec<_> { (first..=last).map(|block| ratio.level(power, block as f64 * width)).collect() };
+    let levels = levels_of(power);
     let blocks = || (first..last).zip(levels.windows(2));
     let nodes = |block: i64| (0..block_nodes).map(move |i| (block * block_nodes + i) as f64 * spacing);
     let normalizer = spacing / (z * (2.0 * PI).sqrt());
@@ -136,11 +138,15 @@ fn quadrature(q: f64, z: f64, a: f64) -> f64 {
     let in_bulk = |block: i64| (block as f64 * width).abs() <= (BULK + 1.0) * z;
     let bulk: f64 = (first..last).filter(|&block| in_bulk(block)).flat_map(nodes).map(term).sum();
     let floor = bulk.abs().ln() + NEGLIGIBLE;
-    let rest: f64 = blocks()
-        .filter(|(block, ends)| !in_bulk(*block) && ratio.ceiling(ends[0], ends[1]) > floor)
-        .flat_map(|(block, _)| nodes(block))
-        .map(term)
-        .sum();
+    // For a < 0 it is below |a| (1 + u) as well, which is what is left of it around x = 1.
+    let linear = if a < 0.0 { levels_of(1.0) } else { Vec::new() };
+    let matters = |(block, ends): &(i64, &[(f64, f64, f64)])| {
+        let linear = linear.get((block - first) as usize..).and_then(|from| from.get(..2));
+        ratio.ceiling(ends[0], ends[1]) > floor
+            || linear.is_some_and(|ends| a.abs().ln() + ratio.ceiling(ends[0], ends[1]) > floor)
+    };
+    let rest: f64 =
+        blocks().filter(|part| !in_bulk(part.0) && matters(part)).flat_map(|(block, _)| nodes(block)).map(term).sum();
     ((bulk + rest) * normalizer).ln_1p()
 }
 
@@ -173,5 +179,19 @@ fn excess(a: f64, (u, log_ratio): (f64, f64)) -> f64 {
         (1.0 + u) * ((a - 1.0) * log_ratio).exp_m1() - (a - 1.0) * u
     } else {
         (a * log_ratio).exp_m1() - a * u
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Next to all of N lies where 1 + u is 1 − q, so that its moment of order −1 is 1/(1 − q), though E[u] = 0 by what lies around x = 1.
+    #[test]
+    fn a_negative_moment_counts_what_lies_around_one() {
+        for z in [0.03, 0.05, 0.1] {
+            let found = log_moment(0.01, z, -1.0);
+            assert!((found / -(-0.01_f64).ln_1p() - 1.0).abs() < 1e-5, "z = {z}: {found}");
+        }
     }
 }

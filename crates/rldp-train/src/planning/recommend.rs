@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     error::TrainError,
     mechanism::plan::plan,
-    settings::{RegimeKind, TrainSettings},
+    settings::{MOST_STEPS, RegimeKind, TrainSettings},
 };
 
 /// Steps of a plan, unless too few records are left for their batches.
@@ -179,6 +179,14 @@ pub fn recommend(settings: &TrainSettings, work: &Workload, asked: &Asked) -> Re
         return Err(TrainError::Refused("there is no unit to train on".into()));
     }
     let all = work.units.floor();
+    if let (None, Some(epochs)) = (asked.steps, asked.epochs)
+        && epochs * work.units / asked.batch_size.unwrap_or(all) > MOST_STEPS as f64
+    {
+        return Err(TrainError::Usage(format!(
+            "--epochs {epochs} of {} units would take more than {MOST_STEPS} steps; ask for fewer",
+            work.units
+        )));
+    }
     if let Some(batch_size) = asked.batch_size {
         let steps = match (asked.steps, asked.epochs, asked.records) {
             (Some(steps), _, _) => steps,

@@ -36,6 +36,7 @@ pub use memory_size::MemorySize;
 pub use model::ModelSettings;
 pub use optimizer::OptimizerSettings;
 pub use output::OutputSettings;
+pub(crate) use privacy::MOST_STEPS;
 pub use privacy::PrivacySettings;
 pub use rate::{RateRule, RunNoise, largest_learning_rate};
 

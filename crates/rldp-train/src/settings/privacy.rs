@@ -11,7 +11,7 @@ use super::{
 use crate::error::TrainError;
 
 /// Beyond any run.
-const MOST_STEPS: u64 = 1_000_000_000;
+pub(crate) const MOST_STEPS: u64 = 1_000_000_000;
 
 settings! {
     /// What the run must prove, and to whom: everything here touches the guarantee and cannot change on resume.

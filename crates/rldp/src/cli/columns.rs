@@ -29,7 +29,7 @@ pub(crate) struct ColumnArguments {
     pub(crate) delimiter: Option<char>,
     /// Longest block in tokens. Of a longer record a prompt and earlier turns lose their start; what is scored and does not fit goes on
     /// in a further block. When absent: what an adapter was trained with, or what suits the model and the machine's memory
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) max_length: Option<u32>,
 }
 

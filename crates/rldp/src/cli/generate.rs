@@ -17,7 +17,7 @@ pub(crate) struct GenerateArguments {
     #[arg(long, value_name = "NAME", default_value_t = DeviceChoice::Auto)]
     pub(crate) device: DeviceChoice,
     /// Text to continue
-    #[arg(long, value_name = "TEXT", required_unless_present = "chat")]
+    #[arg(long, value_name = "TEXT", required_unless_present = "chat", allow_hyphen_values = true)]
     pub(crate) prompt: Option<String>,
     /// Let the assistant answer, by the model's chat template: --prompt, or without it a conversation line by line
     #[arg(long)]

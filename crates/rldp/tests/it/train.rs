@@ -110,7 +110,7 @@ fn the_adaptive_regime_stays_behind_its_filter() {
     let scene = Scene::new();
     scene.rldp(&format!("{SMALL_RUN} --controller set --out run --regime adaptive")).expect(0);
     let verified = scene.rldp("privacy verify run --json").expect(0).json();
-    assert_eq!(verified["holds"], true, "{verified}");
+    assert_eq!((&verified["holds"], &verified["accountant"]), (&true.into(), &"rdp".into()), "{verified}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_deck_is_played_in_any_order_and_verifies() {
     let scene = Scene::new();
     scene.rldp(&format!("{SMALL_RUN} --out run --regime deck --controller random")).expect(0);
     let verified = scene.rldp("privacy verify run --json").expect(0).json();
-    assert_eq!(verified["holds"], true, "{verified}");
+    assert_eq!((&verified["holds"], &verified["accountant"]), (&true.into(), &"pld".into()), "{verified}");
     let charges = scene.json_lines("run/ledger.jsonl");
     let mut noise: Vec<f64> = charges.iter().filter_map(|line| line["noise_multiplier"].as_f64()).collect();
     noise.sort_by(f64::total_cmp);
@@ -155,7 +155,7 @@ fn a_killed_run_resumes_without_a_refund() {
     child.kill().unwrap();
     child.wait().unwrap();
     let spent = charges();
-    scene.rldp("train --resume run --quiet").expect(0);
+    scene.rldp("train --out run --resume --quiet").expect(0);
     let verified = scene.rldp("privacy verify run --json").expect(0).json();
     assert_eq!(verified["holds"], true, "{verified}");
     assert_eq!(charges(), 40, "{spent} charges before the kill must count");

@@ -101,6 +101,9 @@ impl Hidden {
         let own = own_canaries.is_some()
             || named_own.is_some_and(|(canaries, run)| lies_in(canaries, &run.join(files::PRIVATE)));
         let canaries = arguments.canaries.clone().or(own_canaries);
+        if let Some(run) = arguments.run.as_ref().filter(|run| !run.join(files::CONFIG).exists()) {
+            anyhow::bail!(Wrong::input(anyhow::anyhow!("{} holds no run (no {})", run.display(), files::CONFIG)));
+        }
         if arguments.members.is_none() && canaries.is_none() && membership.is_none() {
             anyhow::bail!(Wrong::usage(anyhow::anyhow!(
                 "give a run that was trained with --hold-out-members or --canaries, or --members with --non-members, or \

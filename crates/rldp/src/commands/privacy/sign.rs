@@ -13,7 +13,7 @@ use rldp_train::{
     storage::{Disk, replace},
 };
 
-use super::{super::print_line, verify::verify_run};
+use super::{super::print_line, verify::verify_unsigned};
 use crate::{cli::SignArguments, exit::Wrong};
 
 /// What is signed: the ledger's last hash, the time, the claim.
@@ -24,29 +24,35 @@ pub(crate) const SIGNATURE: &str = "seal.json.sig";
 pub(crate) fn sign(arguments: &SignArguments) -> Result<ExitCode> {
     let SignArguments { run, key } = arguments;
     let key_text = fs::read_to_string(key).map_err(Wrong::input)?;
-    // An older signature is replaced, and is no reason to refuse.
-    for old in [SEAL, SIGNATURE].iter().map(|name| run.join(name)).filter(|path| path.exists()) {
-        fs::remove_file(old)?;
-    }
-    let found = verify_run(run, None)?;
+    let found = verify_unsigned(run)?;
     refuse_unsound(&found, run)?;
     let report = run.join(files::REPORT);
     let report = report.exists().then(|| digest_of_file(&report)).transpose()?;
     let ledger = digest_of_file(&run.join(files::LEDGER))?;
     let seal = Seal::new(found.head.unwrap_or_default(), ledger, report, found.statement, started());
     let text = seal.text()?;
-    replace(&Disk, &run.join(SEAL), &[text.as_bytes()])?;
-    let signature = sign_text(&text, &key_text).map_err(|error| {
-        Wrong::input(anyhow::anyhow!(
-            "{}: {error}; {} is written, and OpenSSH signs it with any key: `ssh-keygen -Y sign -n {NAMESPACE} -f {} {}`",
+    let (seal, signature) = (run.join(SEAL), run.join(SIGNATURE));
+    let signed = match sign_text(&text, &key_text) {
+        Ok(signed) => signed,
+        Err(error) if signature.exists() => anyhow::bail!(Wrong::input(anyhow::anyhow!(
+            "{}: {error}; the signature that the run has stays: to have a seal that OpenSSH signs, take {} away first",
             key.display(),
-            run.join(SEAL).display(),
-            key.display(),
-            run.join(SEAL).display()
-        ))
-    })?;
-    replace(&Disk, &run.join(SIGNATURE), &[signature.as_bytes()])?;
-    print_line(&format!("{}", run.join(SIGNATURE).display()))?;
+            signature.display()
+        ))),
+        Err(error) => {
+            replace(&Disk, &seal, &[text.as_bytes()])?;
+            anyhow::bail!(Wrong::input(anyhow::anyhow!(
+                "{}: {error}; {} is written, and OpenSSH signs it with any key: `ssh-keygen -Y sign -n {NAMESPACE} -f {} {}`",
+                key.display(),
+                seal.display(),
+                key.display(),
+                seal.display()
+            )))
+        }
+    };
+    replace(&Disk, &seal, &[text.as_bytes()])?;
+    replace(&Disk, &signature, &[signed.as_bytes()])?;
+    print_line(&format!("{}", signature.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -48,12 +48,25 @@ fn exit_code(found: &Verification) -> ExitCode {
 
 /// All checks of a run. With `key`, a line like that of a `.pub` file, it must be signed by that key.
 pub(crate) fn verify_run(run: &Path, key: Option<&str>) -> Result<Verification> {
+    let mut found = check_folder(run)?;
+    let seal = check_seal(&mut found, run, key)?;
+    check_pages(&mut found, run, seal.as_ref().filter(|_| key.is_some()))?;
+    Ok(found)
+}
+
+/// All checks of a run that is about to be signed: an older signature is replaced, and is no reason to refuse.
+pub(super) fn verify_unsigned(run: &Path) -> Result<Verification> {
+    let mut found = check_folder(run)?;
+    check_pages(&mut found, run, None)?;
+    Ok(found)
+}
+
+/// The checks of what a folder holds beside its pages and its signature.
+fn check_folder(run: &Path) -> Result<Verification> {
     let mut found = check_claim(run)?;
     let ledger = read_ledger(run)?;
     check_checkpoint(&mut found, run, &ledger);
     check_base(&mut found, run)?;
-    let seal = check_seal(&mut found, run, key)?;
-    check_pages(&mut found, run, seal.as_ref().filter(|_| key.is_some()))?;
     Ok(found)
 }
 

@@ -21,6 +21,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("policy of hostile sizes", train_with("--controller sac --policy hostile.json"))
             .file("hostile.json", hostile_policy()),
         Case::new("verify nothing", "privacy verify nowhere"),
+        Case::new("audit of nothing", "audit nowhere"),
+        Case::new("a block of one token", "evaluate --model model --data eval.csv --max-length 1"),
         Case::new("report of nothing", "report nowhere"),
         Case::new("report of what is no run", "report model"),
         Case::new(
@@ -41,6 +43,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("resume with another unit", "--unit-column text"),
         ("resume with known noise", "--unsafe-noise-seed 1"),
         ("resume with another rank", "--rank 2"),
+        ("resume with an adapter", "--adapter done/adapter"),
         ("resume with another controller", "--controller sac"),
     ] {
         cases.push(changed(name, format!("{RESUME} {more}"), "rm -rf copy; cp -r done copy"));
