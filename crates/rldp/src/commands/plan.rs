@@ -12,7 +12,10 @@ use rldp_train::{
 };
 use serde::Serialize;
 
-use super::{print_json, print_line, train::engine_for};
+use super::{
+    print_json, print_line,
+    train::{careless_delta, engine_for},
+};
 use crate::{cli::PlanArguments, device, exit::Wrong, facade, models, progress::note};
 
 /// Stands for what a plan does not need.
@@ -108,7 +111,8 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         recommended,
     };
     let best = &rows[recommended];
-    if let Some(warning) = best.warning(settings.privacy.regime) {
+    let careless = careless_delta(settings.privacy.delta, units);
+    for warning in best.warning(settings.privacy.regime).into_iter().chain(careless) {
         note("warning", &warning);
     }
     if let Some(path) = &arguments.write_config {

@@ -285,6 +285,16 @@ fn memory_limit(settings: &TrainSettings, config: &ModelConfig) -> Result<Option
     }))
 }
 
+/// Says of a delta that it promises nobody anything.
+pub(super) fn careless_delta(delta: f64, units: f64) -> Option<String> {
+    (delta * units >= 1.0).then(|| {
+        format!(
+            "delta {delta} is 1/N or more (N = {units} units): it allows publishing a unit outright; use far less, such as {:.0e}",
+            0.1 / units
+        )
+    })
+}
+
 /// What the person at the terminal should know before anything is spent. Some of it is a function of the private records,
 /// so it goes to standard error and into no file of the run.
 fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
@@ -297,12 +307,7 @@ fn warnings(settings: &TrainSettings, records: &Records) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if delta * units as f64 >= 1.0 {
-        warnings.push(format!(
-            "delta {delta} is 1/N or more (N = {units} units): it allows publishing a unit outright; use far less, such as {:.0e}",
-            0.1 / units as f64
-        ));
-    }
+    warnings.extend(careless_delta(delta, units as f64));
     let control = &settings.control;
     let listens = control.controller.needs_statistics() || (control.controller.learns() && !control.public_probe);
     if settings.data.units.is_some() && listens {
