@@ -19,6 +19,7 @@ use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf};
 
 use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint,
+    builder::{OsStringValueParser, TypedValueParser as _},
     error::{ContextKind, ContextValue},
 };
 use rldp_model::DeviceChoice;
@@ -164,8 +165,10 @@ pub(crate) struct TrainArguments {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// Continue the run in --out (or in the folder given here) from its last checkpoint
-    #[arg(long, value_name = "RUN", value_hint = ValueHint::DirPath)]
-    pub(crate) resume: Option<Option<PathBuf>>,
+    // A parser of paths would refuse the empty one, which stands for the run in --out.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", value_hint = ValueHint::DirPath,
+        value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub(crate) resume: Option<PathBuf>,
     /// Print the resolved settings as TOML and stop
     #[arg(long)]
     pub(crate) show_settings: bool,

@@ -22,8 +22,8 @@ pub(super) fn tell_finished(folder: &Path) -> Result<()> {
 pub(super) fn run_to_resume(arguments: &TrainArguments) -> Result<Option<PathBuf>> {
     let Some(named) = &arguments.resume else { return Ok(None) };
     let out = arguments.settings.0.text("out").map(PathBuf::from);
-    let folder = named.clone().or_else(|| out.clone());
-    if let Some((named, other)) = named.as_ref().zip(out).filter(|(named, out)| !same_place(out, named)) {
+    let folder = if named.as_os_str().is_empty() { out.clone() } else { Some(named.clone()) };
+    if let Some(other) = out.filter(|out| !named.as_os_str().is_empty() && !same_place(out, named)) {
         anyhow::bail!(Wrong::usage(anyhow::anyhow!(
             "--resume {} and --out {} are two folders; a run goes on in its own: leave --out out",
             named.display(),
